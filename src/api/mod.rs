@@ -1,0 +1,1 @@
+//! Kubernetes objects as Volwarden reads them.

@@ -1,0 +1,277 @@
+//! Facts: everything that enters the engine, and the reads it may ask for.
+//!
+//! A fact is one observed thing; the edges translate and never decide. A [`Probe`] is a read the engine wants
+//! made (a live GET, the tail of a log); its answer comes back as a fact. Nothing here can change a cluster.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::name::{Key, Uid};
+use super::record::{
+    Attachment, CephCluster, Claim, Content, CsiDriver, EventRecord, Group, Job, Kind, Lease, Pod, Replication,
+    Snapshot, SnapshotClass, StorageClass, Volume, Workload,
+};
+
+/// The present moment, made by the shell: the only way time enters the core.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Now {
+    /// Wall clock: compared with timestamps the API server wrote, and shown to people.
+    pub wall: Timestamp,
+    /// Monotonic clock since the process began: everything about other people's leases and silence.
+    pub mono: Duration,
+}
+
+/// One watched collection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Source {
+    /// VolumeSnapshots.
+    Snapshots,
+    /// VolumeSnapshotContents.
+    Contents,
+    /// VolumeSnapshotClasses.
+    SnapshotClasses,
+    /// Leases outside `kube-node-lease`.
+    Leases,
+    /// PersistentVolumeClaims.
+    Claims,
+    /// PersistentVolumes.
+    Volumes,
+    /// Pods.
+    Pods,
+    /// ReplicaSets.
+    ReplicaSets,
+    /// Deployments.
+    Deployments,
+    /// Jobs that VolSync made.
+    Jobs,
+    /// StorageClasses.
+    StorageClasses,
+    /// CSIDrivers.
+    CsiDrivers,
+    /// VolumeAttachments.
+    Attachments,
+    /// Events about VolumeSnapshotContents.
+    ContentEvents,
+    /// Events about VolumeSnapshots.
+    SnapshotEvents,
+    /// CephClusters.
+    CephClusters,
+    /// ReplicationSources.
+    ReplicationSources,
+    /// ReplicationDestinations.
+    ReplicationDestinations,
+    /// KopiaMaintenances.
+    KopiaMaintenances,
+    /// VolumeGroupSnapshots.
+    Groups,
+    /// VolumeGroupSnapshotContents.
+    GroupContents,
+}
+
+impl Source {
+    /// All of them, in the order they are started: what findings rest on comes first.
+    pub const ALL: [Self; 21] = [
+        Self::Snapshots,
+        Self::Contents,
+        Self::SnapshotClasses,
+        Self::CsiDrivers,
+        Self::Leases,
+        Self::ContentEvents,
+        Self::SnapshotEvents,
+        Self::Claims,
+        Self::Volumes,
+        Self::StorageClasses,
+        Self::Attachments,
+        Self::Pods,
+        Self::ReplicaSets,
+        Self::Deployments,
+        Self::Jobs,
+        Self::CephClusters,
+        Self::ReplicationSources,
+        Self::ReplicationDestinations,
+        Self::KopiaMaintenances,
+        Self::Groups,
+        Self::GroupContents,
+    ];
+
+    /// The public name: the Kubernetes kind; events name what they are about.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Snapshots => "VolumeSnapshot",
+            Self::Contents => "VolumeSnapshotContent",
+            Self::SnapshotClasses => "VolumeSnapshotClass",
+            Self::Leases => "Lease",
+            Self::Claims => "PersistentVolumeClaim",
+            Self::Volumes => "PersistentVolume",
+            Self::Pods => "Pod",
+            Self::ReplicaSets => "ReplicaSet",
+            Self::Deployments => "Deployment",
+            Self::Jobs => "Job",
+            Self::StorageClasses => "StorageClass",
+            Self::CsiDrivers => "CSIDriver",
+            Self::Attachments => "VolumeAttachment",
+            Self::ContentEvents => "Event/VolumeSnapshotContent",
+            Self::SnapshotEvents => "Event/VolumeSnapshot",
+            Self::CephClusters => "CephCluster",
+            Self::ReplicationSources => "ReplicationSource",
+            Self::ReplicationDestinations => "ReplicationDestination",
+            Self::KopiaMaintenances => "KopiaMaintenance",
+            Self::Groups => "VolumeGroupSnapshot",
+            Self::GroupContents => "VolumeGroupSnapshotContent",
+        }
+    }
+}
+
+impl std::fmt::Display for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What became of one watched collection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SourceChange {
+    /// A complete list begins: objects follow, and what is not among them is gone once it ends.
+    ListBegan,
+    /// The list is complete: what it did not hold is deleted, explicitly, now.
+    ListEnded,
+    /// A sign of life without an object: a bookmark, or a probe of a silent source that answered.
+    Progress,
+    /// Discovery says that the server does not know this kind: an empty set, not an unknown one.
+    NotInstalled,
+    /// The API server refuses us; carries its words.
+    Forbidden(Arc<str>),
+    /// The source fails; carries the error. What was known stays, and is stale.
+    Failing(Arc<str>),
+}
+
+/// An object as it is now, or gone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change<T> {
+    /// Present, as it is now.
+    Applied(Key, T),
+    /// Deleted.
+    Gone(Key),
+}
+
+/// What a read of one object answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Live {
+    /// The API server answered 404.
+    Absent,
+    /// It is there, with this uid.
+    Present(Uid),
+    /// No answer that says either: refused, failing, timed out.
+    Unknown(Arc<str>),
+}
+
+/// What a read of a container's log gave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogTail {
+    /// The lines, oldest first, cut to a bounded size. `since` tells how far back they are complete.
+    Lines {
+        /// The text as the kubelet sent it.
+        text: Arc<str>,
+        /// The log is complete from here on; `None` if the tail was cut and its first line has no time.
+        since: Option<Timestamp>,
+    },
+    /// RBAC refuses `pods/log`.
+    Forbidden,
+    /// No answer; carries the error.
+    Failed(Arc<str>),
+}
+
+/// A read that the engine wants.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Probe {
+    /// GET one object, past every cache.
+    Get {
+        /// Its kind.
+        kind: Kind,
+        /// Its key.
+        key: Key,
+    },
+    /// The tail of a container's log.
+    Log {
+        /// The pod.
+        pod: Key,
+        /// The pod's uid: an answer for a namesake is not an answer.
+        uid: Uid,
+        /// The container.
+        container: Arc<str>,
+    },
+    /// Warning events about a claim: the cause that its owner must mend.
+    ClaimEvents {
+        /// The claim.
+        claim: Key,
+        /// Its uid.
+        uid: Uid,
+    },
+}
+
+/// The answer to a [`Probe`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// To [`Probe::Get`].
+    Get(Live),
+    /// To [`Probe::Log`].
+    Log(LogTail),
+    /// To [`Probe::ClaimEvents`]: the newest warning in words, if there is one.
+    ClaimEvents(Option<Arc<str>>),
+}
+
+/// One observed thing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fact {
+    /// A collection's state changed.
+    Source(Source, SourceChange),
+    /// A VolumeSnapshot.
+    Snapshot(Change<Snapshot>),
+    /// A VolumeSnapshotContent.
+    Content(Change<Content>),
+    /// A VolumeSnapshotClass.
+    SnapshotClass(Change<SnapshotClass>),
+    /// A Lease.
+    Lease(Change<Lease>),
+    /// A PersistentVolumeClaim.
+    Claim(Change<Claim>),
+    /// A PersistentVolume.
+    Volume(Change<Volume>),
+    /// A pod.
+    Pod(Change<Pod>),
+    /// A ReplicaSet.
+    ReplicaSet(Change<Workload>),
+    /// A Deployment.
+    Deployment(Change<Workload>),
+    /// A Job.
+    Job(Change<Job>),
+    /// A StorageClass.
+    StorageClass(Change<StorageClass>),
+    /// A CSIDriver.
+    CsiDriver(Change<CsiDriver>),
+    /// A VolumeAttachment.
+    Attachment(Change<Attachment>),
+    /// An Event about a VolumeSnapshotContent.
+    ContentEvent(Change<EventRecord>),
+    /// An Event about a VolumeSnapshot.
+    SnapshotEvent(Change<EventRecord>),
+    /// A CephCluster.
+    CephCluster(Change<CephCluster>),
+    /// A ReplicationSource.
+    ReplicationSource(Change<Replication>),
+    /// A ReplicationDestination.
+    ReplicationDestination(Change<Replication>),
+    /// A KopiaMaintenance.
+    KopiaMaintenance(Change<Replication>),
+    /// A VolumeGroupSnapshot.
+    Group(Change<Group>),
+    /// A VolumeGroupSnapshotContent.
+    GroupContent(Change<Group>),
+    /// A read was answered.
+    Answered(Probe, Answer),
+    /// Time passed.
+    Tick,
+}

@@ -1,0 +1,11 @@
+//! The pure core: facts in, findings and wanted reads out.
+//!
+//! No client, no clock, no randomness, no `await`: time enters as [`fact::Now`]. The same core runs in the
+//! daemon, in `doctor` and in tests, so a diagnosis cannot depend on where it was made. `tests/layering.rs`
+//! keeps it so.
+
+pub mod engine;
+pub mod fact;
+pub mod finding;
+pub mod name;
+pub mod record;

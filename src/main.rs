@@ -1,0 +1,2 @@
+//! Boot only.
+fn main() {}
