@@ -4,8 +4,14 @@
 //! daemon, in `doctor` and in tests, so a diagnosis cannot depend on where it was made. `tests/layering.rs`
 //! keeps it so.
 
+pub mod collection;
 pub mod engine;
 pub mod fact;
 pub mod finding;
+pub mod freshness;
+pub mod identity;
+pub mod logline;
 pub mod name;
 pub mod record;
+pub mod timing;
+pub mod world;

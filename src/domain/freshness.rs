@@ -1,0 +1,175 @@
+//! How far each watched collection can be trusted.
+//!
+//! "Not installed" is an empty set, "forbidden" and "failing" are unknown ones, and a silent source grows
+//! stale. Decisions that rest on an absence must ask here first: a list that never completed holds no proof
+//! that anything is gone.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::fact::{Now, Source, SourceChange};
+
+/// State of one collection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Nothing was heard yet, or a list is under way.
+    Syncing,
+    /// A list completed and changes follow.
+    Synced,
+    /// The server does not know the kind.
+    NotInstalled,
+    /// The server refuses us.
+    Forbidden(Arc<str>),
+    /// The source fails; what was known before is stale.
+    Failing(Arc<str>),
+}
+
+impl State {
+    /// The public word.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Syncing => "Syncing",
+            Self::Synced => "Synced",
+            Self::NotInstalled => "NotInstalled",
+            Self::Forbidden(_) => "Forbidden",
+            Self::Failing(_) => "Failing",
+        }
+    }
+}
+
+/// One collection's state and its last sign of life.
+#[derive(Clone, Debug)]
+pub struct Freshness {
+    /// State.
+    pub state: State,
+    /// A list has completed at least once since the process began.
+    pub ever_synced: bool,
+    /// When the server last said anything about it, on the monotonic clock.
+    pub heard: Option<Duration>,
+}
+
+/// The freshness of every collection.
+#[derive(Clone, Debug)]
+pub struct Sources(BTreeMap<Source, Freshness>);
+
+impl Default for Sources {
+    fn default() -> Self {
+        let fresh = || Freshness { state: State::Syncing, ever_synced: false, heard: None };
+        Self(Source::ALL.into_iter().map(|source| (source, fresh())).collect())
+    }
+}
+
+impl Sources {
+    /// Takes a change of state in.
+    pub fn apply(&mut self, source: Source, change: &SourceChange, now: Now) {
+        let Some(entry) = self.0.get_mut(&source) else { return };
+        match change {
+            SourceChange::ListBegan => entry.state = State::Syncing,
+            SourceChange::ListEnded => {
+                entry.state = State::Synced;
+                entry.ever_synced = true;
+            }
+            // A failing source whose watch goes on again says so with a sign of life.
+            SourceChange::Progress => {
+                if matches!(entry.state, State::Failing(_)) && entry.ever_synced {
+                    entry.state = State::Synced;
+                }
+            }
+            SourceChange::NotInstalled => entry.state = State::NotInstalled,
+            SourceChange::Forbidden(words) => entry.state = State::Forbidden(Arc::clone(words)),
+            SourceChange::Failing(words) => entry.state = State::Failing(Arc::clone(words)),
+        }
+        if !matches!(change, SourceChange::Failing(_) | SourceChange::ListBegan) {
+            entry.heard = Some(now.mono);
+        }
+    }
+
+    /// An object of the collection arrived: a sign of life, and the end of a failure.
+    pub fn heard(&mut self, source: Source, now: Now) {
+        if let Some(entry) = self.0.get_mut(&source) {
+            entry.heard = Some(now.mono);
+            if matches!(entry.state, State::Failing(_)) && entry.ever_synced {
+                entry.state = State::Synced;
+            }
+        }
+    }
+
+    /// One collection.
+    #[must_use]
+    pub fn get(&self, source: Source) -> Option<&Freshness> {
+        self.0.get(&source)
+    }
+
+    /// The set can be reasoned about: complete, or known not to exist.
+    #[must_use]
+    pub fn known(&self, source: Source) -> bool {
+        self.get(source).is_some_and(|entry| matches!(entry.state, State::Synced | State::NotInstalled))
+    }
+
+    /// Why the set cannot be reasoned about, in words; `None` when it can.
+    #[must_use]
+    pub fn doubt(&self, source: Source) -> Option<String> {
+        match &self.get(source)?.state {
+            State::Synced | State::NotInstalled => None,
+            State::Syncing => Some(format!("{source}s are not listed yet")),
+            State::Forbidden(_) => Some(format!("{source}s may not be read (forbidden)")),
+            State::Failing(words) => Some(format!("{source}s cannot be read now ({words})")),
+        }
+    }
+
+    /// No collection is still on its first list.
+    #[must_use]
+    pub fn settled(&self) -> bool {
+        self.0.values().all(|entry| entry.state != State::Syncing)
+    }
+
+    /// Every collection is complete or not installed; otherwise those that are not.
+    #[must_use]
+    pub fn ready(&self) -> bool {
+        self.0.keys().all(|source| self.known(*source))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: u64) -> Now {
+        Now { wall: jiff::Timestamp::UNIX_EPOCH, mono: Duration::from_secs(second) }
+    }
+
+    #[test]
+    fn not_installed_is_known_and_empty_but_forbidden_is_unknown() {
+        let mut sources = Sources::default();
+        assert!(!sources.known(Source::Pods));
+        sources.apply(Source::Pods, &SourceChange::Forbidden("no".into()), at(1));
+        assert!(!sources.known(Source::Pods));
+        assert!(sources.doubt(Source::Pods).unwrap().contains("forbidden"));
+        sources.apply(Source::Pods, &SourceChange::NotInstalled, at(2));
+        assert!(sources.known(Source::Pods));
+        assert_eq!(sources.doubt(Source::Pods), None);
+    }
+
+    #[test]
+    fn a_source_that_never_completed_a_list_is_not_healed_by_a_sign_of_life() {
+        let mut sources = Sources::default();
+        sources.apply(Source::Pods, &SourceChange::Failing("500".into()), at(1));
+        sources.apply(Source::Pods, &SourceChange::Progress, at(2));
+        assert!(!sources.known(Source::Pods));
+        sources.apply(Source::Pods, &SourceChange::ListEnded, at(3));
+        sources.apply(Source::Pods, &SourceChange::Failing("500".into()), at(4));
+        assert!(!sources.known(Source::Pods));
+        sources.apply(Source::Pods, &SourceChange::Progress, at(5));
+        assert!(sources.known(Source::Pods));
+    }
+
+    #[test]
+    fn a_relist_under_way_proves_nothing_absent() {
+        let mut sources = Sources::default();
+        sources.apply(Source::Snapshots, &SourceChange::ListEnded, at(1));
+        sources.apply(Source::Snapshots, &SourceChange::ListBegan, at(2));
+        assert!(!sources.known(Source::Snapshots));
+    }
+}

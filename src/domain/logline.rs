@@ -1,0 +1,115 @@
+//! What a csi-snapshotter's log says of each content: the gRPC code that no API object carries.
+//!
+//! The driver's real answer is neither in the content's status nor in its Event; only the sidecar logs it,
+//! at every verbosity, as `could not sync content "X": ... rpc error: code = C desc = D`. A line that does
+//! not have this shape is skipped: the log is a hint that confirms, never the only ground for a repair.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+/// One failed try of the sidecar.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// gRPC code as Go prints it, such as `Aborted`; empty when the failure was none of the driver's.
+    pub code: Box<str>,
+    /// The driver's words, or the sidecar's.
+    pub words: Box<str>,
+    /// When, by the kubelet's clock.
+    pub at: Option<Timestamp>,
+    /// How many tries in the log ended with this code in a row, up to this one.
+    pub in_a_row: u32,
+}
+
+impl Attempt {
+    /// The driver refuses because it believes another operation still runs.
+    #[must_use]
+    pub fn is_lock(&self) -> bool {
+        &*self.code == "Aborted" && is_lock_text(&self.words)
+    }
+
+    /// The deletion secret could not be read.
+    #[must_use]
+    pub fn is_secret(&self) -> bool {
+        self.words.contains("cannot get credentials")
+    }
+}
+
+/// ceph-csi's words for a lock that is held: `an operation with the given Volume ID X already exists`,
+/// `a Restore operation with given id X already exists`, `cannot acquire lock for "delete", ...`.
+#[must_use]
+pub fn is_lock_text(words: &str) -> bool {
+    let words = words.to_ascii_lowercase();
+    let given = words.contains("operation with the given ") || words.contains("operation with given ");
+    (given && words.contains("already exists")) || (words.contains("cannot acquire lock for") && words.contains("operation"))
+}
+
+/// The newest failed try of each content that a log mentions.
+#[must_use]
+pub fn attempts(log: &str) -> BTreeMap<Box<str>, Attempt> {
+    let mut found: BTreeMap<Box<str>, Attempt> = BTreeMap::new();
+    for line in log.lines() {
+        let Some((content, mut attempt)) = parse_line(line) else { continue };
+        if let Some(before) = found.get(content) {
+            attempt.in_a_row = if before.code == attempt.code { before.in_a_row.saturating_add(1) } else { 1 };
+        }
+        found.insert(content.into(), attempt);
+    }
+    found
+}
+
+fn parse_line(line: &str) -> Option<(&str, Attempt)> {
+    const MARK: &str = "could not sync content \"";
+    let at = line.split_once(' ').and_then(|(stamp, _)| stamp.parse().ok());
+    let (_, rest) = line.split_once(MARK)?;
+    let (content, rest) = rest.split_once('"')?;
+    let rest = rest.strip_prefix(": ").unwrap_or(rest);
+    let (code, words) = match rest.split_once("rpc error: code = ") {
+        Some((_, answer)) => answer.split_once(" desc = ").unwrap_or((answer, "")),
+        None => ("", rest),
+    };
+    let attempt = Attempt { code: code.trim().into(), words: words.trim().trim_matches('"').into(), at, in_a_row: 1 };
+    (!content.is_empty()).then_some((content, attempt))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SLOW: &str = "2026-11-22T19:44:31.5Z E1122 19:44:31.500000       1 snapshot_controller_base.go:359] could not sync content \"snapcontent-a\": failed to delete snapshot \"snapcontent-a\", err: failed to delete snapshot content snapcontent-a: \"rpc error: code = DeadlineExceeded desc = context deadline exceeded\"";
+    const LOCK: &str = "2026-11-22T19:45:31.5Z E1122 19:45:31.500000       1 snapshot_controller_base.go:359] could not sync content \"snapcontent-a\": failed to delete snapshot \"snapcontent-a\", err: failed to delete snapshot content snapcontent-a: \"rpc error: code = Aborted desc = an operation with the given Volume ID 0001-0009-rook-ceph-0000000000000001-x already exists\"";
+    const SECRET: &str = "E1122 could not sync content \"snapcontent-b\": failed to get input parameters to delete snapshot for content snapcontent-b: \"cannot get credentials for snapshot content \\\"snapcontent-b\\\"\"";
+
+    #[test]
+    fn the_newest_answer_counts_and_rows_are_counted() {
+        let found = attempts(&[SLOW, LOCK, "noise", LOCK, SECRET].join("\n"));
+        let a = &found["snapcontent-a"];
+        assert_eq!((&*a.code, a.in_a_row, a.is_lock()), ("Aborted", 2, true));
+        assert_eq!(a.at.unwrap().to_string(), "2026-11-22T19:45:31.5Z");
+        assert!(found["snapcontent-b"].is_secret());
+        assert!(!attempts(SLOW)["snapcontent-a"].is_lock());
+    }
+
+    #[test]
+    fn cut_and_foreign_lines_are_skipped() {
+        for line in ["", "could not sync content \"", "could not sync content \"\": x", "2026 something else"] {
+            assert!(attempts(line).is_empty(), "{line}");
+        }
+        let cut = attempts("could not sync content \"c\": rpc error: code = Internal");
+        assert_eq!((&*cut["c"].code, &*cut["c"].words), ("Internal", ""));
+    }
+
+    #[test]
+    fn every_known_wording_of_a_held_lock_is_recognised() {
+        for words in [
+            "an operation with the given Volume ID 0001-x already exists",
+            "an operation with the given Snapshot ID snapshot-1 already exists",
+            "a Restore operation with given id 0001-x already exists",
+            "cannot acquire lock for \"delete\", an \"restore\" operation with given id 0001-x already exists",
+        ] {
+            assert!(is_lock_text(words), "{words}");
+        }
+        assert!(!is_lock_text("snapshot 0001-x has pending clones"));
+        assert!(!is_lock_text("volume already exists"));
+    }
+}

@@ -1,0 +1,606 @@
+//! The world: slim records and the few indexes that keep every question O(log n).
+//!
+//! [`World::apply`] takes one fact in and says which subjects it touches; it never judges. The failure it
+//! exists to prevent is a diagnosis on a half-taken-in change: indexes and records move together, here only.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::collection::Collection;
+use super::fact::{Change, Fact, Now, Source, SourceChange};
+use super::finding::Subject;
+use super::freshness::Sources;
+use super::name::{Key, Uid};
+use super::record::{
+    Attachment, CephCluster, Claim, ClaimPhase, Content, CsiDriver, EventRecord, Group, Job, Kind, Lease, Pod,
+    Replication, Snapshot, SnapshotClass, SnapshotSource, StorageClass, Volume, Workload,
+};
+
+/// What a fact touches.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Touch {
+    /// One object.
+    Subject(Subject),
+    /// What is known of one driver's sidecar.
+    Driver(Arc<str>),
+    /// What is known of the holder of this lease: a driver's sidecar or snapshot-controller.
+    Lease(Box<str>),
+    /// Pods, workloads or leases as a whole: every driver and the controller.
+    Components,
+    /// A source became complete, or stopped being so: everything.
+    Everything,
+}
+
+/// A lease and how long we have watched it stand still.
+#[derive(Clone, Debug)]
+pub struct WatchedLease {
+    /// The lease as it is.
+    pub lease: Lease,
+    /// When we first saw this lease, on the monotonic clock.
+    pub first_seen: Duration,
+    /// When we last saw it change, on the monotonic clock; the first sight counts.
+    pub changed: Duration,
+    /// It has changed under our eyes: the holder was alive then, beyond any clock's doubt.
+    pub moved: bool,
+}
+
+/// Everything known of the cluster.
+#[derive(Debug, Default)]
+pub struct World {
+    /// How far each source can be trusted.
+    pub sources: Sources,
+    /// VolumeSnapshots.
+    pub snapshots: Collection<Snapshot>,
+    /// VolumeSnapshotContents.
+    pub contents: Collection<Content>,
+    /// VolumeSnapshotClasses.
+    pub classes: Collection<SnapshotClass>,
+    /// Leases.
+    pub leases: Collection<WatchedLease>,
+    /// PersistentVolumeClaims.
+    pub claims: Collection<Claim>,
+    /// PersistentVolumes.
+    pub volumes: Collection<Volume>,
+    /// Pods with a sidecar, a controller or a driver in them.
+    pub pods: Collection<Pod>,
+    /// ReplicaSets of such pods.
+    pub replica_sets: Collection<Workload>,
+    /// Deployments of such pods.
+    pub deployments: Collection<Workload>,
+    /// VolSync's Jobs.
+    pub jobs: Collection<Job>,
+    /// StorageClasses.
+    pub storage_classes: Collection<StorageClass>,
+    /// CSIDrivers.
+    pub drivers: Collection<CsiDriver>,
+    /// VolumeAttachments.
+    pub attachments: Collection<Attachment>,
+    /// CephClusters.
+    pub ceph: Collection<CephCluster>,
+    /// ReplicationSources.
+    pub replication_sources: Collection<Replication>,
+    /// ReplicationDestinations.
+    pub replication_destinations: Collection<Replication>,
+    /// KopiaMaintenances.
+    pub maintenances: Collection<Replication>,
+    /// VolumeGroupSnapshots.
+    pub groups: Collection<Group>,
+    /// VolumeGroupSnapshotContents.
+    pub group_contents: Collection<Group>,
+    /// Warning Events about contents.
+    pub content_events: Collection<EventRecord>,
+    /// Warning Events about snapshots.
+    pub snapshot_events: Collection<EventRecord>,
+    index: Index,
+}
+
+#[derive(Debug, Default)]
+struct Index {
+    /// How many contents carry the handle with this fingerprint.
+    handles: BTreeMap<u64, u32>,
+    /// How many contents each driver has.
+    contents: BTreeMap<Arc<str>, u32>,
+    /// Claims that wait to be restored from a snapshot.
+    restores: BTreeMap<Key, BTreeSet<Key>>,
+    /// Snapshots that are not ready, by their source claim.
+    unready: BTreeMap<Key, BTreeSet<Key>>,
+    /// Lease keys by name.
+    leases: BTreeMap<Box<str>, BTreeSet<Key>>,
+    /// Warning events by what they are about.
+    events: BTreeMap<Subject, BTreeSet<Key>>,
+    /// When each component last wrote an event, by the event's time.
+    alive: BTreeMap<Arc<str>, Timestamp>,
+    /// When a claim that refers to the snapshot was last seen, on the monotonic clock.
+    last_referred: BTreeMap<Key, Duration>,
+}
+
+/// Calls a method on the collection that keeps a source's records.
+macro_rules! for_source {
+    ($world:expr, $source:expr, $method:ident) => {
+        match $source {
+            Source::Snapshots => $world.snapshots.$method(),
+            Source::Contents => $world.contents.$method(),
+            Source::SnapshotClasses => $world.classes.$method(),
+            Source::Leases => $world.leases.$method(),
+            Source::Claims => $world.claims.$method(),
+            Source::Volumes => $world.volumes.$method(),
+            Source::Pods => $world.pods.$method(),
+            Source::ReplicaSets => $world.replica_sets.$method(),
+            Source::Deployments => $world.deployments.$method(),
+            Source::Jobs => $world.jobs.$method(),
+            Source::StorageClasses => $world.storage_classes.$method(),
+            Source::CsiDrivers => $world.drivers.$method(),
+            Source::Attachments => $world.attachments.$method(),
+            Source::ContentEvents => $world.content_events.$method(),
+            Source::SnapshotEvents => $world.snapshot_events.$method(),
+            Source::CephClusters => $world.ceph.$method(),
+            Source::ReplicationSources => $world.replication_sources.$method(),
+            Source::ReplicationDestinations => $world.replication_destinations.$method(),
+            Source::KopiaMaintenances => $world.maintenances.$method(),
+            Source::Groups => $world.groups.$method(),
+            Source::GroupContents => $world.group_contents.$method(),
+        }
+    };
+}
+
+impl World {
+    /// Takes a fact in; what it touches.
+    pub fn apply(&mut self, fact: Fact, now: Now) -> Vec<Touch> {
+        match fact {
+            Fact::Source(source, change) => self.apply_source(source, &change, now),
+            Fact::Answered(..) | Fact::Tick => Vec::new(),
+            object => {
+                if let Some(source) = source_of(&object) {
+                    self.sources.heard(source, now);
+                }
+                self.apply_object(object, now)
+            }
+        }
+    }
+
+    fn apply_source(&mut self, source: Source, change: &SourceChange, now: Now) -> Vec<Touch> {
+        let was_known = self.sources.known(source);
+        self.sources.apply(source, change, now);
+        match change {
+            SourceChange::ListBegan => {
+                self.begin_list(source);
+                Vec::new()
+            }
+            SourceChange::ListEnded => {
+                self.drop_unlisted(source, now);
+                vec![Touch::Everything]
+            }
+            // Nothing of that kind exists: what a former version of the CRD held is gone with it.
+            SourceChange::NotInstalled => {
+                self.begin_list(source);
+                self.drop_unlisted(source, now);
+                vec![Touch::Everything]
+            }
+            SourceChange::Progress | SourceChange::Forbidden(_) | SourceChange::Failing(_) => {
+                if was_known == self.sources.known(source) { Vec::new() } else { vec![Touch::Everything] }
+            }
+        }
+    }
+
+    fn apply_object(&mut self, fact: Fact, now: Now) -> Vec<Touch> {
+        match fact {
+            Fact::Snapshot(change) => self.apply_snapshot(change),
+            Fact::Content(change) => self.apply_content(change),
+            Fact::Lease(change) => self.apply_lease(change, now),
+            Fact::Claim(change) => self.apply_claim(change, now),
+            Fact::ContentEvent(change) => self.apply_event(change, Source::ContentEvents),
+            Fact::SnapshotEvent(change) => self.apply_event(change, Source::SnapshotEvents),
+            Fact::SnapshotClass(change) => simple(&mut self.classes, change, Touch::Components),
+            Fact::CsiDriver(change) => {
+                let (Change::Applied(key, _) | Change::Gone(key)) = &change;
+                let touch = Touch::Driver(Arc::from(&*key.name));
+                simple(&mut self.drivers, change, touch)
+            }
+            Fact::Pod(change) => simple(&mut self.pods, change, Touch::Components),
+            Fact::ReplicaSet(change) => simple(&mut self.replica_sets, change, Touch::Components),
+            Fact::Deployment(change) => simple(&mut self.deployments, change, Touch::Components),
+            Fact::Volume(change) => quiet(&mut self.volumes, change),
+            Fact::Job(change) => quiet(&mut self.jobs, change),
+            Fact::StorageClass(change) => quiet(&mut self.storage_classes, change),
+            Fact::Attachment(change) => quiet(&mut self.attachments, change),
+            Fact::CephCluster(change) => quiet(&mut self.ceph, change),
+            Fact::ReplicationSource(change) => quiet(&mut self.replication_sources, change),
+            Fact::ReplicationDestination(change) => quiet(&mut self.replication_destinations, change),
+            Fact::KopiaMaintenance(change) => quiet(&mut self.maintenances, change),
+            Fact::Group(change) => quiet(&mut self.groups, change),
+            Fact::GroupContent(change) => quiet(&mut self.group_contents, change),
+            Fact::Source(..) | Fact::Answered(..) | Fact::Tick => Vec::new(),
+        }
+    }
+
+    fn apply_snapshot(&mut self, change: Change<Snapshot>) -> Vec<Touch> {
+        let mut touched = BTreeSet::new();
+        let (key, old) = match change {
+            Change::Applied(key, snapshot) => {
+                note_snapshot(&mut touched, &key, &snapshot);
+                if snapshot.ready != Some(true)
+                    && let Some(claim) = source_claim(&key, &snapshot)
+                {
+                    self.index.unready.entry(claim).or_default().insert(key.clone());
+                }
+                let ready = snapshot.ready == Some(true);
+                let claim = source_claim(&key, &snapshot);
+                let old = self.snapshots.put(key.clone(), snapshot);
+                if let Some(old) = &old
+                    && (ready || source_claim(&key, old) != claim)
+                {
+                    self.forget_unready(&key, old);
+                }
+                (key, old)
+            }
+            Change::Gone(key) => {
+                let old = self.snapshots.remove(&key);
+                if let Some(old) = &old {
+                    self.forget_unready(&key, old);
+                }
+                self.index.last_referred.remove(&key);
+                (key, old)
+            }
+        };
+        if let Some(old) = old {
+            note_snapshot(&mut touched, &key, &old);
+        }
+        touched.into_iter().map(Touch::Subject).collect()
+    }
+
+    fn forget_unready(&mut self, key: &Key, old: &Snapshot) {
+        if let Some(claim) = source_claim(key, old)
+            && let Some(set) = self.index.unready.get_mut(&claim)
+        {
+            set.remove(key);
+            if set.is_empty() {
+                self.index.unready.remove(&claim);
+            }
+        }
+    }
+
+    fn apply_content(&mut self, change: Change<Content>) -> Vec<Touch> {
+        let mut touched = Vec::new();
+        let (key, old) = match change {
+            Change::Applied(key, content) => {
+                note_content(&mut touched, &key, &content);
+                if let Some(handle) = content.handle() {
+                    *self.index.handles.entry(handle.print).or_default() += 1;
+                }
+                *self.index.contents.entry(Arc::clone(&content.driver)).or_default() += 1;
+                let old = self.contents.put(key.clone(), content);
+                (key, old)
+            }
+            Change::Gone(key) => {
+                let old = self.contents.remove(&key);
+                (key, old)
+            }
+        };
+        if let Some(old) = old {
+            note_content(&mut touched, &key, &old);
+            if let Some(handle) = old.handle() {
+                take_one(&mut self.index.handles, &handle.print);
+            }
+            take_one(&mut self.index.contents, &old.driver);
+        }
+        touched.sort();
+        touched.dedup();
+        touched.into_iter().map(Touch::Subject).collect()
+    }
+
+    fn apply_lease(&mut self, change: Change<Lease>, now: Now) -> Vec<Touch> {
+        match change {
+            Change::Applied(key, lease) => {
+                let name = key.name.clone();
+                let (first_seen, changed, moved) = match self.leases.get(&key) {
+                    Some(before) if before.lease == lease => (before.first_seen, before.changed, before.moved),
+                    Some(before) => (before.first_seen, now.mono, true),
+                    None => (now.mono, now.mono, false),
+                };
+                self.index.leases.entry(name.clone()).or_default().insert(key.clone());
+                self.leases.put(key, WatchedLease { lease, first_seen, changed, moved });
+                vec![Touch::Lease(name)]
+            }
+            Change::Gone(key) => {
+                self.leases.remove(&key);
+                if let Some(keys) = self.index.leases.get_mut(&key.name) {
+                    keys.remove(&key);
+                    if keys.is_empty() {
+                        self.index.leases.remove(&key.name);
+                    }
+                }
+                vec![Touch::Lease(key.name)]
+            }
+        }
+    }
+
+    fn apply_claim(&mut self, change: Change<Claim>, now: Now) -> Vec<Touch> {
+        let mut touched = BTreeSet::new();
+        let (key, old) = match change {
+            Change::Applied(key, claim) => {
+                touched.insert(Subject::new(Kind::PersistentVolumeClaim, key.clone()));
+                let waits = claim.phase == ClaimPhase::Pending;
+                let sources = claim.sources.clone();
+                let old = self.claims.put(key.clone(), claim);
+                if let Some(old) = &old {
+                    self.forget_restores(&key, old, now, &mut touched);
+                }
+                if waits {
+                    for source in sources {
+                        touched.insert(Subject::new(Kind::VolumeSnapshot, source.snapshot.clone()));
+                        self.index.restores.entry(source.snapshot).or_default().insert(key.clone());
+                    }
+                }
+                (key, old)
+            }
+            Change::Gone(key) => {
+                let old = self.claims.remove(&key);
+                if let Some(old) = &old {
+                    self.forget_restores(&key, old, now, &mut touched);
+                }
+                (key, old)
+            }
+        };
+        if old.is_some() {
+            touched.insert(Subject::new(Kind::PersistentVolumeClaim, key));
+        }
+        touched.into_iter().map(Touch::Subject).collect()
+    }
+
+    /// Takes a claim out of the restores; remembers when, because the provisioner's sweeps count from there.
+    fn forget_restores(&mut self, key: &Key, old: &Claim, now: Now, touched: &mut BTreeSet<Subject>) {
+        for source in &old.sources {
+            let Some(claims) = self.index.restores.get_mut(&source.snapshot) else { continue };
+            if claims.remove(key) {
+                touched.insert(Subject::new(Kind::VolumeSnapshot, source.snapshot.clone()));
+                self.index.last_referred.insert(source.snapshot.clone(), now.mono);
+            }
+            if claims.is_empty() {
+                self.index.restores.remove(&source.snapshot);
+            }
+        }
+    }
+
+    fn apply_event(&mut self, change: Change<EventRecord>, source: Source) -> Vec<Touch> {
+        let events = if source == Source::ContentEvents { &mut self.content_events } else { &mut self.snapshot_events };
+        match change {
+            Change::Applied(key, event) => {
+                if let Some(last) = event.last {
+                    let alive = self.index.alive.entry(Arc::clone(&event.component)).or_insert(last);
+                    *alive = last.max(*alive);
+                }
+                if !event.warning {
+                    return Vec::new();
+                }
+                let about = Subject::new(event.kind, event.about.clone());
+                self.index.events.entry(about.clone()).or_default().insert(key.clone());
+                events.put(key, event);
+                vec![Touch::Subject(about)]
+            }
+            Change::Gone(key) => {
+                let Some(old) = events.remove(&key) else { return Vec::new() };
+                let about = Subject::new(old.kind, old.about);
+                if let Some(keys) = self.index.events.get_mut(&about) {
+                    keys.remove(&key);
+                    if keys.is_empty() {
+                        self.index.events.remove(&about);
+                    }
+                }
+                vec![Touch::Subject(about)]
+            }
+        }
+    }
+
+    fn begin_list(&mut self, source: Source) {
+        for_source!(self, source, begin_list);
+    }
+
+    /// Hands what the completed list did not hold through the same door as a deletion that was watched.
+    fn drop_unlisted(&mut self, source: Source, now: Now) {
+        let keys = for_source!(self, source, unlisted);
+        for key in keys {
+            self.apply_object(gone(source, key), now);
+        }
+    }
+}
+
+// === Questions ===
+
+impl World {
+    /// How many contents a driver has.
+    #[must_use]
+    pub fn content_count(&self, driver: &str) -> u32 {
+        self.index.contents.get(driver).copied().unwrap_or(0)
+    }
+
+    /// Drivers that contents name.
+    pub fn content_drivers(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.index.contents.keys()
+    }
+
+    /// How many contents carry this handle.
+    #[must_use]
+    pub fn handle_count(&self, print: u64) -> u32 {
+        self.index.handles.get(&print).copied().unwrap_or(0)
+    }
+
+    /// Claims waiting to be restored from this snapshot.
+    pub fn restores(&self, snapshot: &Key) -> impl Iterator<Item = &Key> {
+        self.index.restores.get(snapshot).into_iter().flatten()
+    }
+
+    /// When a claim that waits for this snapshot was last seen to stop waiting.
+    #[must_use]
+    pub fn last_referred(&self, snapshot: &Key) -> Option<Duration> {
+        self.index.last_referred.get(snapshot).copied()
+    }
+
+    /// Snapshots of this claim that are not ready.
+    pub fn unready(&self, claim: &Key) -> impl Iterator<Item = &Key> {
+        self.index.unready.get(claim).into_iter().flatten()
+    }
+
+    /// Every claim that has a snapshot which is not ready.
+    pub fn unready_snapshots(&self) -> impl Iterator<Item = &Key> {
+        self.index.unready.values().flatten()
+    }
+
+    /// The lease of this name that moved last; component namespaces are not known beforehand.
+    #[must_use]
+    pub fn lease(&self, name: &str) -> Option<(&Key, &WatchedLease)> {
+        self.index
+            .leases
+            .get(name)
+            .into_iter()
+            .flatten()
+            .filter_map(|key| self.leases.get(key).map(|lease| (key, lease)))
+            .max_by_key(|(_, lease)| (lease.changed, lease.lease.renewed))
+    }
+
+    /// Warning events about an object that lives under this uid, newest last.
+    #[must_use]
+    pub fn events(&self, kind: Kind, key: &Key, uid: &Uid) -> Vec<&EventRecord> {
+        let events = if kind == Kind::VolumeSnapshotContent { &self.content_events } else { &self.snapshot_events };
+        let about = Subject::new(kind, key.clone());
+        let mut found: Vec<&EventRecord> = self
+            .index
+            .events
+            .get(&about)
+            .into_iter()
+            .flatten()
+            .filter_map(|key| events.get(key))
+            .filter(|event| event.uid.as_ref() == Some(uid))
+            .collect();
+        found.sort_by_key(|event| event.last);
+        found
+    }
+
+    /// When this component last wrote an event, by the event's own time.
+    #[must_use]
+    pub fn sign_of_life(&self, component: &str) -> Option<Timestamp> {
+        self.index.alive.get(component).copied()
+    }
+}
+
+
+impl World {
+    /// How many records a source's collection holds.
+    #[must_use]
+    pub fn count(&self, source: Source) -> usize {
+        for_source!(self, source, len)
+    }
+}
+
+fn simple<T>(set: &mut Collection<T>, change: Change<T>, touch: Touch) -> Vec<Touch> {
+    quiet(set, change);
+    vec![touch]
+}
+
+/// Takes in what no finding rests on yet.
+fn quiet<T>(set: &mut Collection<T>, change: Change<T>) -> Vec<Touch> {
+    match change {
+        Change::Applied(key, record) => drop(set.put(key, record)),
+        Change::Gone(key) => drop(set.remove(&key)),
+    }
+    Vec::new()
+}
+
+fn take_one<K: Ord>(counts: &mut BTreeMap<K, u32>, key: &K) {
+    if let Some(count) = counts.get_mut(key) {
+        *count = count.saturating_sub(1);
+        if *count == 0 {
+            counts.remove(key);
+        }
+    }
+}
+
+/// The claim a snapshot is cut from.
+#[must_use]
+pub fn source_claim(key: &Key, snapshot: &Snapshot) -> Option<Key> {
+    match &snapshot.source {
+        SnapshotSource::Claim(name) => Some(Key::namespaced(Arc::clone(&key.namespace), name.clone())),
+        SnapshotSource::Content(_) | SnapshotSource::Unknown => None,
+    }
+}
+
+/// The content a snapshot is bound to, or will be: by status, by source, or by the name snapshot-controller
+/// gives to what it makes.
+#[must_use]
+pub fn content_key(snapshot: &Snapshot) -> Key {
+    match (&snapshot.content, &snapshot.source) {
+        (Some(name), _) | (None, SnapshotSource::Content(name)) => Key::cluster(name.clone()),
+        _ => Key::cluster(format!("snapcontent-{}", snapshot.meta.uid)),
+    }
+}
+
+fn note_snapshot(touched: &mut BTreeSet<Subject>, key: &Key, snapshot: &Snapshot) {
+    touched.insert(Subject::new(Kind::VolumeSnapshot, key.clone()));
+    touched.insert(Subject::new(Kind::VolumeSnapshotContent, content_key(snapshot)));
+    if let Some(claim) = source_claim(key, snapshot) {
+        touched.insert(Subject::new(Kind::PersistentVolumeClaim, claim));
+    }
+}
+
+fn note_content(touched: &mut Vec<Subject>, key: &Key, content: &Content) {
+    touched.push(Subject::new(Kind::VolumeSnapshotContent, key.clone()));
+    touched.push(Subject::new(Kind::VolumeSnapshot, content.snapshot.key.clone()));
+}
+
+fn source_of(fact: &Fact) -> Option<Source> {
+    Some(match fact {
+        Fact::Source(source, _) => *source,
+        Fact::Snapshot(_) => Source::Snapshots,
+        Fact::Content(_) => Source::Contents,
+        Fact::SnapshotClass(_) => Source::SnapshotClasses,
+        Fact::Lease(_) => Source::Leases,
+        Fact::Claim(_) => Source::Claims,
+        Fact::Volume(_) => Source::Volumes,
+        Fact::Pod(_) => Source::Pods,
+        Fact::ReplicaSet(_) => Source::ReplicaSets,
+        Fact::Deployment(_) => Source::Deployments,
+        Fact::Job(_) => Source::Jobs,
+        Fact::StorageClass(_) => Source::StorageClasses,
+        Fact::CsiDriver(_) => Source::CsiDrivers,
+        Fact::Attachment(_) => Source::Attachments,
+        Fact::ContentEvent(_) => Source::ContentEvents,
+        Fact::SnapshotEvent(_) => Source::SnapshotEvents,
+        Fact::CephCluster(_) => Source::CephClusters,
+        Fact::ReplicationSource(_) => Source::ReplicationSources,
+        Fact::ReplicationDestination(_) => Source::ReplicationDestinations,
+        Fact::KopiaMaintenance(_) => Source::KopiaMaintenances,
+        Fact::Group(_) => Source::Groups,
+        Fact::GroupContent(_) => Source::GroupContents,
+        Fact::Answered(..) | Fact::Tick => return None,
+    })
+}
+
+/// The deletion of an object of this source, as a watch would have told it.
+#[must_use]
+pub fn gone(source: Source, key: Key) -> Fact {
+    match source {
+        Source::Snapshots => Fact::Snapshot(Change::Gone(key)),
+        Source::Contents => Fact::Content(Change::Gone(key)),
+        Source::SnapshotClasses => Fact::SnapshotClass(Change::Gone(key)),
+        Source::Leases => Fact::Lease(Change::Gone(key)),
+        Source::Claims => Fact::Claim(Change::Gone(key)),
+        Source::Volumes => Fact::Volume(Change::Gone(key)),
+        Source::Pods => Fact::Pod(Change::Gone(key)),
+        Source::ReplicaSets => Fact::ReplicaSet(Change::Gone(key)),
+        Source::Deployments => Fact::Deployment(Change::Gone(key)),
+        Source::Jobs => Fact::Job(Change::Gone(key)),
+        Source::StorageClasses => Fact::StorageClass(Change::Gone(key)),
+        Source::CsiDrivers => Fact::CsiDriver(Change::Gone(key)),
+        Source::Attachments => Fact::Attachment(Change::Gone(key)),
+        Source::ContentEvents => Fact::ContentEvent(Change::Gone(key)),
+        Source::SnapshotEvents => Fact::SnapshotEvent(Change::Gone(key)),
+        Source::CephClusters => Fact::CephCluster(Change::Gone(key)),
+        Source::ReplicationSources => Fact::ReplicationSource(Change::Gone(key)),
+        Source::ReplicationDestinations => Fact::ReplicationDestination(Change::Gone(key)),
+        Source::KopiaMaintenances => Fact::KopiaMaintenance(Change::Gone(key)),
+        Source::Groups => Fact::Group(Change::Gone(key)),
+        Source::GroupContents => Fact::GroupContent(Change::Gone(key)),
+    }
+}
