@@ -11,4 +11,8 @@
 #![forbid(unsafe_code)]
 
 pub mod api;
+pub mod config;
 pub mod domain;
+pub mod driver;
+pub mod io;
+pub mod telemetry;

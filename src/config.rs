@@ -1,0 +1,352 @@
+//! Settings: from a flag, else the environment, else the settings file, else a default.
+//!
+//! Everything a person can set is here and shown by `--help`. A wrong value ends the program with one line
+//! that names where it stands and what to write instead: a daemon that guesses a setting watches the wrong
+//! thing for weeks. Pure over strings but for reading the one file.
+
+use std::fmt::Write as _;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use serde::Deserialize;
+use serde_saphyr::Spanned;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+
+/// Where `run` listens unless told otherwise: every address, as a pod's probes and scrapes need it.
+pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8080);
+
+/// A floor above this would hide everything that is stuck today.
+const MAX_FLOOR: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Pretty on a terminal, else JSON
+    #[default]
+    Auto,
+    /// One JSON object a line
+    Json,
+    /// For people
+    Pretty,
+}
+
+/// The settings every command takes. All are optional here: what is absent falls through to the file.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Settings (a flag wins over the environment, the environment over the file)")]
+pub struct Flags {
+    /// Settings file in YAML; its keys are the names of these flags, such as `min-floor: 10m`
+    #[arg(long, env = "VOLWARDEN_CONFIG", hide_env_values = true, value_name = "FILE", global = true)]
+    pub config: Option<PathBuf>,
+
+    /// Kubeconfig file [default: KUBECONFIG, then ~/.kube/config, then the pod's service account]
+    #[arg(long, env = "VOLWARDEN_KUBECONFIG", hide_env_values = true, value_name = "FILE", global = true)]
+    pub kubeconfig: Option<PathBuf>,
+
+    /// Context of the kubeconfig [default: its current context]
+    #[arg(long, env = "VOLWARDEN_CONTEXT", hide_env_values = true, value_name = "NAME", global = true)]
+    pub context: Option<String>,
+
+    /// Call nothing stuck before it is at least this old; can only raise what the sidecars' own arguments give
+    /// [default: 0s]
+    #[arg(long, env = "VOLWARDEN_MIN_FLOOR", hide_env_values = true, value_name = "DURATION",
+          value_parser = parse_floor, global = true)]
+    pub min_floor: Option<Duration>,
+
+    /// How log lines look [default: auto]
+    #[arg(
+        long,
+        env = "VOLWARDEN_LOG_FORMAT",
+        hide_env_values = true,
+        value_name = "FORMAT",
+        value_enum,
+        global = true
+    )]
+    pub log_format: Option<LogFormat>,
+
+    /// What is logged to stderr: off, error, warn, info, debug or trace, or by module, such as
+    /// `info,kube=debug` [default: info for run, else off]
+    #[arg(long, env = "VOLWARDEN_LOG_LEVEL", hide_env_values = true, value_name = "LEVEL",
+          value_parser = parse_level, global = true)]
+    pub log_level: Option<Targets>,
+}
+
+/// The settings only `run` takes.
+#[derive(Args, Clone, Debug, Default)]
+pub struct RunFlags {
+    /// Address for /metrics, /healthz, /readyz and /api/v1/state [default: 0.0.0.0:8080]
+    #[arg(long, env = "VOLWARDEN_LISTEN", hide_env_values = true, value_name = "ADDRESS",
+          value_parser = parse_listen)]
+    pub listen: Option<SocketAddr>,
+}
+
+/// Settings after every source has been asked.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where `run` listens.
+    pub listen: SocketAddr,
+    /// How log lines look.
+    pub log_format: LogFormat,
+    /// What is logged; each command has its own default.
+    pub log_level: Option<Targets>,
+    /// Raises every floor to at least this.
+    pub min_floor: Duration,
+    /// Kubeconfig, where one is named.
+    pub kubeconfig: Option<PathBuf>,
+    /// Context, where one is named.
+    pub context: Option<String>,
+}
+
+/// A setting that cannot be used. Each text is one line: what, where, and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the settings file {path}: {source}; name another with --config or VOLWARDEN_CONFIG")]
+    Read {
+        /// The file.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file's text is wrong.
+    #[error("settings file {path}, {problem}")]
+    File {
+        /// The file.
+        path: String,
+        /// Where in it and what.
+        problem: FileProblem,
+    },
+}
+
+/// What is wrong in the text of a settings file, and in which line.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}: {text}")]
+pub struct FileProblem {
+    line: u64,
+    text: String,
+}
+
+impl Settings {
+    /// Reads the file that the flags or the environment name, and puts everything together.
+    ///
+    /// # Errors
+    /// When the file cannot be read or a key or value in it cannot be used.
+    pub fn load(flags: &Flags, run: &RunFlags) -> Result<Self, ConfigError> {
+        let file = match &flags.config {
+            None => FileSettings::default(),
+            Some(path) => read_file(path)?,
+        };
+        Ok(Self::resolve(flags, run, file))
+    }
+
+    /// Flag or environment (clap has put these two together) over file over default.
+    fn resolve(flags: &Flags, run: &RunFlags, file: FileSettings) -> Self {
+        Self {
+            listen: run.listen.or(file.listen).unwrap_or(DEFAULT_LISTEN),
+            log_format: flags.log_format.or(file.log_format).unwrap_or_default(),
+            log_level: flags.log_level.clone().or(file.log_level),
+            min_floor: flags.min_floor.or(file.min_floor).unwrap_or_default(),
+            kubeconfig: flags.kubeconfig.clone().or(file.kubeconfig),
+            context: flags.context.clone().or(file.context),
+        }
+    }
+}
+
+/// The keys a settings file may have: the names of the flags.
+const KEYS: [&str; 6] = ["listen", "log-format", "log-level", "min-floor", "kubeconfig", "context"];
+
+/// The file as written: every value a scalar with its place, so that an error can name the line.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+struct RawFile {
+    listen: Option<Spanned<String>>,
+    log_format: Option<Spanned<String>>,
+    log_level: Option<Spanned<String>>,
+    min_floor: Option<Spanned<String>>,
+    kubeconfig: Option<Spanned<String>>,
+    context: Option<Spanned<String>>,
+}
+
+/// The file's settings after its values were understood.
+#[derive(Debug, Default)]
+struct FileSettings {
+    listen: Option<SocketAddr>,
+    log_format: Option<LogFormat>,
+    log_level: Option<Targets>,
+    min_floor: Option<Duration>,
+    kubeconfig: Option<PathBuf>,
+    context: Option<String>,
+}
+
+fn read_file(path: &Path) -> Result<FileSettings, ConfigError> {
+    let shown = path.display().to_string();
+    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: shown.clone(), source })?;
+    parse_file(&text).map_err(|problem| ConfigError::File { path: shown, problem })
+}
+
+fn parse_file(text: &str) -> Result<FileSettings, FileProblem> {
+    let raw: RawFile =
+        serde_saphyr::from_str::<Option<RawFile>>(text).map_err(|e| yaml_problem(&e))?.unwrap_or_default();
+    Ok(FileSettings {
+        listen: value("listen", raw.listen, parse_listen)?,
+        log_format: value("log-format", raw.log_format, |word| {
+            LogFormat::from_str(word, true)
+                .map_err(|_| format!("{word:?} is no log format: write auto, json or pretty"))
+        })?,
+        log_level: value("log-level", raw.log_level, parse_level)?,
+        min_floor: value("min-floor", raw.min_floor, parse_floor)?,
+        kubeconfig: raw.kubeconfig.map(|at| PathBuf::from(at.value)),
+        context: raw.context.map(|at| at.value),
+    })
+}
+
+fn value<T>(
+    key: &str,
+    raw: Option<Spanned<String>>,
+    parse: impl Fn(&str) -> Result<T, String>,
+) -> Result<Option<T>, FileProblem> {
+    raw.map(|at| {
+        parse(&at.value).map_err(|text| FileProblem { line: at.referenced.line(), text: format!("{key}: {text}") })
+    })
+    .transpose()
+}
+
+/// The parser's own words are kept to their first line; an unknown key gets the list of those that exist.
+fn yaml_problem(error: &serde_saphyr::Error) -> FileProblem {
+    let line = error.location().map_or(0, |at| at.line());
+    let plain = error.without_snippet().to_string();
+    let mut text = plain.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+    // The place is said once, in front; and the parser's own options are none of the reader's.
+    for surplus in [" at line ", ", set DuplicateKeyPolicy"] {
+        text.truncate(text.find(surplus).unwrap_or(text.len()));
+    }
+    if text.contains("unknown") || text.contains("expected one of") {
+        text.truncate(text.find(", expected").unwrap_or(text.len()));
+        let _ = write!(text, "; the keys are {}", KEYS.join(", "));
+    } else {
+        text.push_str("; write one `key: value` a line");
+    }
+    FileProblem { line, text }
+}
+
+/// Reads a duration with its unit.
+///
+/// # Errors
+/// In words that say what to write instead.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text.trim())
+        .map_err(|_| format!("{text:?} is no duration: write a number with its unit, such as 30s, 5m or 1h30m"))
+}
+
+fn parse_floor(text: &str) -> Result<Duration, String> {
+    let floor = parse_duration(text)?;
+    if floor > MAX_FLOOR {
+        return Err(format!("{text:?} would hide all that is stuck now: write at most 7d"));
+    }
+    Ok(floor)
+}
+
+fn parse_listen(text: &str) -> Result<SocketAddr, String> {
+    // `:8080` is what people know from other daemons.
+    let full = if text.starts_with(':') { format!("{}{text}", DEFAULT_LISTEN.ip()) } else { text.to_owned() };
+    full.parse().map_err(|_| {
+        format!("{text:?} is no address to listen on: write IP:PORT, such as 0.0.0.0:8080, [::]:8080 or :8080")
+    })
+}
+
+fn parse_level(text: &str) -> Result<Targets, String> {
+    let wrong = || {
+        format!("{text:?} is no log level: write off, error, warn, info, debug or trace, or by module: info,kube=debug")
+    };
+    // A bare word that is no level would be read as a module's name and switch everything else off.
+    for part in text.split(',') {
+        let level = part.rsplit_once('=').map_or(part, |(_, level)| level);
+        level.trim().parse::<LevelFilter>().map_err(|_| wrong())?;
+    }
+    text.parse().map_err(|_| wrong())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        flags: Flags,
+        #[command(flatten)]
+        run: RunFlags,
+    }
+
+    fn cli(args: &[&str]) -> Cli {
+        Cli::try_parse_from(std::iter::once(&"volwarden").chain(args)).unwrap()
+    }
+
+    fn problem(text: &str) -> String {
+        parse_file(text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
+        let file = "# ours\nlisten: 127.0.0.1:9\nmin-floor: 10m\ncontext: staging\nlog-format: json\n";
+        let given = cli(&["--listen", "127.0.0.1:7", "--min-floor", "1h30m"]);
+        let settings = Settings::resolve(&given.flags, &given.run, parse_file(file).unwrap());
+        assert_eq!(settings.listen.port(), 7);
+        assert_eq!(settings.min_floor, Duration::from_secs(5400));
+        assert_eq!(settings.context.as_deref(), Some("staging"));
+        assert_eq!(settings.log_format, LogFormat::Json);
+
+        let bare = cli(&[]);
+        let settings = Settings::resolve(&bare.flags, &bare.run, parse_file(file).unwrap());
+        assert_eq!((settings.listen.port(), settings.min_floor), (9, Duration::from_secs(600)));
+        let settings = Settings::resolve(&bare.flags, &bare.run, parse_file("").unwrap());
+        assert_eq!((settings.listen, settings.min_floor), (DEFAULT_LISTEN, Duration::ZERO));
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_its_line_and_the_keys_there_are() {
+        let text = problem("listen: :8080\nmin-flor: 10m\n");
+        assert!(text.starts_with("line 2: "), "{text}");
+        assert!(text.contains("min-flor") && text.contains("min-floor"), "{text}");
+        assert!(!text.contains('\n'), "{text}");
+    }
+
+    #[test]
+    fn a_wrong_value_is_named_with_its_line_key_and_remedy() {
+        assert_eq!(
+            problem("\nmin-floor: 10\n"),
+            "line 2: min-floor: \"10\" is no duration: write a number with its unit, such as 30s, 5m or 1h30m"
+        );
+        assert!(problem("min-floor: 10 fortnights").contains("such as 30s"));
+        assert!(problem("min-floor: 20d").contains("at most 7d"));
+        assert!(problem("listen: here").contains("write IP:PORT"));
+        assert!(problem("log-level: loud").contains("write off, error"));
+        assert!(problem("log-format: xml").contains("auto, json or pretty"));
+    }
+
+    #[test]
+    fn text_that_is_no_mapping_is_one_line() {
+        for text in ["- a\n- b\n", "a: [", "listen: [1]", "listen: :1\nlisten: :2\n", "{{{{"] {
+            let said = problem(text);
+            assert!(said.starts_with("line ") && !said.contains('\n'), "{text:?}: {said}");
+        }
+        assert!(parse_file("# nothing\n").is_ok());
+    }
+
+    #[test]
+    fn listen_takes_a_bare_port() {
+        assert_eq!(parse_listen(":8080").unwrap(), DEFAULT_LISTEN);
+        assert_eq!(parse_listen("[::1]:1").unwrap().port(), 1);
+        assert!(parse_listen("8080").is_err());
+    }
+
+    #[test]
+    fn a_missing_file_names_itself_and_the_remedy() {
+        let given = cli(&["--config", "/does/not/exist.yaml"]);
+        let said = Settings::load(&given.flags, &given.run).unwrap_err().to_string();
+        assert!(said.contains("/does/not/exist.yaml") && said.contains("VOLWARDEN_CONFIG"), "{said}");
+    }
+}

@@ -1,0 +1,472 @@
+//! The loop that owns the [`Engine`]: the only writer of what Volwarden knows.
+//!
+//! Facts come in over one bounded channel, wanted reads go out over another, and questions are answered in
+//! between, so that no HTTP request ever holds a lock on the world. Two failures it exists to prevent: a cycle
+//! of full channels in which nobody moves any more (the loop therefore never waits for a free place alone),
+//! and a wanted read that is dropped in silence (it waits in the [`Outbox`] instead).
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use crate::domain::engine::{Effect, Engine, Explanation, SourceView};
+use crate::domain::fact::{Answer, Fact, Live, LogTail, Now, Probe, Source};
+use crate::domain::finding::{Finding, Subject};
+use crate::telemetry;
+
+/// The engine is told the time at least this often.
+const LONGEST_SLEEP: Duration = Duration::from_secs(10);
+
+/// And at most this often: a deadline that stays in the past must not spin the loop.
+const SHORTEST_SLEEP: Duration = Duration::from_millis(20);
+
+/// Facts that may wait before the watches are held back.
+const FACTS: usize = 1024;
+
+/// Reads that may wait for the prober; the rest waits in the outbox.
+const PROBES: usize = 64;
+
+/// Questions that may wait.
+const QUERIES: usize = 16;
+
+/// Both clocks. The wall clock is read nowhere else.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    started: Instant,
+}
+
+impl Clock {
+    /// Starts the monotonic clock at 0.
+    #[must_use]
+    pub fn start() -> Self {
+        Self { started: Instant::now() }
+    }
+
+    /// The present moment.
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "the one place where the shell reads the wall clock for the core")]
+    pub fn now(&self) -> Now {
+        Now { wall: jiff::Timestamp::now(), mono: self.started.elapsed() }
+    }
+}
+
+/// Everything known at one moment, as `doctor -o json` and `/api/v1/state` show it.
+#[derive(Clone, Debug, Serialize)]
+pub struct State {
+    /// Every watched collection.
+    pub sources: Vec<SourceView>,
+    /// Every finding, worst first, what hangs on a cause directly after it.
+    pub findings: Vec<Finding>,
+    /// When this was so.
+    #[serde(skip)]
+    pub at: jiff::Timestamp,
+}
+
+/// How far the engine is.
+#[derive(Clone, Debug)]
+pub struct Progress {
+    /// Every source has synced or is known not to be there, refused or failing.
+    pub settled: bool,
+    /// Every source has synced or is known not to be installed.
+    pub ready: bool,
+    /// A longer look would make something surer.
+    pub undecided: bool,
+    /// How long a look has to be.
+    pub longest_lease: Option<Duration>,
+    /// Reads that are not answered yet.
+    pub outstanding: usize,
+    /// Every watched collection.
+    pub sources: Vec<SourceView>,
+}
+
+/// A question to the loop.
+#[derive(Debug)]
+enum Query {
+    State(oneshot::Sender<State>),
+    StateJson(oneshot::Sender<Result<Vec<u8>, serde_json::Error>>),
+    Progress(oneshot::Sender<Progress>),
+    Explain(Subject, oneshot::Sender<(Explanation, Now)>),
+    RecordGauges(oneshot::Sender<()>),
+}
+
+/// Asks the loop. `None` means that the loop has ended.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    queries: mpsc::Sender<Query>,
+}
+
+impl Handle {
+    /// Everything known now.
+    pub async fn state(&self) -> Option<State> {
+        self.ask(Query::State).await
+    }
+
+    /// The same as JSON, made inside the loop: no copy of 20,000 findings.
+    pub async fn state_json(&self) -> Option<Vec<u8>> {
+        self.ask(Query::StateJson).await?.ok()
+    }
+
+    /// How far the engine is.
+    pub async fn progress(&self) -> Option<Progress> {
+        self.ask(Query::Progress).await
+    }
+
+    /// Why an object is as it is, and when that was asked.
+    pub async fn explain(&self, subject: Subject) -> Option<(Explanation, Now)> {
+        self.ask(|answer| Query::Explain(subject, answer)).await
+    }
+
+    /// Brings the gauges up to date, for a scrape.
+    pub async fn record_gauges(&self) -> Option<()> {
+        self.ask(Query::RecordGauges).await
+    }
+
+    async fn ask<T>(&self, query: impl FnOnce(oneshot::Sender<T>) -> Query) -> Option<T> {
+        let (answer, answered) = oneshot::channel();
+        self.queries.send(query(answer)).await.ok()?;
+        answered.await.ok()
+    }
+}
+
+/// The other ends of the loop's channels.
+#[derive(Debug)]
+pub struct Ends {
+    /// For those who ask.
+    pub handle: Handle,
+    /// For the watches and the prober.
+    pub facts: mpsc::Sender<Fact>,
+    /// For the prober.
+    pub probes: mpsc::Receiver<Probe>,
+}
+
+/// Why the loop ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DriverEnd {
+    /// Nobody can send a fact any more.
+    #[error("every watch has ended")]
+    NoFacts,
+    /// The prober is gone, so that wanted reads would never be made.
+    #[error("the prober has ended")]
+    NoProber,
+}
+
+/// The loop.
+#[derive(Debug)]
+pub struct Driver {
+    engine: Engine,
+    clock: Clock,
+    facts: mpsc::Receiver<Fact>,
+    queries: mpsc::Receiver<Query>,
+    probes: mpsc::Sender<Probe>,
+    outbox: Outbox,
+    ticked: Duration,
+    shown: BTreeSet<(String, String)>,
+    step_seconds: metrics::Histogram,
+}
+
+impl Driver {
+    /// A loop around `engine`, and the ends of its channels.
+    #[must_use]
+    pub fn new(engine: Engine, clock: Clock) -> (Self, Ends) {
+        let (fact_sender, facts) = mpsc::channel(FACTS);
+        let (probes, probe_receiver) = mpsc::channel(PROBES);
+        let (query_sender, queries) = mpsc::channel(QUERIES);
+        let driver = Self {
+            engine,
+            clock,
+            facts,
+            queries,
+            probes,
+            outbox: Outbox::default(),
+            ticked: Duration::ZERO,
+            shown: BTreeSet::new(),
+            step_seconds: telemetry::step_histogram(),
+        };
+        (driver, Ends { handle: Handle { queries: query_sender }, facts: fact_sender, probes: probe_receiver })
+    }
+
+    /// Runs until nobody can send facts any more, or reads cannot be made.
+    pub async fn run(mut self) -> DriverEnd {
+        loop {
+            let wake = self.clock.started + next_wake(self.engine.wake_at(), self.ticked);
+            // Questions first and facts last: a flood of facts must not make the daemon look dead.
+            tokio::select! {
+                biased;
+                Some(query) = self.queries.recv() => self.answer(query),
+                () = tokio::time::sleep_until(wake) => self.step(Fact::Tick),
+                room = self.probes.clone().reserve_owned(), if self.outbox.waits() => match room {
+                    Ok(room) => self.outbox.send_one(room),
+                    Err(_) => return DriverEnd::NoProber,
+                },
+                fact = self.facts.recv() => match fact {
+                    Some(fact) => self.step(fact),
+                    None => return DriverEnd::NoFacts,
+                },
+            }
+        }
+    }
+
+    fn step(&mut self, fact: Fact) {
+        let now = self.clock.now();
+        telemetry::count_fact(fact_kind(&fact));
+        match &fact {
+            Fact::Tick => self.ticked = now.mono,
+            Fact::Answered(probe, answer) => {
+                self.outbox.answered(probe);
+                telemetry::count_probe(probe_kind(probe), answer_result(answer));
+            }
+            _ => {}
+        }
+        let effects = self.engine.step(fact, now);
+        self.step_seconds.record(self.clock.now().mono.saturating_sub(now.mono).as_secs_f64());
+        for effect in effects {
+            match effect {
+                Effect::Probe(probe) => self.outbox.push(probe),
+                Effect::Found(finding) => log_found(&finding),
+                Effect::Cleared(subject, class) => {
+                    info!(class = class.as_str(), subject = %subject, "finding cleared");
+                }
+            }
+        }
+    }
+
+    /// Whoever gave up waiting has dropped its end; that is no error of ours.
+    fn answer(&mut self, query: Query) {
+        let now = self.clock.now();
+        // A deadline that has just passed is part of the truth that is asked for.
+        if self.engine.wake_at().is_some_and(|at| at <= now.mono) {
+            self.step(Fact::Tick);
+        }
+        match query {
+            Query::State(answer) => drop(answer.send(State {
+                sources: self.engine.sources(now),
+                findings: self.engine.findings().into_iter().cloned().collect(),
+                at: now.wall,
+            })),
+            Query::StateJson(answer) => drop(answer.send(self.state_json(now))),
+            Query::Progress(answer) => drop(answer.send(Progress {
+                settled: self.engine.settled(),
+                ready: self.engine.ready(),
+                undecided: self.engine.undecided(now),
+                longest_lease: self.engine.longest_lease(),
+                outstanding: self.outbox.outstanding(),
+                sources: self.engine.sources(now),
+            })),
+            Query::Explain(subject, answer) => drop(answer.send((self.engine.explain(&subject, now), now))),
+            Query::RecordGauges(answer) => {
+                self.record_gauges(now);
+                let _ = answer.send(());
+            }
+        }
+    }
+
+    fn state_json(&self, now: Now) -> Result<Vec<u8>, serde_json::Error> {
+        #[derive(Serialize)]
+        struct View<'a> {
+            sources: Vec<SourceView>,
+            findings: Vec<&'a Finding>,
+        }
+        serde_json::to_vec(&View { sources: self.engine.sources(now), findings: self.engine.findings() })
+    }
+
+    /// Counted anew at every scrape: a gauge kept by increments drifts for ever after one missed effect.
+    fn record_gauges(&mut self, now: Now) {
+        let mut counts: BTreeMap<(String, String), usize> = BTreeMap::new();
+        let mut unverified = 0;
+        for finding in self.engine.findings() {
+            let series = (finding.class.label(), finding.driver.as_deref().unwrap_or_default().to_owned());
+            *counts.entry(series).or_default() += 1;
+            unverified += usize::from(finding.unverified);
+        }
+        for ended in self.shown.iter().filter(|series| !counts.contains_key(*series)) {
+            telemetry::set_findings(ended.0.clone(), ended.1.clone(), 0);
+        }
+        for ((class, driver), count) in counts {
+            self.shown.insert((class.clone(), driver.clone()));
+            telemetry::set_findings(class, driver, count);
+        }
+        telemetry::set_unverified(unverified);
+        telemetry::set_probes_waiting(self.outbox.queue.len());
+        for source in self.engine.sources(now) {
+            telemetry::set_source(source.kind, source.state, source.objects, source.silent_seconds);
+        }
+    }
+}
+
+/// When to wake: at the engine's deadline, but neither in a spin nor later than the longest sleep.
+fn next_wake(deadline: Option<Duration>, ticked: Duration) -> Duration {
+    let latest = ticked + LONGEST_SLEEP;
+    deadline.map_or(latest, |at| at.min(latest)).max(ticked + SHORTEST_SLEEP)
+}
+
+fn log_found(finding: &Finding) {
+    warn!(
+        class = finding.class.as_str(),
+        subject = %finding.subject,
+        driver = finding.driver.as_deref().unwrap_or_default(),
+        cause = finding.cause.as_ref().map(tracing::field::display),
+        since = %finding.since,
+        unverified = finding.unverified,
+        summary = finding.summary,
+        "finding"
+    );
+}
+
+/// Reads that are wanted and not sent, and reads that are sent and not answered.
+#[derive(Debug, Default)]
+struct Outbox {
+    queue: VecDeque<Probe>,
+    queued: BTreeSet<Probe>,
+    sent: BTreeSet<Probe>,
+}
+
+impl Outbox {
+    /// A read that waits already is wanted once; one under way may be wanted anew, because it may be stale.
+    fn push(&mut self, probe: Probe) {
+        if self.queued.insert(probe.clone()) {
+            self.queue.push_back(probe);
+        }
+    }
+
+    fn waits(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
+    fn send_one(&mut self, room: mpsc::OwnedPermit<Probe>) {
+        if let Some(probe) = self.queue.pop_front() {
+            self.queued.remove(&probe);
+            self.sent.insert(probe.clone());
+            room.send(probe);
+        }
+    }
+
+    fn answered(&mut self, probe: &Probe) {
+        self.sent.remove(probe);
+    }
+
+    fn outstanding(&self) -> usize {
+        self.queue.len() + self.sent.len()
+    }
+}
+
+/// The label of `volwarden_facts_total`.
+fn fact_kind(fact: &Fact) -> &'static str {
+    let source = match fact {
+        Fact::Source(source, _) => *source,
+        Fact::Snapshot(_) => Source::Snapshots,
+        Fact::Content(_) => Source::Contents,
+        Fact::SnapshotClass(_) => Source::SnapshotClasses,
+        Fact::Lease(_) => Source::Leases,
+        Fact::Claim(_) => Source::Claims,
+        Fact::Volume(_) => Source::Volumes,
+        Fact::Pod(_) => Source::Pods,
+        Fact::ReplicaSet(_) => Source::ReplicaSets,
+        Fact::Deployment(_) => Source::Deployments,
+        Fact::Job(_) => Source::Jobs,
+        Fact::StorageClass(_) => Source::StorageClasses,
+        Fact::CsiDriver(_) => Source::CsiDrivers,
+        Fact::Attachment(_) => Source::Attachments,
+        Fact::ContentEvent(_) => Source::ContentEvents,
+        Fact::SnapshotEvent(_) => Source::SnapshotEvents,
+        Fact::CephCluster(_) => Source::CephClusters,
+        Fact::ReplicationSource(_) => Source::ReplicationSources,
+        Fact::ReplicationDestination(_) => Source::ReplicationDestinations,
+        Fact::KopiaMaintenance(_) => Source::KopiaMaintenances,
+        Fact::Group(_) => Source::Groups,
+        Fact::GroupContent(_) => Source::GroupContents,
+        Fact::Answered(..) => return "Answer",
+        Fact::Tick => return "Tick",
+    };
+    source.as_str()
+}
+
+fn probe_kind(probe: &Probe) -> &'static str {
+    match probe {
+        Probe::Get { .. } => "get",
+        Probe::Log { .. } => "log",
+        Probe::ClaimEvents { .. } => "claim_events",
+    }
+}
+
+fn answer_result(answer: &Answer) -> &'static str {
+    match answer {
+        Answer::Get(Live::Absent) => "absent",
+        Answer::Get(Live::Present(_)) => "present",
+        Answer::Get(Live::Unknown(_)) => "unknown",
+        Answer::Log(LogTail::Lines { .. }) => "lines",
+        Answer::Log(LogTail::Forbidden) => "forbidden",
+        Answer::Log(LogTail::Failed(_)) => "failed",
+        Answer::ClaimEvents(Some(_)) => "found",
+        Answer::ClaimEvents(None) => "none",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::engine::Settings;
+    use crate::domain::name::Key;
+    use crate::domain::record::Kind;
+
+    fn get(name: &str) -> Probe {
+        Probe::Get { kind: Kind::VolumeSnapshotContent, key: Key::cluster(name) }
+    }
+
+    #[test]
+    fn a_deadline_in_the_past_does_not_spin_and_none_still_ticks() {
+        let ticked = Duration::from_secs(100);
+        assert_eq!(next_wake(None, ticked), ticked + LONGEST_SLEEP);
+        assert_eq!(next_wake(Some(Duration::ZERO), ticked), ticked + SHORTEST_SLEEP);
+        assert_eq!(next_wake(Some(Duration::from_secs(103)), ticked), Duration::from_secs(103));
+        assert_eq!(next_wake(Some(Duration::from_secs(1000)), ticked), ticked + LONGEST_SLEEP);
+    }
+
+    #[test]
+    fn a_read_waits_once_and_is_outstanding_until_it_is_answered() {
+        let (sender, mut receiver) = mpsc::channel(1);
+        let mut outbox = Outbox::default();
+        for probe in [get("a"), get("b"), get("a")] {
+            outbox.push(probe);
+        }
+        assert_eq!((outbox.queue.len(), outbox.outstanding()), (2, 2));
+        outbox.send_one(sender.clone().try_reserve_owned().unwrap());
+        assert_eq!((outbox.queue.len(), outbox.outstanding()), (1, 2));
+        assert!(sender.clone().try_reserve_owned().is_err(), "the prober's channel is full");
+        assert_eq!(receiver.try_recv().unwrap(), get("a"));
+        outbox.push(get("a"));
+        outbox.answered(&get("a"));
+        assert_eq!(outbox.outstanding(), 2, "b, and a wanted anew");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn questions_are_answered_while_facts_flood_in() {
+        let (driver, ends) = Driver::new(Engine::new(Settings::default()), Clock::start());
+        let task = tokio::spawn(driver.run());
+        let flood = tokio::spawn(async move {
+            for _ in 0..50_000 {
+                if ends.facts.send(Fact::Tick).await.is_err() {
+                    break;
+                }
+            }
+            ends.probes
+        });
+        let progress = ends.handle.progress().await.unwrap();
+        assert!(!flood.is_finished() && progress.outstanding == 0);
+        assert!(ends.handle.state().await.is_some());
+        let probes = flood.await.unwrap();
+        assert_eq!(task.await.unwrap(), DriverEnd::NoFacts);
+        drop(probes);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_ended_loop_answers_none() {
+        let (driver, ends) = Driver::new(Engine::new(Settings::default()), Clock::start());
+        drop(driver);
+        assert!(ends.handle.progress().await.is_none());
+        assert!(ends.handle.state_json().await.is_none());
+    }
+}

@@ -1,0 +1,3 @@
+//! Edges: translate and bound time, never decide.
+
+pub mod http;

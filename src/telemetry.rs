@@ -1,0 +1,340 @@
+//! Every metric's name, unit and help in one place, the recorder that serves them, and where logs go.
+//!
+//! A metric named in two places drifts apart, and dashboards that users built break in silence. So no other
+//! file writes a metric's name: it takes a constant from here. Labels are bounded: kinds, states, classes and
+//! driver names, never an object's name.
+
+use std::io::IsTerminal as _;
+use std::time::Duration;
+
+use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge};
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+/// What a metric counts with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Instrument {
+    /// Only rises.
+    Counter,
+    /// Rises and falls.
+    Gauge,
+    /// Counts into buckets.
+    Histogram,
+}
+
+/// One metric as `/metrics` shows it.
+#[derive(Clone, Copy, Debug)]
+pub struct Metric {
+    /// The exported name.
+    pub name: &'static str,
+    /// What it counts with.
+    pub instrument: Instrument,
+    /// Its unit.
+    pub unit: Unit,
+    /// One line of help.
+    pub help: &'static str,
+}
+
+const fn metric(name: &'static str, instrument: Instrument, unit: Unit, help: &'static str) -> Metric {
+    Metric { name, instrument, unit, help }
+}
+
+use Instrument::{Counter, Gauge, Histogram};
+
+/// `{class,driver}`; `driver` is empty where a finding concerns none.
+pub const FINDINGS: Metric =
+    metric("volwarden_findings", Gauge, Unit::Count, "Findings that hold now, by class and CSI driver.");
+/// No labels.
+pub const FINDINGS_UNVERIFIED: Metric = metric(
+    "volwarden_findings_unverified",
+    Gauge,
+    Unit::Count,
+    "Findings that hold now and rest on a look that was too short to be sure.",
+);
+/// `{kind}`.
+pub const SOURCE_OBJECTS: Metric =
+    metric("volwarden_source_objects", Gauge, Unit::Count, "Objects known of a watched collection.");
+/// `{kind,state}`.
+pub const SOURCE_STATE: Metric =
+    metric("volwarden_source_state", Gauge, Unit::Count, "1 for the state a watched collection is in, else 0.");
+/// `{kind}`.
+pub const SOURCE_SILENT: Metric = metric(
+    "volwarden_source_silent_seconds",
+    Gauge,
+    Unit::Seconds,
+    "Seconds since the API server last said anything about a watched collection.",
+);
+/// `{kind}`.
+pub const FACTS: Metric =
+    metric("volwarden_facts_total", Counter, Unit::Count, "Facts taken in, by what they were about.");
+/// No labels.
+pub const STEP: Metric =
+    metric("volwarden_step_duration_seconds", Histogram, Unit::Seconds, "Time from a fact to its diagnosis.");
+/// `{kind,result}`.
+pub const PROBES: Metric =
+    metric("volwarden_probes_total", Counter, Unit::Count, "Single reads that were answered, by kind and result.");
+/// No labels.
+pub const PROBES_WAITING: Metric =
+    metric("volwarden_probes_waiting", Gauge, Unit::Count, "Single reads that wait for a free place.");
+/// `{version}`.
+pub const BUILD_INFO: Metric = metric("volwarden_build_info", Gauge, Unit::Count, "1, labelled with the version.");
+/// No labels.
+pub const RESIDENT: Metric =
+    metric("process_resident_memory_bytes", Gauge, Unit::Bytes, "Resident memory of this process.");
+/// No labels. A gauge in spite of its name: this recorder's counters hold whole numbers only.
+pub const CPU: Metric =
+    metric("process_cpu_seconds_total", Gauge, Unit::Seconds, "User and system CPU time this process has used.");
+/// No labels.
+pub const START: Metric =
+    metric("process_start_time_seconds", Gauge, Unit::Seconds, "When this process began, in seconds since 1970.");
+
+/// Every metric there is; the documentation and the tests go by this list.
+pub const ALL: [Metric; 13] = [
+    FINDINGS,
+    FINDINGS_UNVERIFIED,
+    SOURCE_OBJECTS,
+    SOURCE_STATE,
+    SOURCE_SILENT,
+    FACTS,
+    STEP,
+    PROBES,
+    PROBES_WAITING,
+    BUILD_INFO,
+    RESIDENT,
+    CPU,
+    START,
+];
+
+/// From a microsecond up: a step costs a few of them, and a step of a millisecond is already too slow.
+const STEP_BUCKETS: [f64; 13] = [1e-6, 2.5e-6, 5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 1e-2, 1e-1];
+
+/// Histograms collect samples until they are drained; without this their memory grows.
+const UPKEEP_EVERY: Duration = Duration::from_secs(5);
+
+/// Linux counts CPU time in hundredths of a second for every process, whatever the kernel's own tick.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// Telemetry that could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// The recorder refused.
+    #[error("cannot set up metrics: {0}")]
+    Recorder(#[from] BuildError),
+    /// A subscriber is there already.
+    #[error("cannot set up logs: {0}")]
+    Logs(#[from] tracing_subscriber::util::TryInitError),
+}
+
+/// Renders `/metrics`, and keeps the histograms small.
+#[derive(Clone, Debug)]
+pub struct Exporter {
+    handle: PrometheusHandle,
+}
+
+impl Exporter {
+    /// Installs the process-wide recorder and describes every metric.
+    ///
+    /// # Errors
+    /// When a recorder is installed already.
+    pub fn install() -> Result<Self, TelemetryError> {
+        let handle = builder()?.install_recorder()?;
+        describe();
+        gauge!(BUILD_INFO.name, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+        Ok(Self { handle })
+    }
+
+    /// The exposition text, with this process's own figures as they are now.
+    #[must_use]
+    pub fn render(&self) -> String {
+        record_process();
+        self.handle.render()
+    }
+
+    /// Drains the histograms for ever.
+    pub async fn upkeep(self) {
+        let mut every = tokio::time::interval(UPKEEP_EVERY);
+        loop {
+            every.tick().await;
+            self.handle.run_upkeep();
+        }
+    }
+}
+
+fn builder() -> Result<PrometheusBuilder, BuildError> {
+    PrometheusBuilder::new().set_buckets_for_metric(Matcher::Full(STEP.name.to_owned()), &STEP_BUCKETS)
+}
+
+fn describe() {
+    for metric in ALL {
+        match metric.instrument {
+            Counter => describe_counter!(metric.name, metric.unit, metric.help),
+            Gauge => describe_gauge!(metric.name, metric.unit, metric.help),
+            Histogram => describe_histogram!(metric.name, metric.unit, metric.help),
+        }
+    }
+}
+
+/// A fact was taken in.
+pub fn count_fact(kind: &'static str) {
+    counter!(FACTS.name, "kind" => kind).increment(1);
+}
+
+/// A read was answered.
+pub fn count_probe(kind: &'static str, result: &'static str) {
+    counter!(PROBES.name, "kind" => kind, "result" => result).increment(1);
+}
+
+/// Reads that wait.
+pub fn set_probes_waiting(waiting: usize) {
+    gauge!(PROBES_WAITING.name).set(float(waiting));
+}
+
+/// How many findings of a class a driver has. A series that ended is set to 0.
+pub fn set_findings(class: String, driver: String, findings: usize) {
+    gauge!(FINDINGS.name, "class" => class, "driver" => driver).set(float(findings));
+}
+
+/// How many findings are not sure yet.
+pub fn set_unverified(findings: usize) {
+    gauge!(FINDINGS_UNVERIFIED.name).set(float(findings));
+}
+
+/// The states a source can be in, as the label has them.
+const SOURCE_STATES: [&str; 5] = ["Synced", "Syncing", "NotInstalled", "Forbidden", "Failing"];
+
+/// What a source is like now. A source that nothing watches is silent for 0 s: its state says the rest.
+pub fn set_source(kind: &'static str, state: &'static str, objects: u64, silent_seconds: Option<u64>) {
+    gauge!(SOURCE_OBJECTS.name, "kind" => kind).set(float(objects));
+    gauge!(SOURCE_SILENT.name, "kind" => kind).set(float(silent_seconds.unwrap_or(0)));
+    for candidate in SOURCE_STATES {
+        let is = f64::from(u8::from(candidate == state));
+        gauge!(SOURCE_STATE.name, "kind" => kind, "state" => candidate).set(is);
+    }
+}
+
+/// The histogram a step's duration goes into.
+pub fn step_histogram() -> metrics::Histogram {
+    metrics::histogram!(STEP.name)
+}
+
+/// The wall clock when the process began; the shell owns clocks, so it says it.
+pub fn set_started(at_seconds: f64) {
+    gauge!(START.name).set(at_seconds);
+}
+
+/// A gauge is a float; what does not fit one exactly is shown as nearly it.
+#[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
+fn float(count: impl TryInto<u64>) -> f64 {
+    count.try_into().unwrap_or(u64::MAX) as f64
+}
+
+/// Where `/proc` is missing the two series stay away; nothing else depends on them.
+fn record_process() {
+    if let Some(bytes) = std::fs::read_to_string("/proc/self/status").ok().as_deref().and_then(resident_bytes) {
+        gauge!(RESIDENT.name).set(float(bytes));
+    }
+    if let Some(seconds) = std::fs::read_to_string("/proc/self/stat").ok().as_deref().and_then(cpu_seconds) {
+        gauge!(CPU.name).set(seconds);
+    }
+}
+
+fn resident_bytes(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kibibytes.checked_mul(1024)
+}
+
+fn cpu_seconds(stat: &str) -> Option<f64> {
+    // The second field is the command in parentheses and may hold spaces; fields 14 and 15 are the times.
+    let (_, fields) = stat.rsplit_once(')')?;
+    let mut times = fields.split_whitespace().skip(11);
+    let user: f64 = times.next()?.parse().ok()?;
+    let system: f64 = times.next()?.parse().ok()?;
+    Some((user + system) / TICKS_PER_SECOND)
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogStyle {
+    /// Pretty on a terminal, else JSON.
+    #[default]
+    Auto,
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Pretty,
+}
+
+/// Sends logs to stderr: stdout belongs to what a command answers.
+///
+/// # Errors
+/// When a subscriber is installed already.
+pub fn install_logs(style: LogStyle, filter: Targets) -> Result<(), TelemetryError> {
+    let terminal = std::io::stderr().is_terminal();
+    let json = match style {
+        LogStyle::Auto => !terminal,
+        LogStyle::Json => true,
+        LogStyle::Pretty => false,
+    };
+    let registry = tracing_subscriber::registry().with(filter);
+    if json {
+        let layer = tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(std::io::stderr);
+        registry.with(layer).try_init()?;
+    } else {
+        let layer = tracing_subscriber::fmt::layer().with_ansi(terminal).with_writer(std::io::stderr);
+        registry.with(layer).try_init()?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_follow_the_conventions() {
+        for metric in ALL {
+            let prefixed = metric.name.starts_with("volwarden_") || metric.name.starts_with("process_");
+            assert!(prefixed, "{}", metric.name);
+            assert!(metric.help.ends_with('.'), "{}", metric.name);
+            if metric.instrument == Counter {
+                assert!(metric.name.ends_with("_total"), "{}", metric.name);
+            }
+            match metric.unit {
+                Unit::Seconds => assert!(metric.name.contains("_seconds"), "{}", metric.name),
+                Unit::Bytes => assert!(metric.name.ends_with("_bytes"), "{}", metric.name),
+                _ => {}
+            }
+        }
+        assert!(STEP_BUCKETS.windows(2).all(|pair| pair[0] < pair[1]));
+    }
+
+    #[test]
+    fn the_step_histogram_has_buckets_and_every_metric_has_help() {
+        let recorder = builder().unwrap().build_recorder();
+        let handle = recorder.handle();
+        metrics::with_local_recorder(&recorder, || {
+            describe();
+            step_histogram().record(3e-6);
+            count_fact("Lease");
+            set_source("Lease", "Forbidden", 3, None);
+        });
+        let text = handle.render();
+        assert!(text.contains("volwarden_step_duration_seconds_bucket{le=\"0.000005\"} 1"), "{text}");
+        assert!(text.contains("# HELP volwarden_facts_total Facts taken in"), "{text}");
+        assert!(text.contains("volwarden_facts_total{kind=\"Lease\"} 1"), "{text}");
+        assert!(text.contains("volwarden_source_state{kind=\"Lease\",state=\"Forbidden\"} 1"), "{text}");
+        assert!(text.contains("volwarden_source_state{kind=\"Lease\",state=\"Synced\"} 0"), "{text}");
+    }
+
+    #[test]
+    fn proc_files_are_read() {
+        assert_eq!(resident_bytes("Name:\tx\nVmRSS:\t    1234 kB\nRssAnon:\t 1 kB\n"), Some(1_263_616));
+        assert_eq!(resident_bytes("Name:\tx\n"), None);
+        let stat = "7 (a (b) c) S 1 7 7 0 -1 4194560 100 0 0 0 250 50 0 0 20 0 4 0 99 1 2 3";
+        assert_eq!(cpu_seconds(stat), Some(3.0));
+        assert_eq!(cpu_seconds("7 (x) S 1"), None);
+    }
+}
