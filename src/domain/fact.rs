@@ -138,6 +138,9 @@ pub enum SourceChange {
     ListBegan,
     /// The list is complete: what it did not hold is deleted, explicitly, now.
     ListEnded,
+    /// This object is there but could not be read: it is not gone (a list under way counts it as listed), and
+    /// what was known of it may be stale.
+    Unreadable(Key),
     /// A sign of life without an object: a bookmark, or a probe of a silent source that answered.
     Progress,
     /// Discovery says that the server does not know this kind: an empty set, not an unknown one.
