@@ -67,6 +67,13 @@ impl<T> Collection<T> {
         self.list = self.list.wrapping_add(1);
     }
 
+    /// The object is there, although it could not be read: the list under way holds it.
+    pub fn mark_listed(&mut self, key: &Key) {
+        if let Some(slot) = self.slots.get_mut(key) {
+            slot.seen_in = self.list;
+        }
+    }
+
     /// The list is complete: the keys it did not hold.
     #[must_use]
     pub fn unlisted(&self) -> Vec<Key> {

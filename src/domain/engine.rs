@@ -1,12 +1,33 @@
 //! The engine: one fact at a time in, effects out.
+//!
+//! Owns the world, the findings and the timers, and is their only writer. A fact re-diagnoses only the
+//! subjects it touches; timers are data, asked for with [`Engine::wake_at`]; every ten minutes everything is
+//! derived anew, which heals whatever was lost. It never blocks and never reads a clock.
 
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
 
-use super::fact::{Fact, Now, Probe, Source};
+use super::components::{self, Health, View};
+use super::diagnose::{Components, Context, Diagnosis, driver as driver_rules, snapshot as snapshot_rules};
+use super::fact::{Answer, Change, Fact, Now, Probe, Source};
 use super::finding::{Cause, Class, Finding, Subject, Verdict};
+use super::identity;
+use super::memory::Memory;
+use super::name::{Key, Stamp};
+use super::record::Kind;
+use super::timing::SHORT;
+use super::words;
+use super::world::{Touch, World, content_key};
+
+/// Everything is derived anew this often.
+const REDERIVE: Duration = Duration::from_secs(600);
+/// Sources that have not answered by then no longer hold the first diagnosis back.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Whatever is not simply healthy is looked at again at least this often.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
 /// How the engine judges; the same for daemon and one-shot commands but for `eager`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,9 +57,9 @@ pub struct SourceView {
     pub kind: &'static str,
     /// `Synced`, `Syncing`, `NotInstalled`, `Forbidden` or `Failing`.
     pub state: &'static str,
-    /// Objects in the collection, as far as known.
+    /// Objects of the collection that are remembered (pods and events without a bearing are not).
     pub objects: u64,
-    /// Seconds since the API server last said anything about it; absent where nothing is watched.
+    /// Seconds since the API server last said anything about it; absent where it never did.
     pub silent_seconds: Option<u64>,
     /// The API server's words when it is Forbidden or Failing.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -60,67 +81,644 @@ pub struct Explanation {
 #[derive(Debug)]
 pub struct Engine {
     settings: Settings,
+    world: World,
+    memory: Memory,
+    components: Components,
+    findings: BTreeMap<Subject, Finding>,
+    wakes: BTreeSet<(Duration, Subject)>,
+    wake_of: BTreeMap<Subject, Duration>,
+    /// Drivers by the name of their lease.
+    leases: BTreeMap<String, BTreeSet<Arc<str>>>,
+    /// First facts are taken in without a diagnosis: half a cluster would look broken.
+    warm: bool,
+    first_fact: Option<Duration>,
+    rederived: Duration,
 }
 
 impl Engine {
     /// An engine that knows nothing yet.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        Self { settings }
+        Self {
+            settings,
+            world: World::default(),
+            memory: Memory::default(),
+            components: Components::default(),
+            findings: BTreeMap::new(),
+            wakes: BTreeSet::new(),
+            wake_of: BTreeMap::new(),
+            leases: BTreeMap::new(),
+            warm: false,
+            first_fact: None,
+            rederived: Duration::ZERO,
+        }
     }
 
     /// Takes one fact in and says what the shell should do.
-    pub fn step(&mut self, _fact: Fact, _now: Now) -> Vec<Effect> {
-        let _ = &self.settings;
-        Vec::new()
+    pub fn step(&mut self, fact: Fact, now: Now) -> Vec<Effect> {
+        let first = *self.first_fact.get_or_insert(now.mono);
+        let mut work = Work::default();
+        match fact {
+            Fact::Answered(probe, answer) => self.answered(probe, answer, now, &mut work),
+            fact => {
+                self.forget_absence(&fact);
+                for touch in self.world.apply(fact, now) {
+                    work.touch(touch);
+                }
+            }
+        }
+        if !self.warm {
+            if !self.world.sources.settled() && now.mono.saturating_sub(first) < PATIENCE {
+                return Vec::new();
+            }
+            self.warm = true;
+            work.everything = true;
+        }
+        if now.mono.saturating_sub(self.rederived) >= REDERIVE {
+            work.everything = true;
+        }
+        self.due(now, &mut work);
+        self.settle(work, now)
     }
 
     /// When to call [`step`](Self::step) with [`Fact::Tick`] at the latest, on the monotonic clock.
     #[must_use]
     pub fn wake_at(&self) -> Option<Duration> {
-        None
+        if !self.warm {
+            return self.first_fact.map(|first| first + PATIENCE);
+        }
+        let next = self.wakes.first().map_or(Duration::MAX, |(at, _)| *at);
+        Some(next.min(self.rederived + REDERIVE))
     }
 
-    /// All findings, worst first, what hangs on a cause directly after it.
+    /// All findings, worst first, what hangs on a cause directly after it. What a storm swallowed is left out.
     #[must_use]
     pub fn findings(&self) -> Vec<&Finding> {
-        Vec::new()
+        let shown: Vec<&Finding> = self.findings.values().filter(|finding| !self.folded(finding)).collect();
+        let known: BTreeSet<(Class, &Subject)> =
+            shown.iter().map(|finding| (finding.class, &finding.subject)).collect();
+        let mut beneath: BTreeMap<(Class, &Subject), Vec<&Finding>> = BTreeMap::new();
+        let mut roots = Vec::new();
+        for finding in &shown {
+            let cause = finding.cause.as_ref().map(|cause| (cause.class, &cause.subject));
+            match cause.filter(|cause| known.contains(cause)) {
+                Some(cause) => beneath.entry(cause).or_default().push(finding),
+                None => roots.push(*finding),
+            }
+        }
+        let rank = |finding: &&Finding| (finding.class.severity(), finding.since);
+        roots.sort_by_key(rank);
+        let mut out = Vec::with_capacity(shown.len());
+        let mut stack: Vec<&Finding> = roots.into_iter().rev().collect();
+        while let Some(finding) = stack.pop() {
+            out.push(finding);
+            if let Some(mut children) = beneath.remove(&(finding.class, &finding.subject)) {
+                children.sort_by_key(rank);
+                stack.extend(children.into_iter().rev());
+            }
+        }
+        out
     }
 
     /// Every source, in the order of [`Source::ALL`].
     #[must_use]
-    pub fn sources(&self, _now: Now) -> Vec<SourceView> {
-        let _ = Source::ALL;
-        Vec::new()
+    pub fn sources(&self, now: Now) -> Vec<SourceView> {
+        Source::ALL
+            .into_iter()
+            .filter_map(|source| {
+                let entry = self.world.sources.get(source)?;
+                let message = match &entry.state {
+                    super::freshness::State::Forbidden(words) | super::freshness::State::Failing(words) => {
+                        Some(Arc::clone(words))
+                    }
+                    _ => None,
+                };
+                Some(SourceView {
+                    kind: source.as_str(),
+                    state: entry.state.as_str(),
+                    objects: u64::try_from(self.world.count(source)).unwrap_or(u64::MAX),
+                    silent_seconds: entry.heard.map(|at| now.mono.saturating_sub(at).as_secs()),
+                    message,
+                })
+            })
+            .collect()
     }
 
     /// Every source has either synced or is known not to be there, refused or failing.
     #[must_use]
     pub fn settled(&self) -> bool {
-        false
+        self.world.sources.settled()
     }
 
     /// Every source has either synced or is known not to be installed: what `/readyz` answers.
     #[must_use]
     pub fn ready(&self) -> bool {
-        false
+        self.world.sources.ready()
     }
 
-    /// Something would become surer with a longer look (a lease not yet seen to renew, a read under way).
+    /// Something would become surer with a longer look: a lease not yet seen to renew, a read under way, a
+    /// shape seen once.
     #[must_use]
-    pub fn undecided(&self, _now: Now) -> bool {
-        false
+    pub fn undecided(&self, now: Now) -> bool {
+        let views = self.components.drivers.values().chain(self.components.controller.as_ref());
+        let unsure = |view: &View| {
+            matches!(
+                view.health,
+                Health::Undecided(_) | Health::Alive { seen: false } | Health::Down { unverified: true, .. }
+            )
+        };
+        !self.warm
+            || self.memory.waiting(now)
+            || views.into_iter().any(unsure)
+            || self.findings.values().any(|finding| finding.unverified)
     }
 
     /// The longest `leaseDurationSeconds` among the leases that matter: how long a look has to be.
     #[must_use]
     pub fn longest_lease(&self) -> Option<Duration> {
-        None
+        let views = self.components.drivers.values().chain(self.components.controller.as_ref());
+        views
+            .filter_map(|view| view.lease.as_ref())
+            .filter_map(|key| self.world.leases.get(key))
+            .map(super::lease::duration)
+            .max()
     }
 
     /// Why this object is as it is, healthy ones too.
     #[must_use]
-    pub fn explain(&self, subject: &Subject, _now: Now) -> Explanation {
-        Explanation { subject: subject.clone(), verdict: Verdict::NotFound, related: Vec::new() }
+    pub fn explain(&self, subject: &Subject, now: Now) -> Explanation {
+        let diagnosis = self.context(now).diagnose(subject);
+        let mut related: Vec<Cause> = self
+            .findings
+            .values()
+            .filter(|finding| finding.cause.as_ref().is_some_and(|cause| cause.subject == *subject))
+            .map(|finding| Cause { class: finding.class, subject: finding.subject.clone() })
+            .collect();
+        if let Some(finding) = diagnosis.finding()
+            && self.folded(finding)
+            && let Some(cause) = self.context(now).driver_cause(finding.driver.as_deref().unwrap_or_default())
+        {
+            related.insert(0, cause);
+        }
+        Explanation { subject: subject.clone(), verdict: diagnosis.verdict, related }
     }
+
+    /// What the engine knows of the cluster; for tests and reports.
+    #[must_use]
+    pub fn world(&self) -> &World {
+        &self.world
+    }
+}
+
+/// What one step has to look at again.
+#[derive(Default)]
+struct Work {
+    subjects: VecDeque<Subject>,
+    queued: BTreeSet<Subject>,
+    drivers: BTreeSet<Arc<str>>,
+    leases: BTreeSet<Box<str>>,
+    controller: bool,
+    components: bool,
+    everything: bool,
+}
+
+impl Work {
+    fn touch(&mut self, touch: Touch) {
+        match touch {
+            Touch::Subject(subject) => self.subject(subject),
+            Touch::Driver(driver) => {
+                self.drivers.insert(driver);
+            }
+            Touch::Lease(name) => {
+                self.leases.insert(name);
+            }
+            Touch::Components => self.components = true,
+            Touch::Everything => self.everything = true,
+        }
+    }
+
+    fn subject(&mut self, subject: Subject) {
+        if self.queued.insert(subject.clone()) {
+            self.subjects.push_back(subject);
+        }
+    }
+}
+
+// === impl Engine: one step ===
+
+impl Engine {
+    fn context(&self, now: Now) -> Context<'_> {
+        Context {
+            world: &self.world,
+            settings: &self.settings,
+            components: &self.components,
+            memory: &self.memory,
+            findings: &self.findings,
+            now,
+        }
+    }
+
+    /// What a storm swallowed: the driver's one finding speaks for it.
+    fn folded(&self, finding: &Finding) -> bool {
+        if finding.class.is_component() && finding.subject.kind == Kind::CsiDriver {
+            return false;
+        }
+        let Some(driver) = &finding.driver else { return false };
+        let incident = Subject::driver(driver);
+        let degraded = self.findings.get(&incident).is_some_and(|cause| cause.class == Class::DriverDegraded);
+        let waits = finding.class == Class::WaitingForContent
+            && finding.cause.as_ref().is_some_and(|cause| cause.subject == incident);
+        degraded
+            && (waits || self.components.failing.get(driver).is_some_and(|failing| failing.contains(&finding.subject)))
+    }
+
+    fn answered(&mut self, probe: Probe, answer: Answer, now: Now, work: &mut Work) {
+        for subject in self.memory.answer(probe, answer, now) {
+            work.subject(subject);
+        }
+    }
+
+    /// An object that arrives is not absent, whatever an earlier read said.
+    fn forget_absence(&mut self, fact: &Fact) {
+        match fact {
+            Fact::Snapshot(Change::Applied(key, _)) => self.memory.forget_live(Kind::VolumeSnapshot, key),
+            Fact::Content(Change::Applied(key, _)) => self.memory.forget_live(Kind::VolumeSnapshotContent, key),
+            _ => {}
+        }
+    }
+
+    fn due(&mut self, now: Now, work: &mut Work) {
+        while let Some((at, subject)) = self.wakes.first().cloned() {
+            if at > now.mono {
+                break;
+            }
+            self.wakes.remove(&(at, subject.clone()));
+            self.wake_of.remove(&subject);
+            match subject.kind {
+                Kind::CsiDriver => drop(work.drivers.insert(Arc::from(&*subject.key.name))),
+                Kind::Lease => work.controller = true,
+                _ => work.subject(subject),
+            }
+        }
+    }
+
+    fn settle(&mut self, mut work: Work, now: Now) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        if work.everything {
+            self.rederived = now.mono;
+            self.memory.shrink(now);
+            self.queue_everything(&mut work);
+        }
+        self.refresh_components(&mut work, now, &mut effects);
+        // A finding changes what hangs on it; each subject is looked at again at most a few times.
+        let mut rounds: BTreeMap<Subject, u8> = BTreeMap::new();
+        while let Some(subject) = work.subjects.pop_front() {
+            work.queued.remove(&subject);
+            self.meet_driver(&subject, now, &mut effects);
+            let round = rounds.entry(subject.clone()).or_default();
+            *round += 1;
+            if *round > 3 {
+                continue;
+            }
+            if self.rediagnose(&subject, now, &mut effects) {
+                self.queue_dependents(&subject, &mut work);
+            }
+            if work.subjects.is_empty() {
+                self.refresh_components(&mut work, now, &mut effects);
+            }
+        }
+        effects
+    }
+
+    /// Every object on which a finding is or could be: the healthy majority is settled by one look each.
+    fn queue_everything(&mut self, work: &mut Work) {
+        work.components = true;
+        for (key, _) in self.world.contents.iter() {
+            work.subject(Subject::new(Kind::VolumeSnapshotContent, key.clone()));
+        }
+        let snapshots: BTreeSet<&Key> = self.world.deleting_snapshots().chain(self.world.unready_snapshots()).collect();
+        for key in snapshots {
+            work.subject(Subject::new(Kind::VolumeSnapshot, key.clone()));
+        }
+        for (key, claim) in self.world.claims.iter() {
+            if claim.meta.deleted.is_some() {
+                work.subject(Subject::new(Kind::PersistentVolumeClaim, key.clone()));
+            }
+        }
+        for subject in self.findings.keys() {
+            work.subject(subject.clone());
+        }
+    }
+
+    /// Looks at one subject; whether its finding changed in a way that others can see.
+    fn rediagnose(&mut self, subject: &Subject, now: Now, effects: &mut Vec<Effect>) -> bool {
+        let diagnosis = self.context(now).diagnose(subject);
+        self.memory.note_shape(subject, diagnosis.shape, now);
+        self.wake(subject, diagnosis.recheck);
+        for probe in &diagnosis.wants {
+            if self.memory.ask(probe, subject, now) {
+                effects.push(Effect::Probe(probe.clone()));
+            }
+        }
+        // Tries go on and windows close without a fact that says so; an answer may never come.
+        if diagnosis.shape.is_some() || !diagnosis.wants.is_empty() {
+            self.wake_no_later(subject, now.mono + LOOK_AGAIN);
+        }
+        let storm_changed = self.count_failure(subject, &diagnosis, now);
+        self.publish(subject, diagnosis, effects) || storm_changed
+    }
+
+    fn publish(&mut self, subject: &Subject, diagnosis: Diagnosis, effects: &mut Vec<Effect>) -> bool {
+        let before = self.findings.get(subject).map(|finding| finding.class);
+        let Verdict::Finding(finding) = diagnosis.verdict else {
+            if let Some(class) = before {
+                self.findings.remove(subject);
+                effects.push(Effect::Cleared(subject.clone(), class));
+            }
+            return before.is_some();
+        };
+        let mut finding = *finding;
+        // A finding keeps its own beginning while it lasts, where the object has none.
+        if let Some(old) = self.findings.get(subject).filter(|old| old.class == finding.class) {
+            finding.since = finding.since.min(old.since);
+        }
+        let changed = before != Some(finding.class);
+        if changed {
+            if let Some(class) = before {
+                effects.push(Effect::Cleared(subject.clone(), class));
+            }
+            effects.push(Effect::Found(Box::new(finding.clone())));
+        }
+        self.findings.insert(subject.clone(), finding);
+        changed
+    }
+
+    /// Keeps the count of a driver's failing contents; whether a storm began or ended by it.
+    fn count_failure(&mut self, subject: &Subject, diagnosis: &Diagnosis, now: Now) -> bool {
+        let driver = match subject.kind {
+            Kind::VolumeSnapshotContent => {
+                self.world.contents.get(&subject.key).map(|content| Arc::clone(&content.driver))
+            }
+            Kind::VolumeSnapshot => diagnosis.finding().and_then(|finding| finding.driver.clone()),
+            _ => None,
+        };
+        let fails = diagnosis.finding().is_some_and(|finding| self.drivers_fault(finding, now));
+        let mut changed = BTreeSet::new();
+        // A subject may have been counted under a driver that it no longer names, or is gone.
+        for (name, failing) in &mut self.components.failing {
+            if (!fails || driver.as_ref() != Some(name)) && failing.remove(subject) {
+                changed.insert(Arc::clone(name));
+            }
+        }
+        if let (true, Some(driver)) = (fails, driver)
+            && self.components.failing.entry(Arc::clone(&driver)).or_default().insert(subject.clone())
+        {
+            changed.insert(driver);
+        }
+        let mut storm = false;
+        for name in changed {
+            let failing = self.components.failing.get(&name).map_or(0, BTreeSet::len);
+            let was = self
+                .findings
+                .get(&Subject::driver(&name))
+                .is_some_and(|finding| finding.class == Class::DriverDegraded);
+            storm |= was || driver_rules::is_storm(failing, self.world.content_count(&name));
+            if failing == 0 {
+                self.components.failing.remove(&name);
+            }
+        }
+        storm
+    }
+
+    /// Whether a finding counts towards its driver's storm.
+    fn drivers_fault(&self, finding: &Finding, now: Now) -> bool {
+        match finding.class {
+            Class::DriverGone | Class::OperationLocked | Class::BackendError => {
+                finding.subject.kind == Kind::VolumeSnapshotContent
+            }
+            Class::Retrying => {
+                let view = finding.driver.as_deref().and_then(|driver| self.components.drivers.get(driver));
+                let floor = view.map_or(SHORT, |view| view.timing.nudge_floor());
+                words::age(now.wall, finding.since) >= floor
+            }
+            Class::CreateStuck => self.world.snapshots.get(&finding.subject.key).is_some_and(|snapshot| {
+                snapshot_rules::fails_in_driver(&self.context(now), snapshot, finding.cause.as_ref())
+            }),
+            _ => false,
+        }
+    }
+
+    fn queue_dependents(&self, subject: &Subject, work: &mut Work) {
+        match subject.kind {
+            Kind::VolumeSnapshotContent => {
+                if let Some(content) = self.world.contents.get(&subject.key) {
+                    work.subject(Subject::new(Kind::VolumeSnapshot, content.snapshot.key.clone()));
+                    work.drivers.insert(Arc::clone(&content.driver));
+                }
+            }
+            Kind::VolumeSnapshot => {
+                if let Some(snapshot) = self.world.snapshots.get(&subject.key) {
+                    work.subject(Subject::new(Kind::VolumeSnapshotContent, content_key(snapshot)));
+                    if let Some(claim) = super::world::source_claim(&subject.key, snapshot) {
+                        work.subject(Subject::new(Kind::PersistentVolumeClaim, claim));
+                    }
+                }
+                if let Some(driver) = self.findings.get(subject).and_then(|finding| finding.driver.clone()) {
+                    work.drivers.insert(driver);
+                }
+            }
+            Kind::CsiDriver | Kind::Lease | Kind::PersistentVolumeClaim => {}
+        }
+    }
+
+    fn wake(&mut self, subject: &Subject, at: Option<Duration>) {
+        if let Some(old) = self.wake_of.remove(subject) {
+            self.wakes.remove(&(old, subject.clone()));
+        }
+        if let Some(at) = at {
+            self.wake_of.insert(subject.clone(), at);
+            self.wakes.insert((at, subject.clone()));
+        }
+    }
+
+    fn wake_no_later(&mut self, subject: &Subject, at: Duration) {
+        if self.wake_of.get(subject).is_none_or(|old| *old > at) {
+            self.wake(subject, Some(at));
+        }
+    }
+}
+
+// === impl Engine: components ===
+
+impl Engine {
+    /// Brings what is known of the touched components up to date; what hangs on a changed one is queued.
+    fn refresh_components(&mut self, work: &mut Work, now: Now, effects: &mut Vec<Effect>) {
+        if work.components {
+            work.controller = true;
+            let drivers = self.concerned_drivers();
+            self.leases.clear();
+            for driver in &drivers {
+                self.leases.entry(identity::snapshotter_lease(driver)).or_default().insert(Arc::clone(driver));
+            }
+            work.drivers.extend(drivers);
+            let known: Vec<Arc<str>> = self.components.drivers.keys().cloned().collect();
+            work.drivers.extend(known);
+            work.components = false;
+        }
+        for name in std::mem::take(&mut work.leases) {
+            if &*name == identity::CONTROLLER_LEASE {
+                work.controller = true;
+            }
+            work.drivers.extend(self.leases.get(&*name).into_iter().flatten().cloned());
+        }
+        if std::mem::take(&mut work.controller) {
+            self.refresh_controller(work, now, effects);
+        }
+        for driver in std::mem::take(&mut work.drivers) {
+            self.refresh_driver(&driver, work, now, effects);
+        }
+    }
+
+    /// Drivers that a content names, or the class of a snapshot that is not ready.
+    fn concerned_drivers(&self) -> BTreeSet<Arc<str>> {
+        let mut drivers: BTreeSet<Arc<str>> = self.world.content_drivers().cloned().collect();
+        if self.world.unready_snapshots().next().is_some() {
+            drivers.extend(
+                self.world
+                    .classes
+                    .iter()
+                    .map(|(_, class)| Arc::clone(&class.driver))
+                    .filter(|driver| self.world.unready_snapshots().any(|key| self.class_names(key, driver))),
+            );
+        }
+        drivers
+    }
+
+    /// A snapshot that waits for a driver nobody asked about so far.
+    fn meet_driver(&mut self, subject: &Subject, now: Now, effects: &mut Vec<Effect>) {
+        if subject.kind != Kind::VolumeSnapshot {
+            return;
+        }
+        let Some(snapshot) = self.world.snapshots.get(&subject.key).filter(|snapshot| snapshot.ready != Some(true))
+        else {
+            return;
+        };
+        let class = snapshot.class.as_ref().and_then(|name| self.world.classes.get(&Key::cluster(&**name)));
+        if let Some(driver) =
+            class.map(|class| Arc::clone(&class.driver)).filter(|driver| !self.components.drivers.contains_key(driver))
+        {
+            self.refresh_driver(&driver, &mut Work::default(), now, effects);
+        }
+    }
+
+    fn class_names(&self, snapshot: &Key, driver: &Arc<str>) -> bool {
+        let Some(snapshot) = self.world.snapshots.get(snapshot) else { return false };
+        match &snapshot.class {
+            Some(name) => self.world.classes.get(&Key::cluster(&**name)).is_some_and(|class| class.driver == *driver),
+            None => self.world.classes.iter().any(|(_, class)| class.default && class.driver == *driver),
+        }
+    }
+
+    fn refresh_driver(&mut self, driver: &Arc<str>, work: &mut Work, now: Now, effects: &mut Vec<Effect>) {
+        let subject = Subject::driver(driver);
+        let concerned = self.world.content_count(driver) > 0
+            || self.world.unready_snapshots().any(|key| self.class_names(key, driver));
+        if !concerned {
+            self.components.drivers.remove(driver);
+            self.components.failing.remove(driver);
+            self.leases.retain(|_, drivers| {
+                drivers.remove(driver);
+                !drivers.is_empty()
+            });
+            self.rediagnose_component(&subject, now, effects);
+            return;
+        }
+        self.leases.entry(identity::snapshotter_lease(driver)).or_default().insert(Arc::clone(driver));
+        let view = components::driver(&self.world, driver, &self.settings, now);
+        let before = self.components.drivers.insert(Arc::clone(driver), view);
+        let changed = self.rediagnose_component(&subject, now, effects);
+        let after = self.components.drivers.get(driver);
+        let turned = before.as_ref().map(judgement) != after.map(judgement);
+        if changed || turned {
+            self.queue_objects_of(driver, work);
+        }
+    }
+
+    fn refresh_controller(&mut self, work: &mut Work, now: Now, effects: &mut Vec<Effect>) {
+        let waiting = if self.world.lease(identity::CONTROLLER_LEASE).is_none() {
+            self.waiting_for_controller(now)
+        } else {
+            None
+        };
+        let waiting = waiting.as_ref().map(|(key, since)| (key, *since));
+        let view = components::controller(&self.world, waiting, &self.settings, now);
+        let subject = driver_rules::controller_subject(&view);
+        let before = self.components.controller.replace(view);
+        let old = before.as_ref().map(driver_rules::controller_subject).filter(|old| *old != subject);
+        if let Some(old) = old {
+            self.rediagnose_component(&old, now, effects);
+        }
+        let changed = self.rediagnose_component(&subject, now, effects);
+        let turned = before.as_ref().map(judgement) != self.components.controller.as_ref().map(judgement);
+        if changed || turned {
+            let keys: Vec<Key> =
+                self.world.deleting_snapshots().chain(self.world.unready_snapshots()).cloned().collect();
+            for key in keys {
+                work.subject(Subject::new(Kind::VolumeSnapshot, key));
+            }
+        }
+        if self.world.lease(identity::CONTROLLER_LEASE).is_none() {
+            self.wake_no_later(&subject, now.mono + SHORT);
+        }
+    }
+
+    /// A snapshot that only snapshot-controller can move and that nobody has touched for a minute.
+    fn waiting_for_controller(&self, now: Now) -> Option<(Key, jiff::Timestamp)> {
+        let untouched = |key: &&Key| {
+            let Some(snapshot) = self.world.snapshots.get(key) else { return None };
+            let since = match snapshot.meta.deleted {
+                Some(deleted) => {
+                    let content = self.world.contents.get(&content_key(snapshot));
+                    let marked = content.is_some_and(|content| content.being_deleted);
+                    let held = snapshot.meta.has_finalizer(snapshot_rules::AS_SOURCE)
+                        || snapshot.meta.has_finalizer(snapshot_rules::BOUND);
+                    (!marked && held && self.world.restores(key).next().is_none()).then_some(deleted)?
+                }
+                None if snapshot.content.is_none() && snapshot.meta.finalizers.is_empty() => snapshot.meta.created?,
+                None => return None,
+            };
+            (words::stamp_age(now.wall, Some(since)) >= SHORT).then_some(since)
+        };
+        self.world
+            .deleting_snapshots()
+            .chain(self.world.unready_snapshots())
+            .filter_map(|key| untouched(&key).map(|since: Stamp| (key.clone(), since.timestamp())))
+            .min_by_key(|(_, since)| *since)
+    }
+
+    fn rediagnose_component(&mut self, subject: &Subject, now: Now, effects: &mut Vec<Effect>) -> bool {
+        let diagnosis = self.context(now).diagnose(subject);
+        self.wake(subject, diagnosis.recheck);
+        self.publish(subject, diagnosis, effects)
+    }
+
+    /// Objects of a driver that are not simply healthy: only those can hang on it.
+    fn queue_objects_of(&self, driver: &Arc<str>, work: &mut Work) {
+        for (key, content) in self.world.contents.iter() {
+            let concerned = content.meta.deleted.is_some() || content.status.as_ref().is_none_or(|s| s.error.is_some());
+            if content.driver == *driver && concerned {
+                work.subject(Subject::new(Kind::VolumeSnapshotContent, key.clone()));
+            }
+        }
+        let keys: Vec<Key> = self.world.unready_snapshots().cloned().collect();
+        for key in keys {
+            work.subject(Subject::new(Kind::VolumeSnapshot, key));
+        }
+    }
+}
+
+/// What objects rest on: not the evidence's ever-changing seconds.
+fn judgement(view: &View) -> (std::mem::Discriminant<Health>, Option<(Class, bool)>, super::timing::Timing, bool) {
+    let seen = matches!(view.health, Health::Alive { seen: true });
+    (std::mem::discriminant(&view.health), view.down(), view.timing.clone(), seen)
 }

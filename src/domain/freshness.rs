@@ -72,7 +72,7 @@ impl Sources {
                 entry.ever_synced = true;
             }
             // A failing source whose watch goes on again says so with a sign of life.
-            SourceChange::Progress => {
+            SourceChange::Progress | SourceChange::Unreadable(_) => {
                 if matches!(entry.state, State::Failing(_)) && entry.ever_synced {
                     entry.state = State::Synced;
                 }

@@ -41,7 +41,8 @@ impl Attempt {
 pub fn is_lock_text(words: &str) -> bool {
     let words = words.to_ascii_lowercase();
     let given = words.contains("operation with the given ") || words.contains("operation with given ");
-    (given && words.contains("already exists")) || (words.contains("cannot acquire lock for") && words.contains("operation"))
+    (given && words.contains("already exists"))
+        || (words.contains("cannot acquire lock for") && words.contains("operation"))
 }
 
 /// The newest failed try of each content that a log mentions.

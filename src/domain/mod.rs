@@ -5,13 +5,18 @@
 //! keeps it so.
 
 pub mod collection;
+pub mod components;
+pub mod diagnose;
 pub mod engine;
 pub mod fact;
 pub mod finding;
 pub mod freshness;
 pub mod identity;
+pub mod lease;
 pub mod logline;
+pub mod memory;
 pub mod name;
 pub mod record;
 pub mod timing;
+pub mod words;
 pub mod world;

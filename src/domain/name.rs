@@ -102,11 +102,7 @@ impl Key {
 
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.namespace.is_empty() {
-            f.write_str(&self.name)
-        } else {
-            write!(f, "{}/{}", self.namespace, self.name)
-        }
+        if self.namespace.is_empty() { f.write_str(&self.name) } else { write!(f, "{}/{}", self.namespace, self.name) }
     }
 }
 
@@ -196,7 +192,10 @@ mod tests {
             assert_eq!(Uid::parse(text).to_string(), text);
         }
         assert!(matches!(Uid::parse("5286d2fc-b692-4bc7-90b0-d76f2e38d0f7"), Uid::Uuid(_)));
-        assert_ne!(Uid::parse("5286D2FC-B692-4BC7-90B0-D76F2E38D0F7"), Uid::parse("5286d2fc-b692-4bc7-90b0-d76f2e38d0f7"));
+        assert_ne!(
+            Uid::parse("5286D2FC-B692-4BC7-90B0-D76F2E38D0F7"),
+            Uid::parse("5286d2fc-b692-4bc7-90b0-d76f2e38d0f7")
+        );
     }
 
     #[test]

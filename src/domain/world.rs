@@ -107,6 +107,8 @@ struct Index {
     restores: BTreeMap<Key, BTreeSet<Key>>,
     /// Snapshots that are not ready, by their source claim.
     unready: BTreeMap<Key, BTreeSet<Key>>,
+    /// Snapshots being deleted.
+    deleting: BTreeSet<Key>,
     /// Lease keys by name.
     leases: BTreeMap<Box<str>, BTreeSet<Key>>,
     /// Warning events by what they are about.
@@ -119,29 +121,29 @@ struct Index {
 
 /// Calls a method on the collection that keeps a source's records.
 macro_rules! for_source {
-    ($world:expr, $source:expr, $method:ident) => {
+    ($world:expr, $source:expr, $method:ident $(, $arg:expr)?) => {
         match $source {
-            Source::Snapshots => $world.snapshots.$method(),
-            Source::Contents => $world.contents.$method(),
-            Source::SnapshotClasses => $world.classes.$method(),
-            Source::Leases => $world.leases.$method(),
-            Source::Claims => $world.claims.$method(),
-            Source::Volumes => $world.volumes.$method(),
-            Source::Pods => $world.pods.$method(),
-            Source::ReplicaSets => $world.replica_sets.$method(),
-            Source::Deployments => $world.deployments.$method(),
-            Source::Jobs => $world.jobs.$method(),
-            Source::StorageClasses => $world.storage_classes.$method(),
-            Source::CsiDrivers => $world.drivers.$method(),
-            Source::Attachments => $world.attachments.$method(),
-            Source::ContentEvents => $world.content_events.$method(),
-            Source::SnapshotEvents => $world.snapshot_events.$method(),
-            Source::CephClusters => $world.ceph.$method(),
-            Source::ReplicationSources => $world.replication_sources.$method(),
-            Source::ReplicationDestinations => $world.replication_destinations.$method(),
-            Source::KopiaMaintenances => $world.maintenances.$method(),
-            Source::Groups => $world.groups.$method(),
-            Source::GroupContents => $world.group_contents.$method(),
+            Source::Snapshots => $world.snapshots.$method($($arg)?),
+            Source::Contents => $world.contents.$method($($arg)?),
+            Source::SnapshotClasses => $world.classes.$method($($arg)?),
+            Source::Leases => $world.leases.$method($($arg)?),
+            Source::Claims => $world.claims.$method($($arg)?),
+            Source::Volumes => $world.volumes.$method($($arg)?),
+            Source::Pods => $world.pods.$method($($arg)?),
+            Source::ReplicaSets => $world.replica_sets.$method($($arg)?),
+            Source::Deployments => $world.deployments.$method($($arg)?),
+            Source::Jobs => $world.jobs.$method($($arg)?),
+            Source::StorageClasses => $world.storage_classes.$method($($arg)?),
+            Source::CsiDrivers => $world.drivers.$method($($arg)?),
+            Source::Attachments => $world.attachments.$method($($arg)?),
+            Source::ContentEvents => $world.content_events.$method($($arg)?),
+            Source::SnapshotEvents => $world.snapshot_events.$method($($arg)?),
+            Source::CephClusters => $world.ceph.$method($($arg)?),
+            Source::ReplicationSources => $world.replication_sources.$method($($arg)?),
+            Source::ReplicationDestinations => $world.replication_destinations.$method($($arg)?),
+            Source::KopiaMaintenances => $world.maintenances.$method($($arg)?),
+            Source::Groups => $world.groups.$method($($arg)?),
+            Source::GroupContents => $world.group_contents.$method($($arg)?),
         }
     };
 }
@@ -173,6 +175,10 @@ impl World {
                 self.drop_unlisted(source, now);
                 vec![Touch::Everything]
             }
+            SourceChange::Unreadable(key) => {
+                for_source!(self, source, mark_listed, key);
+                Vec::new()
+            }
             // Nothing of that kind exists: what a former version of the CRD held is gone with it.
             SourceChange::NotInstalled => {
                 self.begin_list(source);
@@ -193,7 +199,7 @@ impl World {
             Fact::Claim(change) => self.apply_claim(change, now),
             Fact::ContentEvent(change) => self.apply_event(change, Source::ContentEvents),
             Fact::SnapshotEvent(change) => self.apply_event(change, Source::SnapshotEvents),
-            Fact::SnapshotClass(change) => simple(&mut self.classes, change, Touch::Components),
+            Fact::SnapshotClass(change) => simple(&mut self.classes, change, Touch::Everything),
             Fact::CsiDriver(change) => {
                 let (Change::Applied(key, _) | Change::Gone(key)) = &change;
                 let touch = Touch::Driver(Arc::from(&*key.name));
@@ -221,6 +227,11 @@ impl World {
         let (key, old) = match change {
             Change::Applied(key, snapshot) => {
                 note_snapshot(&mut touched, &key, &snapshot);
+                if snapshot.meta.deleted.is_some() {
+                    self.index.deleting.insert(key.clone());
+                } else {
+                    self.index.deleting.remove(&key);
+                }
                 if snapshot.ready != Some(true)
                     && let Some(claim) = source_claim(&key, &snapshot)
                 {
@@ -238,6 +249,7 @@ impl World {
             }
             Change::Gone(key) => {
                 let old = self.snapshots.remove(&key);
+                self.index.deleting.remove(&key);
                 if let Some(old) = &old {
                     self.forget_unready(&key, old);
                 }
@@ -264,6 +276,14 @@ impl World {
 
     fn apply_content(&mut self, change: Change<Content>) -> Vec<Touch> {
         let mut touched = Vec::new();
+        let key = match &change {
+            Change::Applied(key, _) | Change::Gone(key) => key,
+        };
+        // A driver's first content and its last one change whether anybody has to care for it.
+        let new = if let Change::Applied(_, content) = &change { Some(&content.driver) } else { None };
+        let names = [self.contents.get(key).map(|content| &content.driver), new];
+        let drivers: Vec<(Arc<str>, u32)> =
+            names.into_iter().flatten().map(|name| (Arc::clone(name), self.content_count(name))).collect();
         let (key, old) = match change {
             Change::Applied(key, content) => {
                 note_content(&mut touched, &key, &content);
@@ -288,7 +308,14 @@ impl World {
         }
         touched.sort();
         touched.dedup();
-        touched.into_iter().map(Touch::Subject).collect()
+        let mut touched: Vec<Touch> = touched.into_iter().map(Touch::Subject).collect();
+        touched.extend(
+            drivers
+                .into_iter()
+                .filter(|(name, before)| (self.content_count(name) == 0) != (*before == 0))
+                .map(|(name, _)| Touch::Driver(name)),
+        );
+        touched
     }
 
     fn apply_lease(&mut self, change: Change<Lease>, now: Now) -> Vec<Touch> {
@@ -443,9 +470,14 @@ impl World {
         self.index.unready.get(claim).into_iter().flatten()
     }
 
-    /// Every claim that has a snapshot which is not ready.
+    /// Every snapshot with a source claim that is not ready.
     pub fn unready_snapshots(&self) -> impl Iterator<Item = &Key> {
         self.index.unready.values().flatten()
+    }
+
+    /// Snapshots being deleted.
+    pub fn deleting_snapshots(&self) -> impl Iterator<Item = &Key> {
+        self.index.deleting.iter()
     }
 
     /// The lease of this name that moved last; component namespaces are not known beforehand.
@@ -484,7 +516,6 @@ impl World {
         self.index.alive.get(component).copied()
     }
 }
-
 
 impl World {
     /// How many records a source's collection holds.

@@ -1,0 +1,395 @@
+//! Whether the controllers behind the objects live: each driver's csi-snapshotter, and snapshot-controller.
+//!
+//! Found from the driver by lease, holder and owner, never by a label (`app=csi-rbdplugin-provisioner` matches
+//! nothing on a current Rook). A wrong "the driver is dead" turns a slow deletion into a repair, so whatever
+//! cannot be told stays unknown.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::engine::Settings;
+use super::fact::{Now, Source};
+use super::finding::Class;
+use super::identity::{self, CONTROLLER_COMPONENT, CONTROLLER_LEASE};
+use super::lease::{self, Pulse};
+use super::name::{Key, Uid};
+use super::record::{Container, Pod};
+use super::timing::Timing;
+use super::words;
+use super::world::World;
+
+/// A pod this young may still be starting.
+const STARTING: Duration = Duration::from_secs(120);
+/// A lease unrenewed for so long belongs to a driver that was taken away.
+const LONG_GONE: Duration = Duration::from_secs(24 * 3600);
+/// An event this young shows that its writer lives.
+const RECENT: Duration = Duration::from_secs(300);
+
+/// Whether a component works.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// It works; `seen` when we saw it renew and do not only trust a timestamp.
+    Alive {
+        /// A renewal was seen.
+        seen: bool,
+    },
+    /// Too early to say; look again at this monotonic time.
+    Undecided(Duration),
+    /// It cannot be told, for this reason.
+    Unknown(String),
+    /// It does not work.
+    Down {
+        /// `DriverUnknown`, `DriverGone`, `StaleLeader` or `ControllerDown`.
+        class: Class,
+        /// It rests on timestamps and a short look.
+        unverified: bool,
+    },
+}
+
+/// A container whose log can be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogSource {
+    /// The pod.
+    pub pod: Key,
+    /// Its uid.
+    pub uid: Uid,
+    /// The container.
+    pub container: Arc<str>,
+}
+
+/// What is known of a component.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct View {
+    /// Whether it works.
+    pub health: Health,
+    /// Its times; the documented defaults when no pod shows its arguments.
+    pub timing: Timing,
+    /// Where its times come from, in words.
+    pub timing_from: String,
+    /// Its lease.
+    pub lease: Option<Key>,
+    /// The csi-snapshotter of the leader's pod.
+    pub log: Option<LogSource>,
+    /// Since when it is down.
+    pub since: Option<Timestamp>,
+    /// What was observed, in words.
+    pub evidence: Vec<String>,
+    /// One line of why it is down.
+    pub why: String,
+}
+
+impl View {
+    /// The class of the finding about it, when it is down.
+    #[must_use]
+    pub fn down(&self) -> Option<(Class, bool)> {
+        match self.health {
+            Health::Down { class, unverified } => Some((class, unverified)),
+            Health::Alive { .. } | Health::Undecided(_) | Health::Unknown(_) => None,
+        }
+    }
+
+    /// Alive, or at least not known to be otherwise.
+    #[must_use]
+    pub fn alive(&self) -> bool {
+        matches!(self.health, Health::Alive { .. })
+    }
+}
+
+/// A pod of a component with the container that matters.
+struct Member<'a> {
+    key: &'a Key,
+    pod: &'a Pod,
+    container: &'a Container,
+}
+
+impl Member<'_> {
+    fn ready(&self) -> bool {
+        self.pod.meta.deleted.is_none() && self.pod.ready && self.container.ready && self.container.running
+    }
+
+    fn trouble(&self) -> bool {
+        self.container.waiting.as_deref().is_some_and(|why| {
+            matches!(why, "CrashLoopBackOff" | "ImagePullBackOff" | "ErrImagePull" | "CreateContainerConfigError")
+        })
+    }
+
+    fn starting_until(&self, now: Now) -> Option<Duration> {
+        let age = words::stamp_age(now.wall, self.pod.meta.created);
+        let young = age < STARTING && !self.trouble() && self.pod.meta.deleted.is_none();
+        young.then(|| now.mono + STARTING.saturating_sub(age))
+    }
+
+    fn describe(&self) -> String {
+        let state = if self.pod.meta.deleted.is_some() {
+            "being deleted".to_owned()
+        } else if self.ready() {
+            "Ready".to_owned()
+        } else if let Some(why) = &self.container.waiting {
+            format!("{why}, {} restarts", self.container.restarts)
+        } else {
+            format!("{}, not ready", self.pod.phase)
+        };
+        let last = self.container.last_termination.as_deref().map_or_else(String::new, |text| {
+            format!("; it last ended with: {}", text.lines().last().unwrap_or_default())
+        });
+        format!("Pod {} container {}: {state}{last}", self.key, self.container.name)
+    }
+}
+
+/// What is known of a driver's csi-snapshotter.
+#[must_use]
+pub fn driver(world: &World, name: &str, settings: &Settings, now: Now) -> View {
+    let lease_name = identity::snapshotter_lease(name);
+    let found = world.lease(&lease_name);
+    let holder = found.map(|(key, watched)| (key, &*watched.lease.holder));
+    let members = snapshotters(world, name, holder);
+    let leader = members
+        .iter()
+        .find(|member| holder.is_some_and(|(key, holder)| holds(member, key, holder)))
+        .or_else(|| members.iter().find(|member| member.ready()));
+    let mut view = blank(leader.or_else(|| members.first()), settings);
+    view.lease = found.map(|(key, _)| key.clone());
+    view.log = leader.map(|member| LogSource {
+        pod: member.key.clone(),
+        uid: member.pod.meta.uid.clone(),
+        container: Arc::clone(&member.container.name),
+    });
+    view.evidence.extend(members.iter().map(Member::describe));
+    let alive_at = world.sign_of_life(&identity::snapshotter_component(name));
+    match found {
+        Some((key, watched)) => {
+            view.evidence.insert(0, lease::describe(&key.to_string(), watched, now));
+            view.since = lease::missing_since(watched);
+            let takeover = view.timing.takeover(lease::duration(watched));
+            view.health = match lease::pulse(watched, takeover, settings.eager, now) {
+                Pulse::Beating { seen } => Health::Alive { seen },
+                Pulse::Undecided(until) => Health::Undecided(until),
+                Pulse::Dead { .. } if works_without_lease(alive_at, view.since, now) => Health::Alive { seen: false },
+                Pulse::Dead { unverified } => {
+                    let long_gone = watched.lease.renewed.is_none_or(|at| words::age(now.wall, at) >= LONG_GONE);
+                    without_leader(world, name, &members, long_gone, unverified, now, &mut view.why)
+                }
+            };
+        }
+        None => view.health = without_lease(world, name, &members, alive_at, now, &mut view),
+    }
+    if view.down().is_some() {
+        view.evidence.extend(deployments_without_sidecar(world, name));
+    }
+    view
+}
+
+fn blank(member: Option<&Member<'_>>, settings: &Settings) -> View {
+    let (mut timing, timing_from) = match member {
+        Some(member) => (Timing::from_args(&member.container.args), format!("the arguments of Pod {}", member.key)),
+        None => (Timing::default(), "the sidecar's documented defaults (no pod of it is visible)".to_owned()),
+    };
+    timing.raised_to = settings.min_floor;
+    View {
+        health: Health::Unknown(String::new()),
+        timing,
+        timing_from,
+        lease: None,
+        log: None,
+        since: None,
+        evidence: Vec::new(),
+        why: String::new(),
+    }
+}
+
+/// Events that a dead leader cannot have written: newer than its lease, and recent.
+fn works_without_lease(alive_at: Option<Timestamp>, missing_since: Option<Timestamp>, now: Now) -> bool {
+    alive_at.is_some_and(|at| words::age(now.wall, at) < RECENT && missing_since.is_none_or(|since| at > since))
+}
+
+fn holds(member: &Member<'_>, lease: &Key, holder: &str) -> bool {
+    member.key.namespace == lease.namespace && identity::is_holder(member.pod, &member.key.name, holder)
+}
+
+/// The lease is dead: who could have taken it?
+fn without_leader(
+    world: &World,
+    driver: &str,
+    members: &[Member<'_>],
+    long_gone: bool,
+    unverified: bool,
+    now: Now,
+    why: &mut String,
+) -> Health {
+    if let Some(until) = members.iter().filter_map(|member| member.starting_until(now)).max() {
+        return Health::Undecided(until);
+    }
+    if let Some(candidate) = members.iter().find(|member| member.ready()) {
+        *why = format!("the leader's lease expired and Pod {}, which is Ready, did not take over", candidate.key);
+        return Health::Down { class: Class::StaleLeader, unverified };
+    }
+    if long_gone && members.is_empty() && !known(world, driver) && world.sources.known(Source::CsiDrivers) {
+        "the lease has not been renewed for a day, and neither a CSIDriver nor a pod of it exists".clone_into(why);
+        return Health::Down { class: Class::DriverUnknown, unverified };
+    }
+    *why = if !world.sources.known(Source::Pods) {
+        "nobody renews the lease of its csi-snapshotter (pods cannot be read)".to_owned()
+    } else if members.is_empty() {
+        "nobody renews the lease of its csi-snapshotter and no pod of it exists".to_owned()
+    } else {
+        "nobody renews the lease of its csi-snapshotter and no pod of it is Ready".to_owned()
+    };
+    Health::Down { class: Class::DriverGone, unverified }
+}
+
+/// There is no lease: a sidecar without leader election, or no sidecar.
+fn without_lease(
+    world: &World,
+    driver: &str,
+    members: &[Member<'_>],
+    alive_at: Option<Timestamp>,
+    now: Now,
+    view: &mut View,
+) -> Health {
+    for source in [Source::Leases, Source::Pods, Source::CsiDrivers] {
+        if let Some(doubt) = world.sources.doubt(source) {
+            return Health::Unknown(doubt);
+        }
+    }
+    if let Some(until) = members.iter().filter_map(|member| member.starting_until(now)).max() {
+        return Health::Undecided(until);
+    }
+    if members.iter().any(|member| member.ready() && !Timing::from_args(&member.container.args).elects) {
+        return Health::Alive { seen: true };
+    }
+    if let Some(member) = members.iter().find(|member| member.ready()) {
+        return Health::Unknown(format!("Pod {} elects a leader, but there is no lease", member.key));
+    }
+    if works_without_lease(alive_at, None, now) {
+        return Health::Alive { seen: false };
+    }
+    view.evidence.push(format!("no Lease named {} in any namespace", identity::snapshotter_lease(driver)));
+    let exists = known(world, driver);
+    view.evidence.push(if world.drivers.get(&Key::cluster(driver)).is_some() {
+        format!("CSIDriver {driver} exists")
+    } else {
+        format!("no CSIDriver named {driver}")
+    });
+    if exists || !members.is_empty() {
+        view.why = if members.is_empty() {
+            "the driver is installed, but no csi-snapshotter runs for it".to_owned()
+        } else {
+            "no csi-snapshotter of it is Ready".to_owned()
+        };
+        return Health::Down { class: Class::DriverGone, unverified: false };
+    }
+    "neither a CSIDriver nor a pod nor a lease of it exists".clone_into(&mut view.why);
+    Health::Down { class: Class::DriverUnknown, unverified: false }
+}
+
+/// Something of the driver is installed: a CSIDriver, or a pod that serves it.
+fn known(world: &World, driver: &str) -> bool {
+    world.drivers.get(&Key::cluster(driver)).is_some()
+        || world.pods.iter().any(|(_, pod)| pod.containers.iter().any(|c| identity::serves_driver(c, driver)))
+}
+
+fn snapshotters<'a>(world: &'a World, driver: &str, holder: Option<(&Key, &str)>) -> Vec<Member<'a>> {
+    let operator = world.drivers.get(&Key::cluster(driver)).and_then(|record| record.owner.as_ref());
+    let mut found = Vec::new();
+    for (key, pod) in world.pods.iter() {
+        let Some(container) = pod.containers.iter().find(|c| identity::is_snapshotter(c)) else { continue };
+        let member = Member { key, pod, container };
+        let serves = pod.containers.iter().any(|c| identity::serves_driver(c, driver));
+        let others = pod.containers.iter().any(|c| {
+            ["drivername", "driver-name"].into_iter().any(|flag| super::timing::argument(&c.args, flag).is_some())
+        });
+        let leads = holder.is_some_and(|(lease, holder)| holds(&member, lease, holder));
+        let owned = operator.is_some_and(|owner| {
+            key.namespace == owner.namespace
+                && deployment(world, key, pod).is_some_and(|name| *name == *format!("{}-ctrlplugin", owner.name))
+        });
+        // A container that names a driver outweighs leases and owners.
+        if serves || (!others && (leads || owned)) {
+            found.push(member);
+        }
+    }
+    found
+}
+
+/// The Deployment above a pod, by its ReplicaSet's own word.
+fn deployment(world: &World, key: &Key, pod: &Pod) -> Option<Arc<str>> {
+    let owner = pod.owner.as_ref().filter(|owner| &*owner.kind == "ReplicaSet")?;
+    let set = world.replica_sets.get(&Key::namespaced(Arc::clone(&key.namespace), &*owner.name))?;
+    set.owner.as_ref().filter(|owner| &*owner.kind == "Deployment").map(|owner| Arc::clone(&owner.name))
+}
+
+/// Controller Deployments that serve the driver and hold no csi-snapshotter: Rook's `snapshotPolicy: none`.
+fn deployments_without_sidecar(world: &World, driver: &str) -> Vec<String> {
+    world
+        .deployments
+        .iter()
+        .filter(|(_, workload)| {
+            workload.containers.iter().any(|c| identity::serves_driver(c, driver))
+                && !workload.containers.iter().any(identity::is_snapshotter)
+        })
+        .map(|(key, _)| format!("Deployment {key} serves {driver} and has no csi-snapshotter container"))
+        .collect()
+}
+
+/// What is known of snapshot-controller. `waiting` is an object that only it can move, with the time since.
+#[must_use]
+pub fn controller(world: &World, waiting: Option<(&Key, Timestamp)>, settings: &Settings, now: Now) -> View {
+    let members: Vec<Member<'_>> = world
+        .pods
+        .iter()
+        .filter_map(|(key, pod)| {
+            pod.containers.iter().find(|c| identity::is_controller(c)).map(|container| Member { key, pod, container })
+        })
+        .collect();
+    let mut view = blank(members.iter().find(|member| member.ready()).or_else(|| members.first()), settings);
+    view.evidence.extend(members.iter().map(Member::describe));
+    let alive_at = world.sign_of_life(CONTROLLER_COMPONENT);
+    if let Some((key, watched)) = world.lease(CONTROLLER_LEASE) {
+        view.lease = Some(key.clone());
+        view.evidence.insert(0, lease::describe(&key.to_string(), watched, now));
+        view.since = lease::missing_since(watched);
+        let takeover = view.timing.takeover(lease::duration(watched));
+        view.health = match lease::pulse(watched, takeover, settings.eager, now) {
+            Pulse::Beating { seen } => Health::Alive { seen },
+            Pulse::Undecided(until) => Health::Undecided(until),
+            Pulse::Dead { .. } if works_without_lease(alive_at, view.since, now) => Health::Alive { seen: false },
+            Pulse::Dead { unverified } => match members.iter().filter_map(|member| member.starting_until(now)).max() {
+                Some(until) => Health::Undecided(until),
+                None => Health::Down { class: Class::ControllerDown, unverified },
+            },
+        };
+        "nobody renews the lease of snapshot-controller".clone_into(&mut view.why);
+        return view;
+    }
+    view.health = controller_without_lease(world, &members, alive_at, waiting, now, &mut view);
+    view
+}
+
+fn controller_without_lease(
+    world: &World,
+    members: &[Member<'_>],
+    alive_at: Option<Timestamp>,
+    waiting: Option<(&Key, Timestamp)>,
+    now: Now,
+    view: &mut View,
+) -> Health {
+    if let Some(doubt) = world.sources.doubt(Source::Leases) {
+        return Health::Unknown(doubt);
+    }
+    if members.iter().any(Member::ready) {
+        return Health::Alive { seen: true };
+    }
+    if works_without_lease(alive_at, None, now) {
+        return Health::Alive { seen: false };
+    }
+    let Some((key, since)) = waiting else {
+        return Health::Unknown(format!("no lease named {CONTROLLER_LEASE}, and nothing that waits for it"));
+    };
+    view.evidence.push(format!("no Lease named {CONTROLLER_LEASE} in any namespace"));
+    view.evidence.push(format!("VolumeSnapshot {key} has waited for it since {since}, untouched"));
+    view.since = Some(since);
+    "no snapshot-controller was found, and VolumeSnapshots wait for it".clone_into(&mut view.why);
+    Health::Down { class: Class::ControllerDown, unverified: false }
+}

@@ -1,0 +1,502 @@
+//! VolumeSnapshots: why one that is being deleted is still there, and why one was never cut.
+//!
+//! [`RULES`] is the order of evaluation; the first that matches decides. A VolumeSnapshot that hangs is nearly
+//! always waiting for something else: the finding names that, because treating the snapshot itself (removing
+//! its finalizers) is what orphans its content.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::{Context, Diagnosis, Draft, Floor, deletion, finalizers};
+use crate::domain::components::View;
+use crate::domain::fact::{Live, Probe, Source};
+use crate::domain::finding::{Cause, Class, Rung, Subject, Verdict};
+use crate::domain::logline;
+use crate::domain::name::Key;
+use crate::domain::record::{Content, Kind, Snapshot};
+use crate::domain::timing::{SWEEPS, Timing};
+use crate::domain::words;
+use crate::domain::world::{content_key, source_claim};
+
+/// snapshot-controller's finalizer on every live snapshot.
+pub const AS_SOURCE: &str = "snapshot.storage.kubernetes.io/volumesnapshot-as-source-protection";
+/// snapshot-controller's finalizer on a snapshot bound to a content with policy Delete.
+pub const BOUND: &str = "snapshot.storage.kubernetes.io/volumesnapshot-bound-protection";
+/// snapshot-controller's finalizer on the member of a group.
+pub const IN_GROUP: &str = "snapshot.storage.kubernetes.io/volumesnapshot-in-group-protection";
+/// csi-provisioner's finalizer while it provisions from the snapshot.
+pub const PROVISIONER: &str = "provisioner.storage.kubernetes.io/volumesnapshot-as-source-protection";
+
+/// The rules for a snapshot that is being deleted, in order.
+const RULES: [fn(&Case<'_>) -> Option<Diagnosis>; 8] = [
+    group_member,
+    restore_in_progress,
+    controller_down,
+    waiting_for_content,
+    provisioner_orphan,
+    foreign_finalizer,
+    missed_event,
+    unexplained,
+];
+
+/// A snapshot being deleted, with everything its rules look at.
+struct Case<'a> {
+    context: &'a Context<'a>,
+    subject: Subject,
+    snapshot: &'a Snapshot,
+    content_key: Key,
+    content: Option<&'a Content>,
+    controller: Option<&'a View>,
+    timing: Timing,
+    since: Timestamp,
+    age: Duration,
+}
+
+/// Diagnoses one snapshot.
+#[must_use]
+pub fn diagnose(context: &Context<'_>, key: &Key) -> Diagnosis {
+    let Some(snapshot) = context.world.snapshots.get(key) else { return Diagnosis::not_found() };
+    let subject = Subject::new(Kind::VolumeSnapshot, key.clone());
+    let content_key = content_key(snapshot);
+    let content = context.world.contents.get(&content_key);
+    let Some((since, age)) = deletion(&snapshot.meta, context.now) else {
+        return live(context, &subject, snapshot, &content_key, content);
+    };
+    let controller = context.components.controller.as_ref();
+    let timing = content
+        .and_then(|content| context.driver(&content.driver))
+        .or(controller)
+        .map_or_else(Timing::default, |view| view.timing.clone());
+    let case = Case { context, subject, snapshot, content_key, content, controller, timing, since, age };
+    RULES.iter().find_map(|rule| rule(&case)).unwrap_or_else(|| case.waiting())
+}
+
+impl Case<'_> {
+    fn draft(&self, class: Class, summary: impl Into<String>) -> Draft {
+        let content = match self.content {
+            None => format!("VolumeSnapshotContent {}: none", self.content_key),
+            Some(content) if content.meta.deleted.is_some() => {
+                format!("VolumeSnapshotContent {}: being deleted", self.content_key)
+            }
+            Some(_) => format!("VolumeSnapshotContent {}: not marked for deletion", self.content_key),
+        };
+        Draft::new(class, self.since, summary).evidence([
+            format!(
+                "deletionTimestamp {}, {} ago; finalizers: {}",
+                self.since,
+                words::short(self.age),
+                finalizers(&self.snapshot.meta)
+            ),
+            content,
+        ])
+    }
+
+    fn settle(&self, floor: Floor, draft: Draft) -> Diagnosis {
+        let driver = self.content.map(|content| &content.driver);
+        let mut diagnosis = self.context.settle(&self.subject, &self.snapshot.meta, driver, floor, draft);
+        if let Verdict::Normal { summary, until } = &mut diagnosis.verdict {
+            let due = until.map_or_else(String::new, |at| format!("; this is normal until {}", words::clock(at)));
+            *summary = format!("being deleted for {}{due}; if it lasts: {summary}", words::short(self.age));
+        }
+        diagnosis
+    }
+
+    fn waiting(&self) -> Diagnosis {
+        let floor = self.timing.general_floor();
+        let until = self.since.checked_add(floor).ok();
+        let due = until.map_or_else(String::new, words::clock);
+        let floors = [self.timing.short_floor(), self.timing.nudge_floor(), floor];
+        let wait =
+            floors.into_iter().filter_map(|floor| floor.checked_sub(self.age).filter(|wait| !wait.is_zero())).min();
+        Diagnosis {
+            verdict: Verdict::Normal {
+                summary: format!(
+                    "being deleted for {}: normal; the controllers have until {due}",
+                    words::short(self.age)
+                ),
+                until,
+            },
+            shape: None,
+            recheck: wait.map(|wait| self.context.now.mono + wait),
+            wants: Vec::new(),
+        }
+    }
+
+    fn has(&self, finalizer: &str) -> bool {
+        self.snapshot.meta.has_finalizer(finalizer)
+    }
+
+    /// Finalizers that neither the snapshot controllers nor the provisioner put there.
+    fn foreign(&self) -> Vec<&str> {
+        self.snapshot
+            .meta
+            .finalizers
+            .iter()
+            .map(|finalizer| &**finalizer)
+            .filter(|finalizer| ![AS_SOURCE, BOUND, IN_GROUP, PROVISIONER].contains(finalizer))
+            .collect()
+    }
+}
+
+fn group_member(case: &Case<'_>) -> Option<Diagnosis> {
+    let group = case.snapshot.group.as_ref()?;
+    let key = Key::namespaced(case.subject.key.namespace.clone(), group.clone());
+    let sources = &case.context.world.sources;
+    if sources.known(Source::Groups) && case.context.world.groups.get(&key).is_none() {
+        return None;
+    }
+    let draft = case
+        .draft(Class::GroupMember, format!("a member of VolumeGroupSnapshot {key}, which has to be deleted as a whole"))
+        .repair(Rung::Report, format!("delete VolumeGroupSnapshot {key}, not the member"));
+    Some(case.settle(Floor::age(case.timing.short_floor()), draft))
+}
+
+/// Rests on a live Pending claim, never on the event that speaks of one.
+fn restore_in_progress(case: &Case<'_>) -> Option<Diagnosis> {
+    if !case.has(AS_SOURCE) && !case.has(PROVISIONER) {
+        return None;
+    }
+    let world = case.context.world;
+    let claims: Vec<&Key> = world.restores(&case.subject.key).collect();
+    let first = *claims.first()?;
+    let more = claims.len() - 1;
+    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+    let warning = case.context.memory.claim_event(first);
+    let probe =
+        world.claims.get(first).map(|claim| Probe::ClaimEvents { claim: first.clone(), uid: claim.meta.uid.clone() });
+    let waits = claims.iter().filter_map(|key| world.claims.get(key).map(|claim| (key, claim))).map(|(key, claim)| {
+        let being_deleted = if claim.meta.deleted.is_some() { ", itself being deleted" } else { "" };
+        format!("PersistentVolumeClaim {key} is Pending and restores from it{being_deleted}")
+    });
+    let draft = case
+        .draft(Class::RestoreInProgress, format!("PersistentVolumeClaim {first}{more} is being restored from it"))
+        .evidence(waits)
+        .evidence(warning.map(|words| format!("newest warning about {first}: {words}")))
+        .repair(
+            Rung::Report,
+            format!("wait for PersistentVolumeClaim {first}, or mend or delete it; the snapshot goes by itself then"),
+        );
+    Some(case.settle(Floor::age(case.timing.short_floor()), draft).wanting(probe))
+}
+
+fn controller_down(case: &Case<'_>) -> Option<Diagnosis> {
+    let view = case.controller?;
+    let (_, unverified) = view.down()?;
+    let drivers_turn =
+        case.has(BOUND) && case.content.is_some_and(|content| content.being_deleted && content.meta.deleted.is_some());
+    let controllers_turn = case.has(AS_SOURCE) || case.has(BOUND) || case.has(IN_GROUP);
+    if drivers_turn || !controllers_turn {
+        return None;
+    }
+    let draft = case
+        .draft(Class::ControllerDown, format!("waits for snapshot-controller: {}", view.why))
+        .evidence(view.evidence.iter().cloned())
+        .caused_by(case.context.controller_cause())
+        .unverified(unverified)
+        .repair(Rung::Report, "bring snapshot-controller back; it goes on by itself");
+    Some(case.settle(Floor::age(case.timing.short_floor()), draft))
+}
+
+/// The content is with the driver: whatever holds that one holds this one.
+fn waiting_for_content(case: &Case<'_>) -> Option<Diagnosis> {
+    let content = case.content.filter(|content| content.being_deleted && case.has(BOUND))?;
+    let cause = case.context.cause(Kind::VolumeSnapshotContent, &case.content_key);
+    // A storm swallows the findings of its contents: the driver's is the cause then.
+    let folded =
+        case.context.components.failing.get(&content.driver).is_some_and(|failing| {
+            failing.contains(&Subject::new(Kind::VolumeSnapshotContent, case.content_key.clone()))
+        });
+    let blocked = cause.is_some() || folded;
+    let floor = if blocked { case.timing.short_floor() } else { case.timing.general_floor() };
+    let why = cause.as_ref().map_or_else(String::new, |cause| format!(" ({})", cause.class));
+    let storm = folded && case.context.storm(&content.driver);
+    let draft = case
+        .draft(Class::WaitingForContent, format!("waits for VolumeSnapshotContent {}{why}", case.content_key))
+        .caused_by(if storm { case.context.driver_cause(&content.driver).or(cause) } else { cause })
+        .repair(
+            Rung::Report,
+            format!("what helps VolumeSnapshotContent {} helps here; never strip this object", case.content_key),
+        );
+    Some(case.settle(Floor::age(floor), draft))
+}
+
+fn provisioner_orphan(case: &Case<'_>) -> Option<Diagnosis> {
+    if !case.has(PROVISIONER) || case.snapshot.meta.finalizers.len() != 1 {
+        return None;
+    }
+    let sources = &case.context.world.sources;
+    if let Some(doubt) = sources.doubt(Source::Claims) {
+        let draft = case
+            .draft(
+                Class::Unexplained,
+                format!("held by csi-provisioner; whether it still provisions cannot be told: {doubt}"),
+            )
+            .repair(Rung::Report, "let Volwarden read PersistentVolumeClaims");
+        return Some(case.settle(Floor::age(SWEEPS), draft));
+    }
+    // The sweeps count from the last claim that referred to it, if that was seen to go.
+    let referred = case.context.world.last_referred(&case.subject.key);
+    let quiet = referred.map_or(SWEEPS, |at| case.context.now.mono.saturating_sub(at));
+    let floor = Floor::age(SWEEPS.max(case.age + SWEEPS.saturating_sub(quiet)).max(case.timing.raised_to));
+    let draft = case
+        .draft(
+            Class::ProvisionerOrphan,
+            "only csi-provisioner's finalizer is left, and no claim is being restored from it",
+        )
+        .evidence(["no Pending PersistentVolumeClaim refers to it, in any namespace, for two sweeps (10m)".to_owned()])
+        .repair(
+            Rung::RemoveFinalizer,
+            format!(
+                "wait for csi-provisioner's own sweep (5m); if it does not come, remove the finalizer {PROVISIONER}"
+            ),
+        );
+    Some(case.settle(floor, draft))
+}
+
+fn foreign_finalizer(case: &Case<'_>) -> Option<Diagnosis> {
+    let foreign = case.foreign();
+    if foreign.is_empty() || foreign.len() != case.snapshot.meta.finalizers.len() {
+        return None;
+    }
+    let names = foreign.join(", ");
+    let draft =
+        case.draft(Class::ForeignFinalizer, format!("held only by finalizers of somebody else: {names}")).repair(
+            Rung::Report,
+            format!("find the controller that owns {names} and let it finish; Volwarden never removes it"),
+        );
+    Some(case.settle(Floor::age(case.timing.short_floor()), draft))
+}
+
+/// The content is gone and snapshot-controller did not notice.
+fn missed_event(case: &Case<'_>) -> Option<Diagnosis> {
+    if !case.has(BOUND) || case.content.is_some() || !case.context.world.sources.known(Source::Contents) {
+        return None;
+    }
+    let view = case.controller.filter(|view| view.alive())?;
+    let probe = Probe::Get { kind: Kind::VolumeSnapshotContent, key: case.content_key.clone() };
+    let live = case.context.memory.live(Kind::VolumeSnapshotContent, &case.content_key, case.context.now);
+    let unverified = match live {
+        Some(Live::Absent) => false,
+        None => true,
+        Some(Live::Present(_) | Live::Unknown(_)) => return None,
+    };
+    let draft = case
+        .draft(
+            Class::MissedEvent,
+            format!("its content {} is gone and snapshot-controller did not notice", case.content_key),
+        )
+        .evidence((!unverified).then(|| format!("VolumeSnapshotContent {}: a live GET answers 404", case.content_key)))
+        .evidence(view.evidence.iter().cloned())
+        .unverified(unverified)
+        .repair(Rung::Nudge, "touch one annotation of the VolumeSnapshot: snapshot-controller looks again at once");
+    Some(case.settle(Floor::age(case.timing.nudge_floor()), draft).wanting([probe]))
+}
+
+fn unexplained(case: &Case<'_>) -> Option<Diagnosis> {
+    if case.age < case.timing.general_floor() {
+        return None;
+    }
+    let foreign = case.foreign();
+    let draft = case
+        .draft(Class::Unexplained, "stuck, and nothing that can be seen from here explains it")
+        .evidence(
+            (!foreign.is_empty()).then(|| format!("also held by somebody else's finalizers: {}", foreign.join(", "))),
+        )
+        .caused_by(case.context.controller_cause())
+        .repair(Rung::Report, "look at snapshot-controller's log for this object; do not remove its finalizers");
+    Some(case.settle(Floor::age(case.timing.general_floor()), draft))
+}
+
+// === Not being deleted ===
+
+/// What keeps a snapshot from being cut.
+struct Blocked {
+    words: String,
+    cause: Option<Cause>,
+    /// There is positive evidence, and no need to wait for a resync.
+    proven: bool,
+    unverified: bool,
+    remedy: String,
+}
+
+fn live(
+    context: &Context<'_>,
+    subject: &Subject,
+    snapshot: &Snapshot,
+    content_key: &Key,
+    content: Option<&Content>,
+) -> Diagnosis {
+    if snapshot.ready == Some(true) {
+        return Diagnosis::healthy("ready to use");
+    }
+    let driver = content.map(|content| &content.driver).or_else(|| class_driver(context, snapshot));
+    let view = driver.and_then(|driver| context.driver(driver));
+    let timing = view.map_or_else(Timing::default, |view| view.timing.clone());
+    let created = snapshot.meta.created.map_or(context.now.wall, crate::domain::name::Stamp::timestamp);
+    let age = words::age(context.now.wall, created);
+    let blocked = blocked_by(context, subject, snapshot, content_key, content, driver.map(|driver| &**driver));
+    let floor = if blocked.proven { timing.nudge_floor() } else { timing.general_floor() };
+    let errors =
+        [snapshot.error.as_ref(), content.and_then(|c| c.status.as_ref()).and_then(|status| status.error.as_ref())];
+    let mut lines: Vec<String> =
+        errors.into_iter().flatten().map(|error| format!("status.error: {}", error.message)).collect();
+    lines.dedup();
+    let ready = snapshot.ready.map_or("absent", |_| "false");
+    let draft = Draft::new(Class::CreateStuck, created, format!("never became ready: {}", blocked.words))
+        .evidence([
+            format!("created {created}, {} ago; readyToUse {ready}", words::short(age)),
+            content.map_or_else(
+                || format!("VolumeSnapshotContent {content_key}: none"),
+                |content| {
+                    format!(
+                        "VolumeSnapshotContent {content_key}: handle {}",
+                        if content.handle().is_some() { "set" } else { "none" }
+                    )
+                },
+            ),
+        ])
+        .evidence(lines)
+        .evidence(view.filter(|view| view.down().is_some()).map(|view| view.evidence.clone()).unwrap_or_default())
+        .caused_by(blocked.cause)
+        .unverified(blocked.unverified)
+        .repair(Rung::Report, blocked.remedy);
+    let mut diagnosis = context.settle(subject, &snapshot.meta, driver, Floor::age(floor), draft);
+    if let Verdict::Normal { summary, until } = &mut diagnosis.verdict {
+        let due = until.map_or_else(String::new, |at| format!(" until {}", words::clock(at)));
+        *summary = format!("being created for {}: normal{due}; if it lasts: {summary}", words::short(age));
+    }
+    diagnosis
+}
+
+/// The driver that the snapshot's class names, or the default class of the only driver that has one.
+fn class_driver<'a>(context: &Context<'a>, snapshot: &Snapshot) -> Option<&'a std::sync::Arc<str>> {
+    match &snapshot.class {
+        Some(name) => context.world.classes.get(&Key::cluster(&**name)).map(|class| &class.driver),
+        None => {
+            let mut defaults = context.world.classes.iter().filter(|(_, class)| class.default);
+            let (_, only) = defaults.next()?;
+            defaults.next().is_none().then_some(&only.driver)
+        }
+    }
+}
+
+fn blocked_by(
+    context: &Context<'_>,
+    subject: &Subject,
+    snapshot: &Snapshot,
+    content_key: &Key,
+    content: Option<&Content>,
+    driver: Option<&str>,
+) -> Blocked {
+    class_trouble(context, subject, snapshot, driver)
+        .or_else(|| controller_trouble(context, content))
+        .or_else(|| driver_trouble(context, driver))
+        .or_else(|| error_trouble(context, snapshot, content_key, content))
+        .unwrap_or_else(|| Blocked {
+            words: "nothing that can be seen from here says why".to_owned(),
+            cause: None,
+            proven: false,
+            unverified: false,
+            remedy: "look at the logs of snapshot-controller and of the driver's csi-snapshotter".to_owned(),
+        })
+}
+
+fn class_trouble(
+    context: &Context<'_>,
+    subject: &Subject,
+    snapshot: &Snapshot,
+    driver: Option<&str>,
+) -> Option<Blocked> {
+    let proven =
+        |words: String, remedy: String| Blocked { words, cause: None, proven: true, unverified: false, remedy };
+    let world = context.world;
+    if let Some(name) = &snapshot.class
+        && world.sources.known(Source::SnapshotClasses)
+        && world.classes.get(&Key::cluster(&**name)).is_none()
+    {
+        return Some(proven(
+            format!("VolumeSnapshotClass {name} does not exist"),
+            format!("create VolumeSnapshotClass {name}, or name another"),
+        ));
+    }
+    let claim_key = source_claim(&subject.key, snapshot)?;
+    let Some(claim) = world.claims.get(&claim_key) else {
+        let known = world.sources.known(Source::Claims);
+        return known.then(|| {
+            proven(
+                format!("its source PersistentVolumeClaim {claim_key} does not exist"),
+                format!("create {claim_key}, or delete the snapshot"),
+            )
+        });
+    };
+    let volume = claim.volume.as_ref().and_then(|name| world.volumes.get(&Key::cluster(name.clone())));
+    let volume_driver = volume.and_then(|volume| volume.driver.as_deref());
+    match (volume_driver, driver) {
+        (Some(has), Some(wants)) if has != wants => Some(proven(
+            format!("its claim's volume belongs to driver {has}, its VolumeSnapshotClass names {wants}"),
+            format!("use a VolumeSnapshotClass of driver {has}"),
+        )),
+        _ => None,
+    }
+}
+
+fn controller_trouble(context: &Context<'_>, content: Option<&Content>) -> Option<Blocked> {
+    let view = context.components.controller.as_ref()?;
+    let (_, unverified) = view.down().filter(|_| content.is_none())?;
+    Some(Blocked {
+        words: format!("snapshot-controller made no content for it: {}", view.why),
+        cause: context.controller_cause(),
+        proven: true,
+        unverified,
+        remedy: "bring snapshot-controller back".to_owned(),
+    })
+}
+
+fn driver_trouble(context: &Context<'_>, driver: Option<&str>) -> Option<Blocked> {
+    let driver = driver?;
+    let view = context.driver(driver)?;
+    let (_, unverified) = view.down()?;
+    Some(Blocked {
+        words: format!("no csi-snapshotter of {driver} works: {}", view.why),
+        cause: context.driver_cause(driver),
+        proven: true,
+        unverified,
+        remedy: format!("bring the csi-snapshotter of {driver} back (with Rook: snapshotPolicy must not be none)"),
+    })
+}
+
+fn error_trouble(
+    context: &Context<'_>,
+    snapshot: &Snapshot,
+    content_key: &Key,
+    content: Option<&Content>,
+) -> Option<Blocked> {
+    let of_content = content.and_then(|content| content.status.as_ref()).and_then(|status| status.error.as_ref());
+    let error = of_content.or(snapshot.error.as_ref())?;
+    let locked = logline::is_lock_text(&error.message);
+    let words = if locked {
+        "the driver refuses because an operation on it never ended"
+    } else {
+        "the driver answers with an error"
+    };
+    Some(Blocked {
+        words: format!("{words}: {}", error.message),
+        cause: context.cause(Kind::VolumeSnapshotContent, content_key),
+        proven: true,
+        unverified: false,
+        remedy: if locked {
+            "restart the pod of the csi-snapshotter leader (its driver holds the lock in memory)".to_owned()
+        } else {
+            "mend what the error names; csi-snapshotter retries by itself".to_owned()
+        },
+    })
+}
+
+/// Whether the creation fails for the driver's own reason: counts towards a storm.
+#[must_use]
+pub fn fails_in_driver(context: &Context<'_>, snapshot: &Snapshot, cause: Option<&Cause>) -> bool {
+    let by_component = cause.is_some_and(|cause| cause.class.is_component() && cause.class != Class::ControllerDown);
+    let content = context.world.contents.get(&content_key(snapshot));
+    by_component || content.and_then(|content| content.status.as_ref()).is_some_and(|status| status.error.is_some())
+}

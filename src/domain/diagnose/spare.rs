@@ -1,0 +1,85 @@
+//! Contents that are alive and wrong: storage that nobody refers to any more, and creations that are locked.
+//!
+//! What stripping a VolumeSnapshot's finalizers by hand leaves behind looks perfectly healthy and is paid for
+//! every month; it is found here, and never deleted without an approval.
+
+use super::{Context, Diagnosis, Draft, Floor, SnapshotState, get_snapshot};
+use crate::domain::finding::{Class, Rung, Subject};
+use crate::domain::logline;
+use crate::domain::record::{Content, ContentSource, DeletionPolicy};
+use crate::domain::timing::Timing;
+use crate::domain::words;
+
+/// Diagnoses a content that is not being deleted.
+#[must_use]
+pub fn live_content(context: &Context<'_>, subject: &Subject, content: &Content) -> Diagnosis {
+    if let Some(diagnosis) = locked_creation(context, subject, content) {
+        return diagnosis;
+    }
+    let parked = content.policy != DeletionPolicy::Delete
+        || content.source != ContentSource::Volume
+        || content.velero
+        || content.in_group;
+    if parked {
+        return Diagnosis::healthy("nothing asks for its deletion");
+    }
+    match context.snapshot_of(content) {
+        SnapshotState::Lives(_) => Diagnosis::healthy(format!("bound to VolumeSnapshot {}", content.snapshot.key)),
+        SnapshotState::Unbound => Diagnosis::healthy("not bound to a VolumeSnapshot yet"),
+        SnapshotState::Unknown(doubt) => {
+            Diagnosis::healthy(format!("whether its VolumeSnapshot lives cannot be told: {doubt}"))
+                .wanting([get_snapshot(&content.snapshot.key)])
+        }
+        SnapshotState::Unconfirmed => abandoned(context, subject, content, "a live GET has not confirmed it yet", true)
+            .wanting([get_snapshot(&content.snapshot.key)]),
+        SnapshotState::Gone(how) => abandoned(context, subject, content, &how, false),
+    }
+}
+
+fn abandoned(context: &Context<'_>, subject: &Subject, content: &Content, how: &str, unverified: bool) -> Diagnosis {
+    let timing = context.driver(&content.driver).map_or_else(Timing::default, |view| view.timing.clone());
+    let created = content.meta.created.map_or(context.now.wall, crate::domain::name::Stamp::timestamp);
+    let summary = format!(
+        "alive, but its VolumeSnapshot {} is gone: its backend snapshot belongs to nobody",
+        content.snapshot.key
+    );
+    let draft = Draft::new(Class::AbandonedContent, created, summary)
+        .evidence([
+            how.to_owned(),
+            format!("created {created}; deletionPolicy Delete; not Velero's; made from a volume of this cluster"),
+            "this is what removing a VolumeSnapshot's finalizers by hand leaves behind".to_owned(),
+        ])
+        .destroys(true)
+        .unverified(unverified)
+        .repair(
+            Rung::DeleteObject,
+            "if nobody needs the data: delete the content, by approval and once it is 24 h old; csi-snapshotter then has to \
+             be told with the being-deleted annotation",
+        );
+    // Its age says nothing about when the VolumeSnapshot went: that must be seen twice.
+    let floor = Floor::seen_twice(timing.nudge_floor());
+    context.settle(subject, &content.meta, Some(&content.driver), floor, draft)
+}
+
+/// `status.error` of a live content names a lock: its creation waits for an operation that never ends.
+fn locked_creation(context: &Context<'_>, subject: &Subject, content: &Content) -> Option<Diagnosis> {
+    let error = content.status.as_ref()?.error.as_ref()?;
+    if !error.message.contains("Aborted") || !logline::is_lock_text(&error.message) {
+        return None;
+    }
+    let timing = context.driver(&content.driver).map_or_else(Timing::default, |view| view.timing.clone());
+    let created = content.meta.created.map_or(context.now.wall, crate::domain::name::Stamp::timestamp);
+    let summary = format!("driver {} refuses to create it: an operation on it never ended", content.driver);
+    let seen = error
+        .time
+        .map_or_else(String::new, |at| format!(" at {at}, {} ago", words::short(words::age(context.now.wall, at))));
+    let draft = Draft::new(Class::OperationLocked, created, summary)
+        .evidence([format!("status.error{seen}: {}", error.message)])
+        .caused_by(context.driver_cause(&content.driver))
+        .repair(
+            Rung::RestartLeader,
+            "restart the pod of the csi-snapshotter leader (its driver holds the lock in memory)",
+        );
+    let floor = Floor::age(timing.nudge_floor());
+    Some(context.settle(subject, &content.meta, Some(&content.driver), floor, draft))
+}
