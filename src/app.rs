@@ -1,0 +1,335 @@
+//! The composition root: builds the client, the channels and the tasks, and ends them in order.
+//!
+//! It holds every task in one set. A task that ends while the daemon should run ends the daemon, with an error
+//! that names it: a daemon that lost its watches and still answers its health checks is worse than none.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use tokio::net::TcpListener;
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+use tokio::task::{Id, JoinError, JoinSet};
+use tracing::{error, info};
+
+use crate::config::Settings;
+use crate::domain::engine::{self, Engine, SourceView};
+use crate::driver::{Clock, Driver, Ends, Handle};
+use crate::io::client::{self, ClientError, Target};
+use crate::io::{http, probe, watch as watches};
+use crate::telemetry::{self, Exporter, TelemetryError};
+
+/// How long the API server may take to answer a command's first question.
+const FIRST_ANSWER: Duration = Duration::from_secs(15);
+
+/// How long open HTTP requests may take to finish at shutdown.
+const LAST_REQUESTS: Duration = Duration::from_secs(3);
+
+/// After this the process ends, whatever still runs: the pod's grace period is not ours to use up.
+const SHUTDOWN: Duration = Duration::from_millis(4500);
+
+/// Why the program could not do its work. Each text is one line.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// No client, or the API server refused or did not answer.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The API server took the connection and said nothing.
+    #[error("the API server has not answered for {} s; is it the right address, and is it up?", FIRST_ANSWER.as_secs())]
+    Silent,
+    /// The address is taken or not ours.
+    #[error("cannot listen on {address}: {source}; choose another with --listen or VOLWARDEN_LISTEN")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Metrics or logs.
+    #[error(transparent)]
+    Telemetry(#[from] TelemetryError),
+    /// The operating system refused a thread, a signal handler or an event queue.
+    #[error("cannot start: {0}")]
+    System(#[from] std::io::Error),
+    /// A task ended that should have run for ever.
+    #[error("{task} ended: {reason}")]
+    Ended {
+        /// Which.
+        task: &'static str,
+        /// Why.
+        reason: String,
+    },
+    /// The engine's loop is gone, so nothing can be answered.
+    #[error("the engine ended before it could answer; this is a bug of volwarden's")]
+    EngineGone,
+}
+
+/// One thread does all the work: there is one writer, and the rest waits for the network. A second worker
+/// would only buy a second allocator arena, which the memory budget does not have.
+///
+/// # Errors
+/// When the operating system refuses an event queue.
+pub fn runtime() -> Result<Runtime, AppError> {
+    // Exactly one provider, and before the first client; a second call finds it installed, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    Ok(Builder::new_current_thread().enable_all().max_blocking_threads(4).build()?)
+}
+
+/// A cluster being looked at by a one-shot command. Everything stops when it is dropped.
+#[derive(Debug)]
+pub struct Look {
+    /// Answers questions.
+    pub desk: Handle,
+    /// The namespace that the kubeconfig's context names, or `default`.
+    pub namespace: String,
+    _tasks: JoinSet<()>,
+}
+
+/// Connects, makes sure that an API server answers, and begins to watch.
+///
+/// # Errors
+/// When there is no usable kubeconfig or no API server behind it.
+pub async fn look(settings: &Settings, judge: engine::Settings) -> Result<Look, AppError> {
+    let client = client::connect(&target(settings)).await?;
+    tokio::time::timeout(FIRST_ANSWER, client::check(&client)).await.map_err(|_| AppError::Silent)??;
+    let namespace = client.default_namespace().to_owned();
+    let (driver, ends) = Driver::new(Engine::new(judge), Clock::start());
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move {
+        let _ = driver.run().await;
+    });
+    tasks.spawn(probe::run(client.clone(), ends.probes, ends.facts.clone()));
+    watches::spawn(client, ends.facts, &mut tasks);
+    Ok(Look { desk: ends.handle, namespace, _tasks: tasks })
+}
+
+fn target(settings: &Settings) -> Target {
+    Target { kubeconfig: settings.kubeconfig.clone(), context: settings.context.clone() }
+}
+
+/// The daemon: listens first, so that probes are answered from the first moment, then connects and watches
+/// until `stop` turns true.
+///
+/// # Errors
+/// When it cannot start, or a task ends that should not.
+pub async fn serve(settings: &Settings, exporter: Exporter, mut stop: watch::Receiver<bool>) -> Result<(), AppError> {
+    let address = settings.listen;
+    let listener = TcpListener::bind(address).await.map_err(|source| AppError::Bind { address, source })?;
+    info!(address = %listener.local_addr()?, version = env!("CARGO_PKG_VERSION"), "listening");
+
+    let clock = Clock::start();
+    telemetry::set_started(seconds(clock.now().wall));
+    let judge = engine::Settings { eager: false, min_floor: settings.min_floor };
+    let (driver, Ends { handle, facts, probes }) = Driver::new(Engine::new(judge), clock);
+
+    let mut crew = Crew::new();
+    crew.spawn("the engine's loop", async move { driver.run().await.to_string() });
+    let front = Arc::new(Front { handle, exporter: exporter.clone() });
+    let mut stopped = stop.clone();
+    crew.spawn("the HTTP server", async move {
+        let stop = async move { drop(stopped.wait_for(|stop| *stop).await) };
+        match http::serve(listener, front, stop).await {
+            Ok(()) => "it was told to stop".to_owned(),
+            Err(error) => error.to_string(),
+        }
+    });
+    crew.spawn("metrics upkeep", async move {
+        exporter.upkeep().await;
+        String::new()
+    });
+
+    let target = target(settings);
+    let client = tokio::select! {
+        client = client::connect(&target) => client?,
+        _ = stop.wait_for(|stop| *stop) => return crew.dismiss().await,
+    };
+    let (prober_client, prober_facts) = (client.clone(), facts.clone());
+    crew.spawn("the prober", async move {
+        probe::run(prober_client, probes, prober_facts).await;
+        "nobody asks it any more".to_owned()
+    });
+    watches::spawn(client, facts, &mut crew.tasks);
+
+    tokio::select! {
+        _ = stop.wait_for(|stop| *stop) => {
+            info!("told to stop");
+            crew.dismiss().await
+        }
+        ended = crew.first_end() => {
+            error!(error = %ended, "shutting down");
+            Err(ended)
+        }
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "milliseconds since 1970 fit a float until the year 287396")]
+fn seconds(at: jiff::Timestamp) -> f64 {
+    at.as_millisecond() as f64 / 1000.0
+}
+
+/// All tasks of the daemon. Those without a name here are watches, which `io` spawns itself.
+struct Crew {
+    tasks: JoinSet<()>,
+    names: HashMap<Id, &'static str>,
+    reasons: (mpsc::UnboundedSender<String>, mpsc::UnboundedReceiver<String>),
+}
+
+impl Crew {
+    fn new() -> Self {
+        Self { tasks: JoinSet::new(), names: HashMap::new(), reasons: mpsc::unbounded_channel() }
+    }
+
+    /// The future's text is why it ended.
+    fn spawn(&mut self, name: &'static str, work: impl Future<Output = String> + Send + 'static) {
+        let reasons = self.reasons.0.clone();
+        let task = self.tasks.spawn(async move { drop(reasons.send(work.await)) });
+        self.names.insert(task.id(), name);
+    }
+
+    async fn first_end(&mut self) -> AppError {
+        let (id, panicked) = match self.tasks.join_next_with_id().await {
+            None => return AppError::Ended { task: "everything", reason: "no task is left".to_owned() },
+            Some(Ok((id, ()))) => (id, false),
+            Some(Err(error)) => (error.id(), JoinError::is_panic(&error)),
+        };
+        let reason = if panicked {
+            "it panicked; this is a bug of volwarden's".to_owned()
+        } else {
+            self.reasons.1.try_recv().unwrap_or_else(|_| "it returned".to_owned())
+        };
+        AppError::Ended { task: self.names.get(&id).copied().unwrap_or("a watch"), reason }
+    }
+
+    /// Lets open requests finish, then drops everything: nothing here has state that must be saved.
+    async fn dismiss(mut self) -> Result<(), AppError> {
+        let server = self.names.iter().find(|(_, name)| **name == "the HTTP server").map(|(id, _)| *id);
+        let last_requests = async {
+            while let Some(ended) = self.tasks.join_next_with_id().await {
+                let id = ended.map_or_else(|error| error.id(), |(id, ())| id);
+                if Some(id) == server {
+                    break;
+                }
+            }
+        };
+        let _ = tokio::time::timeout(LAST_REQUESTS, last_requests).await;
+        let _ = tokio::time::timeout(Duration::from_secs(1), self.tasks.shutdown()).await;
+        info!("stopped");
+        Ok(())
+    }
+}
+
+/// The HTTP server's view of engine and metrics.
+struct Front {
+    handle: Handle,
+    exporter: Exporter,
+}
+
+impl http::Desk for Front {
+    fn state_json(&self) -> BoxFuture<'_, Option<Vec<u8>>> {
+        Box::pin(self.handle.state_json())
+    }
+
+    fn readiness(&self) -> BoxFuture<'_, Option<(bool, Vec<SourceView>)>> {
+        Box::pin(async { self.handle.progress().await.map(|progress| (progress.ready, progress.sources)) })
+    }
+
+    fn refresh(&self) -> BoxFuture<'_, Option<()>> {
+        Box::pin(self.handle.record_gauges())
+    }
+
+    fn metrics(&self) -> String {
+        self.exporter.render()
+    }
+}
+
+/// Turns true at the first SIGTERM or SIGINT. A second one, or a shutdown that takes too long, ends the
+/// process at once. Signals have a thread of their own, so that a stuck engine cannot swallow them.
+///
+/// # Errors
+/// When the operating system refuses the thread or the handlers.
+pub fn stop_signal() -> Result<watch::Receiver<bool>, AppError> {
+    let (stop, stopped) = watch::channel(false);
+    let (ready, is_ready) = std::sync::mpsc::channel();
+    std::thread::Builder::new().name("signals".to_owned()).stack_size(256 * 1024).spawn(move || {
+        let watching = Builder::new_current_thread().enable_all().build().map(|runtime| {
+            runtime.block_on(async {
+                let mut handlers = match handlers() {
+                    Ok(handlers) => handlers,
+                    Err(error) => return drop(ready.send(Err(error))),
+                };
+                drop(ready.send(Ok(())));
+                handlers.next().await;
+                stop.send_replace(true);
+                let code = tokio::time::timeout(SHUTDOWN, handlers.next()).await.unwrap_or(1);
+                end_process(code);
+            });
+        });
+        // Without a runtime `ready` is dropped, and the starting thread learns it from that.
+        drop(watching);
+    })?;
+    match is_ready.recv() {
+        Ok(answer) => answer?,
+        Err(_) => return Err(AppError::System(std::io::Error::other("no event queue for signals"))),
+    }
+    Ok(stopped)
+}
+
+struct Handlers {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+fn handlers() -> std::io::Result<Handlers> {
+    Ok(Handlers { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+}
+
+impl Handlers {
+    /// Waits for the next one and gives the exit code that shells show for it.
+    async fn next(&mut self) -> i32 {
+        tokio::select! {
+            _ = self.terminate.recv() => 128 + 15,
+            _ = self.interrupt.recv() => 128 + 2,
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the second signal aborts, and an orderly end has had its time")]
+fn end_process(code: i32) -> ! {
+    std::process::exit(code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_task_that_ended_is_named_with_its_reason() {
+        let mut crew = Crew::new();
+        crew.spawn("the prober", async { "nobody asks it any more".to_owned() });
+        crew.spawn("the HTTP server", std::future::pending());
+        assert_eq!(crew.first_end().await.to_string(), "the prober ended: nobody asks it any more");
+
+        let mut crew = Crew::new();
+        crew.tasks.spawn(async {});
+        assert_eq!(crew.first_end().await.to_string(), "a watch ended: it returned");
+
+        let mut crew = Crew::new();
+        crew.spawn("the engine's loop", async { panic!("on purpose") });
+        let said = crew.first_end().await.to_string();
+        assert!(said.starts_with("the engine's loop ended: it panicked"), "{said}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn shutdown_does_not_wait_for_a_request_that_never_ends() {
+        let mut crew = Crew::new();
+        crew.spawn("the HTTP server", std::future::pending());
+        crew.spawn("the prober", std::future::pending());
+        let began = tokio::time::Instant::now();
+        crew.dismiss().await.unwrap();
+        assert!(began.elapsed() < SHUTDOWN);
+    }
+}

@@ -1,0 +1,232 @@
+//! The command line: what can be asked, and how an answer becomes text and an exit code.
+//!
+//! One file a subcommand. Exit codes are an interface: 0 nothing found, 1 findings, 2 could not tell. A
+//! script must never read "could not tell" as "nothing found", so every error path ends in 2.
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
+use tracing_subscriber::filter::{LevelFilter, Targets};
+
+use crate::app::{self, AppError};
+use crate::config::{ConfigError, Flags, LogFormat, RunFlags, Settings};
+use crate::telemetry::{self, LogStyle};
+
+mod completions;
+mod doctor;
+mod look;
+mod output;
+mod run;
+mod table;
+mod why;
+
+use output::Terminal;
+
+/// Shown beneath every long help.
+const EXAMPLES: &str = "\
+Examples:
+  volwarden doctor                        what is stuck in the cluster, why, and what would help
+  volwarden doctor -n app -o json         the same for one namespace, for a script
+  volwarden why volumesnapshot app/db-1   why one object is as it is, healthy ones too
+  volwarden run                           the daemon; it also listens: --listen, VOLWARDEN_LISTEN
+  volwarden completions bash > /etc/bash_completion.d/volwarden
+
+Exit codes of doctor and why: 0 nothing found, 1 findings, 2 could not tell.
+Everything here only reads the cluster.";
+
+/// Says what is stuck in VolumeSnapshots and their CSI drivers, why, and what the least repair is
+#[derive(Debug, Parser)]
+#[command(name = "volwarden", version, after_help = EXAMPLES, max_term_width = 120, disable_help_subcommand = true)]
+struct Cli {
+    #[command(flatten)]
+    settings: Flags,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Look at the cluster once: what is stuck, why, and what would help
+    Doctor(doctor::DoctorArgs),
+    /// Say why one object is as it is, healthy ones too
+    Why(why::WhyArgs),
+    /// Watch the cluster as a daemon: findings as metrics and logs, state over HTTP
+    Run(RunFlags),
+    /// Print a completion script for a shell
+    Completions(completions::CompletionsArgs),
+}
+
+/// How an answer is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people
+    #[default]
+    Table,
+    /// For scripts
+    Json,
+    /// For scripts
+    Yaml,
+}
+
+/// What every command that looks once takes.
+#[derive(Args, Clone, Debug)]
+struct LookArgs {
+    /// How the answer is written
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    output: Format,
+
+    /// Look for this long after everything has synced, so that what needs two looks is seen twice
+    /// [default: one lease duration, at most 30s, and less once a longer look would show nothing new]
+    #[arg(long, value_name = "DURATION", value_parser = crate::config::parse_duration)]
+    observe: Option<Duration>,
+
+    /// Wait at most this long for the first lists; what is missing then is said
+    #[arg(long, value_name = "DURATION", value_parser = crate::config::parse_duration, default_value = "60s")]
+    timeout: Duration,
+
+    /// No colours, even on a terminal (the variable counts when it is not empty)
+    #[arg(long, env = "NO_COLOR", hide_env_values = true, value_parser = not_empty)]
+    no_color: bool,
+}
+
+/// <https://no-color.org>: any value counts but the empty one. `false` is what clap hands in for an absent flag.
+#[expect(clippy::unnecessary_wraps, reason = "the signature clap wants of a parser")]
+fn not_empty(value: &str) -> Result<bool, String> {
+    Ok(!value.is_empty() && value != "false")
+}
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    /// It looked, and there is nothing.
+    Clean,
+    /// It looked, and there is something.
+    Findings,
+    /// It could not tell.
+    Unknown,
+}
+
+impl From<Outcome> for ExitCode {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Clean => Self::SUCCESS,
+            Outcome::Findings => Self::from(1),
+            Outcome::Unknown => Self::from(2),
+        }
+    }
+}
+
+/// Why a command could not answer.
+#[derive(Debug, thiserror::Error)]
+enum CliError {
+    #[error(transparent)]
+    App(#[from] AppError),
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Telemetry(#[from] telemetry::TelemetryError),
+    #[error("cannot write the answer: {0}")]
+    Write(#[from] std::io::Error),
+    #[error("cannot write the answer as JSON: {0}")]
+    Json(#[from] serde_json::Error),
+    #[error("cannot write the answer as YAML: {0}")]
+    Yaml(#[from] serde_saphyr::ser_error::Error),
+    #[error("{0}")]
+    Usage(String),
+}
+
+/// Reads the command line, does what it says, and gives the exit code.
+#[must_use]
+pub fn main() -> ExitCode {
+    let args: Vec<OsString> = std::env::args_os().collect();
+    let cli = match parse(&args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let wanted = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+            // A reader that closed the pipe has seen enough.
+            let _ = error.print();
+            return if wanted { ExitCode::SUCCESS } else { Outcome::Unknown.into() };
+        }
+    };
+    match dispatch(&cli) {
+        Ok(outcome) => outcome.into(),
+        Err(error) => {
+            output::complain(&error);
+            // A daemon that was up and lost a part of itself is not a usage error.
+            let lost = matches!(error, CliError::App(AppError::Ended { .. }));
+            if lost { ExitCode::from(1) } else { Outcome::Unknown.into() }
+        }
+    }
+}
+
+/// Under the name `kubectl-volwarden` we are a plugin of kubectl, and help has to say so.
+fn parse(args: &[OsString]) -> Result<Cli, clap::Error> {
+    let mut command = Cli::command();
+    let plugin = args.first().map(Path::new).and_then(Path::file_stem).is_some_and(|name| name == "kubectl-volwarden");
+    if plugin {
+        let examples = EXAMPLES.replace("  volwarden ", "  kubectl volwarden ").replace("   ", "  ");
+        command = command.name("kubectl-volwarden").bin_name("kubectl volwarden").after_help(examples);
+    }
+    Cli::from_arg_matches(&command.try_get_matches_from(args)?)
+}
+
+fn dispatch(cli: &Cli) -> Result<Outcome, CliError> {
+    let (run, default_level) = match &cli.command {
+        Command::Run(flags) => (flags.clone(), LevelFilter::INFO),
+        // What a one-shot command has to say, it says in its answer.
+        _ => (RunFlags::default(), LevelFilter::OFF),
+    };
+    if let Command::Completions(args) = &cli.command {
+        return completions::print(args);
+    }
+    let settings = Settings::load(&cli.settings, &run)?;
+    let level = settings.log_level.clone().unwrap_or_else(|| Targets::new().with_default(default_level));
+    let style = match settings.log_format {
+        LogFormat::Auto => LogStyle::Auto,
+        LogFormat::Json => LogStyle::Json,
+        LogFormat::Pretty => LogStyle::Pretty,
+    };
+    telemetry::install_logs(style, level)?;
+    let runtime = app::runtime()?;
+    let result = match &cli.command {
+        Command::Doctor(args) => runtime.block_on(doctor::doctor(args, &settings)),
+        Command::Why(args) => runtime.block_on(why::why(args, &settings)),
+        Command::Run(_) => run::run(&runtime, &settings),
+        Command::Completions(_) => Ok(Outcome::Clean),
+    };
+    // A name lookup that hangs in a helper thread must not hold the exit back.
+    runtime.shutdown_background();
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn as_a_plugin_of_kubectl_help_shows_that_name() {
+        let args = ["/usr/local/bin/kubectl-volwarden", "--help"].map(OsString::from);
+        let help = parse(&args).unwrap_err().to_string();
+        assert!(help.contains("Usage: kubectl volwarden [OPTIONS] <COMMAND>"), "{help}");
+        assert!(help.contains("kubectl volwarden doctor"), "{help}");
+        let args = ["kubectl-volwarden", "why", "--help"].map(OsString::from);
+        assert!(parse(&args).unwrap_err().to_string().contains("Usage: kubectl volwarden why"));
+    }
+
+    #[test]
+    fn no_color_counts_when_it_is_not_empty() {
+        assert_eq!((not_empty(""), not_empty("1"), not_empty("0")), (Ok(false), Ok(true), Ok(true)));
+        let args = ["volwarden", "doctor", "--no-color"].map(OsString::from);
+        let Command::Doctor(doctor) = parse(&args).unwrap().command else { panic!("doctor") };
+        assert!(doctor.look.no_color);
+    }
+}

@@ -1,0 +1,309 @@
+//! `volwarden why`: one object, healthy ones too.
+//!
+//! "Nothing is wrong" is an answer a person acts on, so it is given only when the list it rests on was read;
+//! otherwise the answer is that it could not be told.
+
+use std::fmt::Write as _;
+
+use clap::Args;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::{CliError, LookArgs, Outcome, Terminal, doctor, look, output, table};
+use crate::app::{self, AppError};
+use crate::config::Settings;
+use crate::domain::engine::{Explanation, SourceView};
+use crate::domain::fact::Source;
+use crate::domain::finding::{Cause, Finding, Subject, Verdict};
+use crate::domain::name::Key;
+use crate::domain::record::Kind;
+
+#[derive(Args, Clone, Debug)]
+pub(super) struct WhyArgs {
+    /// KIND [NAMESPACE/]NAME or KIND/NAME; kinds: volumesnapshot (vs), volumesnapshotcontent (vsc),
+    /// persistentvolumeclaim (pvc), csidriver, lease
+    #[arg(value_name = "OBJECT", num_args = 1..=2, required = true)]
+    object: Vec<String>,
+
+    /// Namespace of the object [default: the kubeconfig context's, or `default`]
+    #[arg(short, long, value_name = "NAMESPACE")]
+    namespace: Option<String>,
+
+    #[command(flatten)]
+    look: LookArgs,
+}
+
+/// Looks, explains, and says by its exit code whether something is wrong.
+pub(super) async fn why(args: &WhyArgs, settings: &Settings) -> Result<Outcome, CliError> {
+    let asked = Asked::parse(&args.object, args.namespace.as_deref()).map_err(CliError::Usage)?;
+    let terminal = Terminal::new(args.look.no_color);
+    let looked = app::look(settings, doctor::judge(settings)).await?;
+    let subject = asked.subject(&looked.namespace);
+    look::observe(&looked, &args.look, terminal).await?;
+    let progress = looked.desk.progress().await.ok_or(AppError::EngineGone)?;
+    let (explanation, now) = looked.desk.explain(subject).await.ok_or(AppError::EngineGone)?;
+    let answer = Answer { explanation: &explanation, at: now.wall, blind: blind(&explanation, &progress.sources) };
+    output::answer_as(args.look.output, &answer.view(), || answer.table(terminal.colour))?;
+    Ok(answer.outcome())
+}
+
+/// The source that holds such objects, when it could not be read.
+fn blind(explanation: &Explanation, sources: &[SourceView]) -> Option<String> {
+    let source = match explanation.subject.kind {
+        Kind::VolumeSnapshot => Source::Snapshots,
+        Kind::VolumeSnapshotContent => Source::Contents,
+        Kind::PersistentVolumeClaim => Source::Claims,
+        Kind::CsiDriver => Source::CsiDrivers,
+        Kind::Lease => Source::Leases,
+    };
+    sources.iter().find(|view| view.kind == source.as_str() && !table::is_known(view)).map(table::blindness)
+}
+
+/// What was asked for, before the default namespace is known.
+#[derive(Debug, PartialEq, Eq)]
+struct Asked {
+    kind: Kind,
+    namespace: Option<String>,
+    name: String,
+}
+
+impl Asked {
+    fn parse(words: &[String], namespace: Option<&str>) -> Result<Self, String> {
+        let (kind, object) = match words {
+            [kind, object] => (kind.as_str(), object.as_str()),
+            [one] => one.split_once('/').ok_or_else(|| {
+                format!("{one:?} names no object: write KIND [NAMESPACE/]NAME, such as volumesnapshot app/db-1")
+            })?,
+            _ => return Err("write KIND [NAMESPACE/]NAME, such as volumesnapshot app/db-1".to_owned()),
+        };
+        let kind = Kind::from_word(kind).ok_or_else(|| {
+            format!(
+                "{kind:?} is no kind to ask about: write volumesnapshot (vs), volumesnapshotcontent (vsc), \
+                 persistentvolumeclaim (pvc), csidriver or lease"
+            )
+        })?;
+        let (own, name) = object.split_once('/').map_or((None, object), |(own, name)| (Some(own), name));
+        if name.is_empty() || name.contains('/') || own == Some("") {
+            return Err(format!("{object:?} is no name: write NAME or NAMESPACE/NAME"));
+        }
+        if own.is_some() && !namespaced(kind) {
+            return Err(format!("a {kind} has no namespace: write its name alone"));
+        }
+        if let (Some(own), Some(flag)) = (own, namespace)
+            && own != flag
+        {
+            return Err(format!("{object:?} and --namespace {flag} name two namespaces: leave one out"));
+        }
+        Ok(Self { kind, namespace: own.or(namespace).map(str::to_owned), name: name.to_owned() })
+    }
+
+    fn subject(self, default: &str) -> Subject {
+        let key = if namespaced(self.kind) {
+            Key::namespaced(self.namespace.unwrap_or_else(|| default.to_owned()), self.name)
+        } else {
+            Key::cluster(self.name)
+        };
+        Subject::new(self.kind, key)
+    }
+}
+
+fn namespaced(kind: Kind) -> bool {
+    matches!(kind, Kind::VolumeSnapshot | Kind::PersistentVolumeClaim | Kind::Lease)
+}
+
+/// An explanation with what it may be worth.
+struct Answer<'a> {
+    explanation: &'a Explanation,
+    at: Timestamp,
+    blind: Option<String>,
+}
+
+#[derive(Serialize)]
+struct SubjectView<'a> {
+    kind: &'a str,
+    namespace: Option<&'a str>,
+    name: &'a str,
+}
+
+/// The answer as a script sees it.
+#[derive(Serialize)]
+struct View<'a> {
+    subject: SubjectView<'a>,
+    verdict: &'static str,
+    summary: String,
+    until: Option<Timestamp>,
+    finding: Option<&'a Finding>,
+    related: &'a [Cause],
+}
+
+impl Answer<'_> {
+    fn outcome(&self) -> Outcome {
+        match &self.explanation.verdict {
+            Verdict::Finding(_) => Outcome::Findings,
+            Verdict::Normal { .. } if self.blind.is_none() => Outcome::Clean,
+            Verdict::Normal { .. } | Verdict::NotFound => Outcome::Unknown,
+        }
+    }
+
+    /// One line that answers the question.
+    fn summary(&self) -> String {
+        let subject = &self.explanation.subject;
+        match (&self.explanation.verdict, &self.blind) {
+            (Verdict::Finding(finding), _) => finding.summary.clone(),
+            (_, Some(blind)) => format!("could not tell: {blind}"),
+            (Verdict::Normal { summary, .. }, None) => summary.clone(),
+            (Verdict::NotFound, None) if namespaced(subject.kind) => format!(
+                "no such {} in namespace {}; -n names another, and `kubectl get {} -A` lists all",
+                subject.kind,
+                subject.key.namespace,
+                subject.kind.as_str().to_ascii_lowercase()
+            ),
+            (Verdict::NotFound, None) => {
+                format!(
+                    "no such {0}; `kubectl get {1}` lists all",
+                    subject.kind,
+                    subject.kind.as_str().to_ascii_lowercase()
+                )
+            }
+        }
+    }
+
+    fn view(&self) -> View<'_> {
+        let subject = &self.explanation.subject;
+        let namespace = &*subject.key.namespace;
+        let (verdict, until, finding) = match &self.explanation.verdict {
+            Verdict::Finding(finding) => ("Finding", None, Some(&**finding)),
+            Verdict::NotFound if self.blind.is_none() => ("NotFound", None, None),
+            Verdict::Normal { until, .. } if self.blind.is_none() => ("Normal", *until, None),
+            Verdict::Normal { .. } | Verdict::NotFound => ("Unknown", None, None),
+        };
+        View {
+            subject: SubjectView {
+                kind: subject.kind.as_str(),
+                namespace: (!namespace.is_empty()).then_some(namespace),
+                name: &subject.key.name,
+            },
+            verdict,
+            summary: self.summary(),
+            until,
+            finding,
+            related: &self.explanation.related,
+        }
+    }
+
+    fn table(&self, colour: bool) -> String {
+        let mut out = String::new();
+        let subject = &self.explanation.subject;
+        let Verdict::Finding(finding) = &self.explanation.verdict else {
+            let code = if self.outcome() == Outcome::Clean { "32" } else { "33" };
+            let mark = if self.outcome() == Outcome::Clean { "ok" } else { "unknown" };
+            let _ = writeln!(out, "{}  {subject}", table::paint(colour, code, mark));
+            table::labelled(&mut out, "  ", "why", &self.summary());
+            self.related(&mut out);
+            return out;
+        };
+        let since = table::age(finding.since, self.at);
+        let unsure = if finding.unverified { "  (unverified)" } else { "" };
+        let head = table::paint(colour, "31", finding.class.as_str());
+        let _ = writeln!(out, "{head}  {subject}  {since}{unsure}");
+        table::labelled(&mut out, "  ", "why", &finding.summary);
+        for evidence in &finding.evidence {
+            table::labelled(&mut out, "  ", "seen", evidence);
+        }
+        if let Some(cause) = &finding.cause {
+            table::labelled(&mut out, "  ", "cause", &cause.to_string());
+        }
+        table::labelled(&mut out, "  ", "helps", &finding.repair.text);
+        for risk in table::risks(finding) {
+            table::labelled(&mut out, "  ", "risk", risk);
+        }
+        table::labelled(&mut out, "  ", "docs", &finding.class.docs());
+        self.related(&mut out);
+        out
+    }
+
+    fn related(&self, out: &mut String) {
+        let cause = match &self.explanation.verdict {
+            Verdict::Finding(finding) => finding.cause.as_ref(),
+            Verdict::Normal { .. } | Verdict::NotFound => None,
+        };
+        for related in self.explanation.related.iter().filter(|related| Some(*related) != cause) {
+            table::labelled(out, "  ", "see", &related.to_string());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::table::tests::{finding, source};
+    use super::*;
+    use crate::domain::finding::Class;
+
+    fn asked(words: &[&str], namespace: Option<&str>) -> Result<String, String> {
+        let words: Vec<String> = words.iter().map(ToString::to_string).collect();
+        Asked::parse(&words, namespace).map(|asked| asked.subject("here").to_string())
+    }
+
+    #[test]
+    fn an_object_is_named_as_kubectl_names_it() {
+        let ok = |words: &[&str], namespace| asked(words, namespace).unwrap();
+        assert_eq!(ok(&["vs", "app/db"], None), "VolumeSnapshot app/db");
+        assert_eq!(ok(&["vs", "db"], None), "VolumeSnapshot here/db");
+        assert_eq!(ok(&["vs", "db"], Some("app")), "VolumeSnapshot app/db");
+        assert_eq!(ok(&["vs/db"], Some("app")), "VolumeSnapshot app/db");
+        assert_eq!(ok(&["vs/app/db"], None), "VolumeSnapshot app/db");
+        assert_eq!(ok(&["vsc", "snap-1"], Some("app")), "VolumeSnapshotContent snap-1");
+        assert_eq!(ok(&["csidriver", "csi.example.com"], None), "CSIDriver csi.example.com");
+        assert_eq!(ok(&["VolumeSnapshot.snapshot.storage.k8s.io", "db"], None), "VolumeSnapshot here/db");
+    }
+
+    #[test]
+    fn a_question_that_names_nothing_says_what_to_write() {
+        assert!(asked(&["snapshot", "db"], None).unwrap_err().contains("volumesnapshot (vs)"));
+        assert!(asked(&["db"], None).unwrap_err().contains("KIND [NAMESPACE/]NAME"));
+        assert!(asked(&["vs", "a/b/c"], None).is_err());
+        assert!(asked(&["vs", "/b"], None).is_err());
+        assert!(asked(&["vs", "a/"], None).is_err());
+        assert!(asked(&["vsc", "app/x"], None).unwrap_err().contains("has no namespace"));
+        assert!(asked(&["vs", "app/db"], Some("other")).unwrap_err().contains("two namespaces"));
+    }
+
+    fn explanation(verdict: Verdict) -> Explanation {
+        let subject = Subject::new(Kind::VolumeSnapshot, Key::namespaced("app", "db"));
+        Explanation { subject, verdict, related: Vec::new() }
+    }
+
+    fn answer(explanation: &Explanation, state: &'static str) -> (Outcome, String, String) {
+        let sources = [source("VolumeSnapshot", state, 1)];
+        let blind = blind(explanation, &sources);
+        let answer = Answer { explanation, at: Timestamp::from_second(303).unwrap(), blind };
+        (answer.outcome(), answer.table(false), serde_json::to_string(&answer.view()).unwrap())
+    }
+
+    #[test]
+    fn healthy_is_said_only_of_what_was_read() {
+        let normal = explanation(Verdict::Normal { summary: "being deleted for 40 s: normal".to_owned(), until: None });
+        let (outcome, table, json) = answer(&normal, "Synced");
+        assert_eq!(outcome, Outcome::Clean);
+        assert_eq!(table, "ok  VolumeSnapshot app/db\n  why    being deleted for 40 s: normal\n");
+        assert!(json.contains("\"verdict\":\"Normal\""), "{json}");
+        let (outcome, table, json) = answer(&normal, "Forbidden");
+        assert_eq!(outcome, Outcome::Unknown);
+        assert!(table.contains("could not tell: VolumeSnapshot is forbidden to us"), "{table}");
+        assert!(json.contains("\"verdict\":\"Unknown\""), "{json}");
+    }
+
+    #[test]
+    fn an_unknown_object_and_a_finding() {
+        let (outcome, table, _) = answer(&explanation(Verdict::NotFound), "Synced");
+        assert_eq!(outcome, Outcome::Unknown);
+        assert!(table.contains("no such VolumeSnapshot in namespace app"), "{table}");
+        let down = finding(Class::ControllerDown, Kind::Lease, "kube-system/leader", None);
+        let waiting = finding(Class::WaitingForContent, Kind::VolumeSnapshot, "app/db", Some(&down));
+        let (outcome, table, json) = answer(&explanation(Verdict::Finding(Box::new(waiting))), "Synced");
+        assert_eq!(outcome, Outcome::Findings);
+        assert!(table.starts_with("WaitingForContent  VolumeSnapshot app/db  5m3s\n  why"), "{table}");
+        assert!(table.contains("  seen   seen\n  cause  ControllerDown Lease kube-system/leader\n"), "{table}");
+        assert!(json.contains("\"class\":\"WaitingForContent\""), "{json}");
+    }
+}
