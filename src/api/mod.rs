@@ -1,1 +1,3 @@
 //! Kubernetes objects as Volwarden reads them.
+
+pub mod foreign;
