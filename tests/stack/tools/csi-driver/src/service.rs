@@ -112,10 +112,8 @@ where
         let running = call.take().map(|call| tokio::spawn(call(request.into_inner())));
         async move {
             let running = running.ok_or_else(|| Status::internal("one request was handed over twice"))?;
-            running
-                .await
-                .map_err(|error| Status::internal(format!("the call did not end: {error}")))?
-                .map(Response::new)
+            let ended = running.await.map_err(|error| Status::internal(format!("the call did not end: {error}")));
+            ended.flatten().inspect_err(|status| eprintln!("GRPC error: {status}")).map(Response::new)
         }
     });
     Grpc::new(ProstCodec::<Answered, Asked>::default()).unary(handler, request).await

@@ -1,0 +1,117 @@
+//! etcd and kube-apiserver: their arguments, and what makes the API server ready.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use crate::certs::Authority;
+use crate::error::{Error, create_dir, write};
+use crate::options::Options;
+use crate::process::Plan;
+use crate::tools::Tools;
+
+/// Where the parts of a control plane listen, and its files.
+pub(crate) struct ControlPlane {
+    pub(crate) authority: Authority,
+    pub(crate) server: String,
+    pub(crate) etcd: String,
+    pub(crate) audit_log: PathBuf,
+    pub(crate) admin: PathBuf,
+    folder: PathBuf,
+    etcd_peer: String,
+    port: u16,
+}
+
+impl ControlPlane {
+    /// Chooses ports and makes certificates below `folder`.
+    pub(crate) fn new(folder: &Path) -> Result<Self, Error> {
+        let [port, etcd_port, peer_port] = free_ports()?;
+        let keys = folder.join("keys");
+        create_dir(&keys)?;
+        let authority = Authority::new(&keys)?;
+        let server = format!("https://127.0.0.1:{port}");
+        let admin = authority.kubeconfig(&server, "admin", &["system:masters"])?;
+        Ok(Self {
+            authority,
+            server,
+            etcd: format!("http://127.0.0.1:{etcd_port}"),
+            audit_log: folder.join("audit.log"),
+            admin,
+            folder: folder.to_owned(),
+            etcd_peer: format!("http://127.0.0.1:{peer_port}"),
+            port,
+        })
+    }
+
+    /// How etcd is started. Nothing in it outlives the stack, so it need not wait for the disk.
+    pub(crate) fn etcd_plan(&self, tools: &Tools) -> Result<Plan, Error> {
+        Ok(Plan::new("etcd", tools.path("etcd")?)
+            .flag("name", "stack")
+            .path("data-dir", &self.folder.join("etcd"))
+            .flag("listen-client-urls", &self.etcd)
+            .flag("advertise-client-urls", &self.etcd)
+            .flag("listen-peer-urls", &self.etcd_peer)
+            .flag("initial-advertise-peer-urls", &self.etcd_peer)
+            .flag("initial-cluster", format!("stack={}", self.etcd_peer))
+            .flag("quota-backend-bytes", 8_u64 << 30)
+            .flag("log-level", "warn")
+            .arg("--unsafe-no-fsync"))
+    }
+
+    /// How kube-apiserver is started.
+    pub(crate) fn apiserver_plan(&self, tools: &Tools, options: &Options) -> Result<Plan, Error> {
+        let server = self.authority.server()?;
+        let (token_key, token_public_key) = self.authority.token_keys()?;
+        let policy = self.folder.join("audit-policy.json");
+        let rules = json!({
+            "apiVersion": "audit.k8s.io/v1",
+            "kind": "Policy",
+            "omitStages": ["RequestReceived"],
+            "rules": [{"level": options.audit.name()}],
+        });
+        write(&policy, rules.to_string())?;
+        let mut plan = Plan::new("kube-apiserver", tools.path("kube-apiserver")?)
+            .flag("etcd-servers", &self.etcd)
+            .flag("bind-address", "127.0.0.1")
+            .flag("advertise-address", "127.0.0.1")
+            .flag("secure-port", self.port)
+            .path("tls-cert-file", &server.certificate)
+            .path("tls-private-key-file", &server.key)
+            .path("client-ca-file", &self.authority.certificate())
+            .flag("anonymous-auth", false)
+            .flag("authorization-mode", "RBAC")
+            .flag("service-account-issuer", "https://kubernetes.default.svc")
+            .path("service-account-key-file", &token_public_key)
+            .path("service-account-signing-key-file", &token_key)
+            .flag("service-cluster-ip-range", "10.0.0.0/24")
+            .flag("allow-privileged", true)
+            // Without kube-controller-manager no namespace has the service account that it would ask for.
+            .flag("disable-admission-plugins", "ServiceAccount")
+            .flag("endpoint-reconciler-type", "none")
+            .flag("profiling", false)
+            .path("audit-policy-file", &policy)
+            .path("audit-log-path", &self.audit_log);
+        if !options.streaming_lists {
+            plan = plan.flag("feature-gates", "WatchList=false");
+        }
+        if let Some(limit) = &options.apiserver_memory {
+            plan.environment.insert("GOMEMLIMIT".to_owned(), limit.clone());
+        }
+        Ok(plan.args(options.apiserver_args.iter().cloned()))
+    }
+}
+
+/// Ports that nobody listens on; all of them held at once, so that they differ.
+fn free_ports<const N: usize>() -> Result<[u16; N], Error> {
+    let failed = || Error::io("cannot find a free port on 127.0.0.1");
+    let mut listeners = Vec::with_capacity(N);
+    for _ in 0..N {
+        listeners.push(TcpListener::bind("127.0.0.1:0").map_err(failed())?);
+    }
+    let mut ports = [0; N];
+    for (port, listener) in ports.iter_mut().zip(&listeners) {
+        *port = listener.local_addr().map_err(failed())?.port();
+    }
+    Ok(ports)
+}
