@@ -15,13 +15,17 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{Id, JoinError, JoinSet};
 use tracing::{error, info};
+use tracing_subscriber::filter::{LevelFilter, Targets};
 
-use crate::config::Settings;
+use crate::config::{LogFormat, Settings};
 use crate::domain::engine::{self, Engine, SourceView};
 use crate::driver::{Clock, Driver, Ends, Handle};
 use crate::io::client::{self, ClientError, Target};
 use crate::io::{http, probe, watch as watches};
-use crate::telemetry::{self, Exporter, TelemetryError};
+use crate::telemetry::{self, Exporter, LogStyle, TelemetryError};
+
+/// What a command gets as an answer.
+pub use crate::driver::{Progress, State};
 
 /// How long the API server may take to answer a command's first question.
 const FIRST_ANSWER: Duration = Duration::from_secs(15);
@@ -66,6 +70,20 @@ pub enum AppError {
     /// The engine's loop is gone, so nothing can be answered.
     #[error("the engine ended before it could answer; this is a bug of volwarden's")]
     EngineGone,
+}
+
+/// Sends logs to stderr as the settings say; `default` is the level of a command that was told none.
+///
+/// # Errors
+/// When logs go somewhere already.
+pub fn install_logs(settings: &Settings, default: LevelFilter) -> Result<(), AppError> {
+    let filter = settings.log_level.clone().unwrap_or_else(|| Targets::new().with_default(default));
+    let style = match settings.log_format {
+        LogFormat::Auto => LogStyle::Auto,
+        LogFormat::Json => LogStyle::Json,
+        LogFormat::Pretty => LogStyle::Pretty,
+    };
+    Ok(telemetry::install_logs(style, filter)?)
 }
 
 /// One thread does all the work: there is one writer, and the rest waits for the network. A second worker
@@ -116,7 +134,8 @@ fn target(settings: &Settings) -> Target {
 ///
 /// # Errors
 /// When it cannot start, or a task ends that should not.
-pub async fn serve(settings: &Settings, exporter: Exporter, mut stop: watch::Receiver<bool>) -> Result<(), AppError> {
+pub async fn serve(settings: &Settings, mut stop: watch::Receiver<bool>) -> Result<(), AppError> {
+    let exporter = Exporter::install()?;
     let address = settings.listen;
     let listener = TcpListener::bind(address).await.map_err(|source| AppError::Bind { address, source })?;
     info!(address = %listener.local_addr()?, version = env!("CARGO_PKG_VERSION"), "listening");

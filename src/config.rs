@@ -54,11 +54,12 @@ pub struct Flags {
           value_parser = parse_floor, global = true)]
     pub min_floor: Option<Duration>,
 
-    /// How log lines look [default: auto]
+    /// How log lines look: auto (pretty on a terminal, else JSON), json or pretty [default: auto]
     #[arg(
         long,
         env = "VOLWARDEN_LOG_FORMAT",
         hide_env_values = true,
+        hide_possible_values = true,
         value_name = "FORMAT",
         value_enum,
         global = true

@@ -8,12 +8,11 @@ use std::collections::BTreeSet;
 use clap::Args;
 
 use super::{CliError, LookArgs, Outcome, Terminal, look, output, table};
-use crate::app::{self, AppError};
+use crate::app::{self, AppError, State};
 use crate::config::Settings;
 use crate::domain::engine::{self, SourceView};
 use crate::domain::fact::Source;
 use crate::domain::finding::{Cause, Finding};
-use crate::driver::State;
 
 #[derive(Args, Clone, Debug)]
 pub(super) struct DoctorArgs {

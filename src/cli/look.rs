@@ -8,9 +8,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{CliError, LookArgs, Terminal};
-use crate::app::{AppError, Look};
+use crate::app::{AppError, Look, Progress};
 use crate::domain::engine::SourceView;
-use crate::driver::Progress;
 
 /// How often progress is asked for.
 const EVERY: Duration = Duration::from_millis(100);

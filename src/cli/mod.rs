@@ -10,11 +10,10 @@ use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
-use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::filter::LevelFilter;
 
 use crate::app::{self, AppError};
-use crate::config::{ConfigError, Flags, LogFormat, RunFlags, Settings};
-use crate::telemetry::{self, LogStyle};
+use crate::config::{ConfigError, Flags, RunFlags, Settings};
 
 mod completions;
 mod doctor;
@@ -75,8 +74,8 @@ enum Format {
 /// What every command that looks once takes.
 #[derive(Args, Clone, Debug)]
 struct LookArgs {
-    /// How the answer is written
-    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    /// How the answer is written: table, json or yaml
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT", hide_possible_values = true)]
     output: Format,
 
     /// Look for this long after everything has synced, so that what needs two looks is seen twice
@@ -127,8 +126,6 @@ enum CliError {
     App(#[from] AppError),
     #[error(transparent)]
     Config(#[from] ConfigError),
-    #[error(transparent)]
-    Telemetry(#[from] telemetry::TelemetryError),
     #[error("cannot write the answer: {0}")]
     Write(#[from] std::io::Error),
     #[error("cannot write the answer as JSON: {0}")]
@@ -184,13 +181,7 @@ fn dispatch(cli: &Cli) -> Result<Outcome, CliError> {
         return completions::print(args);
     }
     let settings = Settings::load(&cli.settings, &run)?;
-    let level = settings.log_level.clone().unwrap_or_else(|| Targets::new().with_default(default_level));
-    let style = match settings.log_format {
-        LogFormat::Auto => LogStyle::Auto,
-        LogFormat::Json => LogStyle::Json,
-        LogFormat::Pretty => LogStyle::Pretty,
-    };
-    telemetry::install_logs(style, level)?;
+    app::install_logs(&settings, default_level)?;
     let runtime = app::runtime()?;
     let result = match &cli.command {
         Command::Doctor(args) => runtime.block_on(doctor::doctor(args, &settings)),

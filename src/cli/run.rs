@@ -8,11 +8,9 @@ use tokio::runtime::Runtime;
 use super::{CliError, Outcome};
 use crate::app;
 use crate::config::Settings;
-use crate::telemetry::Exporter;
 
 pub(super) fn run(runtime: &Runtime, settings: &Settings) -> Result<Outcome, CliError> {
-    let exporter = Exporter::install()?;
     let stop = app::stop_signal()?;
-    runtime.block_on(app::serve(settings, exporter, stop))?;
+    runtime.block_on(app::serve(settings, stop))?;
     Ok(Outcome::Clean)
 }

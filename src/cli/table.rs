@@ -10,9 +10,9 @@ use jiff::Timestamp;
 
 use super::doctor::identity;
 use super::output::one_line;
+use crate::app::State;
 use crate::domain::engine::SourceView;
 use crate::domain::finding::{Cause, Class, Finding};
-use crate::driver::State;
 
 /// Columns a line may take; names longer than that are never cut, because they are copied.
 const WIDTH: usize = 110;
