@@ -3,4 +3,7 @@
 pub mod client;
 pub mod http;
 pub mod probe;
+mod request;
+pub mod source;
+pub mod translate;
 pub mod watch;
