@@ -54,11 +54,12 @@ fn judge_exit(state: &State) -> Outcome {
     if !state.findings.is_empty() {
         return Outcome::Findings;
     }
-    let blind: Vec<&SourceView> = state.sources.iter().filter(|source| is_blind(source)).collect();
-    for source in &blind {
-        output::complain(&format!("could not tell: {}", table::blindness(source)));
+    let blind: Vec<String> = state.sources.iter().filter(|source| is_blind(source)).map(table::blindness).collect();
+    if blind.is_empty() {
+        return Outcome::Clean;
     }
-    if blind.is_empty() { Outcome::Clean } else { Outcome::Unknown }
+    output::complain(&format!("could not tell: {}", blind.join("; ")));
+    Outcome::Unknown
 }
 
 /// Without these two lists nothing can be called healthy. Not installed is an empty list, and known.
