@@ -1,18 +1,28 @@
 //! Starts a full stack and keeps it until standard input ends or Ctrl-C comes.
 //!
-//! `cargo run -p stack --example up [-- HOST...]`: one csi-snapshotter for each host name, or one in all. It has the
-//! bound claim `default/data`, the class `fast` (Delete) and the class `kept` (Retain).
+//! `cargo run -p stack --example up -- [--load PAIRS] [HOST...]`: one csi-snapshotter for each host name, or one in
+//! all. It has the bound claim `default/data`, the class `fast` (Delete) and the class `kept` (Retain); `--load` adds
+//! so many synthetic pairs of snapshot and content of another driver.
 
 use std::error::Error;
 use std::io::{Read as _, Write as _};
 use std::time::Instant;
 
-use stack::{Options, Stack, Volume};
+use stack::{Load, Options, Stack, Volume};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let start = Instant::now();
     let mut options = Options { volumes: vec![Volume::new("vol-1")], ..Options::full() };
-    let hosts: Vec<String> = std::env::args().skip(1).collect();
+    let mut hosts = Vec::new();
+    let mut pairs = 0;
+    let mut words = std::env::args().skip(1);
+    while let Some(word) = words.next() {
+        match word.as_str() {
+            "--load" => pairs = words.next().ok_or("--load needs a number of pairs")?.parse()?,
+            flag if flag.starts_with('-') => return Err(format!("there is no option {flag}").into()),
+            _ => hosts.push(word),
+        }
+    }
     if !hosts.is_empty() {
         options.snapshotters = hosts;
     }
@@ -31,6 +41,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     )?;
     for process in stack.processes() {
         writeln!(out, "# {} is pid {}", process.name(), process.pid().unwrap_or_default())?;
+    }
+    if pairs > 0 {
+        let loaded = stack.load(&Load::pairs(pairs))?;
+        let (objects, mean) = (loaded.objects, loaded.bytes / loaded.objects);
+        writeln!(out, "# {objects} objects of {mean} bytes loaded in {:.1} s", loaded.elapsed.as_secs_f64())?;
     }
     writeln!(out, "# ends with standard input, or Ctrl-C")?;
     out.flush()?;

@@ -71,3 +71,16 @@ fn earlier(field: &Value, by: Duration) -> Result<String, String> {
     let by = SignedDuration::try_from(by).map_err(|error| error.to_string())?;
     Ok(time.checked_sub(by).map_err(|error| error.to_string())?.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_keeps_its_form() {
+        let hour = Duration::from_secs(3600);
+        assert_eq!(earlier(&Value::from("2026-01-01T00:30:00Z"), hour).unwrap(), "2025-12-31T23:30:00Z");
+        assert_eq!(earlier(&Value::from("2026-01-01T00:30:00.000001Z"), hour).unwrap(), "2025-12-31T23:30:00.000001Z");
+        assert_eq!(earlier(&Value::from(7), hour).unwrap_err(), "7 is no timestamp");
+    }
+}
