@@ -5,7 +5,7 @@
 //! word. This crate sends nothing but GET; there is no other method in this file.
 
 use std::error::Error as StdError;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,8 +28,7 @@ const LINE_BYTES: usize = 16 * 1024 * 1024;
 /// What is asked for as JSON.
 pub(super) const JSON: &str = "application/json";
 /// The same as metadata alone, for reads that only ask whether an object is there.
-pub(super) const METADATA: &str =
-    "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json;q=0.5";
+pub(super) const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json;q=0.5";
 
 /// An answer that is no success, or no answer.
 #[derive(Clone, Debug)]
@@ -147,13 +146,25 @@ pub(super) fn chain(error: &dyn StdError) -> String {
 }
 
 /// One line of bounded length.
-fn one_line(text: &str) -> String {
+pub(super) fn one_line(text: &str) -> String {
     let mut line = text.split_whitespace().collect::<Vec<_>>().join(" ");
     if let Some((at, _)) = line.char_indices().nth(WORDS) {
         line.truncate(at);
         line.push_str("...");
     }
     line
+}
+
+/// Percent-encodes a query value.
+pub(super) fn encode(uri: &mut String, value: &str) {
+    for byte in value.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            uri.push(char::from(byte));
+        } else {
+            // Writing into a String cannot fail.
+            let _ = write!(uri, "%{byte:02X}");
+        }
+    }
 }
 
 // === Lines ===

@@ -75,8 +75,9 @@ impl Place {
             Source::StorageClasses => Self::built_in(STORAGE, "storageclasses"),
             Source::CsiDrivers => Self::built_in(STORAGE, "csidrivers"),
             Source::Attachments => Self::built_in(STORAGE, "volumeattachments"),
-            Source::ContentEvents => Self::built_in("", "events")
-                .selecting("fieldSelector=involvedObject.kind%3DVolumeSnapshotContent"),
+            Source::ContentEvents => {
+                Self::built_in("", "events").selecting("fieldSelector=involvedObject.kind%3DVolumeSnapshotContent")
+            }
             Source::SnapshotEvents => {
                 Self::built_in("", "events").selecting("fieldSelector=involvedObject.kind%3DVolumeSnapshot")
             }

@@ -199,9 +199,7 @@ impl Translator {
                 return Ok(Line::Bookmark { version: bare.metadata.resource_version, ends_list });
             }
             "ERROR" => {
-                return serde_json::from_str(object)
-                    .map(Line::Error)
-                    .map_err(|error| Fail::Line(error.to_string()));
+                return serde_json::from_str(object).map(Line::Error).map_err(|error| Fail::Line(error.to_string()));
             }
             other => return Err(Fail::Line(format!("unknown event type `{other}`"))),
         };
@@ -280,11 +278,7 @@ impl Translator {
     fn chooses(&self) -> bool {
         matches!(
             self.source,
-            Source::Pods
-                | Source::ReplicaSets
-                | Source::Deployments
-                | Source::ContentEvents
-                | Source::SnapshotEvents
+            Source::Pods | Source::ReplicaSets | Source::Deployments | Source::ContentEvents | Source::SnapshotEvents
         )
     }
 

@@ -6,7 +6,6 @@
 
 mod pace;
 
-use std::fmt::Write as _;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -22,7 +21,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use crate::api::foreign::Page;
 use crate::domain::fact::{Fact, Source, SourceChange};
 
-use super::request::{self, JSON, Lines, Refusal};
+use super::request::{self, JSON, Lines, Refusal, encode};
 use super::source::{Found, Place, discover};
 use super::translate::{Line, Translator, Unreadable, Verb};
 use pace::{Backoff, Complaints, jittered};
@@ -88,6 +87,8 @@ struct Watcher {
     paged: bool,
     /// The engine was told that the source fails and has not heard otherwise.
     failing: bool,
+    /// The engine was told that the kind is not installed.
+    absent: bool,
     /// The collection was not found although discovery knows it; once may be a CRD on its way out.
     lost: bool,
     /// When a list last began: a second one at once waits.
@@ -156,6 +157,7 @@ impl Watcher {
             version: None,
             paged: false,
             failing: false,
+            absent: false,
             lost: false,
             listed: None,
             progressed: None,
@@ -187,15 +189,17 @@ impl Watcher {
     /// Tells the engine what it has to know of a round's end; how long to wait before the next.
     async fn digest(&mut self, end: End) -> Result<Duration, End> {
         let look_again = jittered(LOOK_AGAIN, LOOK_AGAIN_JITTER);
+        self.absent &= matches!(end, End::NotInstalled);
         Ok(match end {
             End::Closed => return Err(End::Closed),
             End::Cut(lasted) if lasted >= SHORT => Duration::ZERO,
             End::Cut(_) => self.backoff.after_failure(),
             End::Relist(words) => {
                 tracing::info!(kind = %self.source, %words, "listing again");
-                let at_once = self.listed.is_none_or(|at| at.elapsed() >= SHORT);
                 self.version = None;
-                if at_once { Duration::ZERO } else { self.backoff.after_failure() }
+                // Too old again at once: the list cannot keep up with the server's history.
+                let again = self.listed.is_some_and(|at| at.elapsed() < SHORT);
+                if again { self.fail(words).await? } else { Duration::ZERO }
             }
             End::Fallback(words) => {
                 tracing::info!(kind = %self.source, %words, "no streaming lists here, reading pages");
@@ -203,8 +207,11 @@ impl Watcher {
                 Duration::ZERO
             }
             End::NotInstalled => {
-                self.say(SourceChange::NotInstalled).await?;
+                // Said once: the engine empties the set and looks at everything anew each time it hears it.
+                let known = std::mem::replace(&mut self.absent, true);
+                self.say(if known { SourceChange::Progress } else { SourceChange::NotInstalled }).await?;
                 self.forget();
+                self.lost = false;
                 look_again
             }
             End::Forbidden(words) => {
@@ -233,7 +240,11 @@ impl Watcher {
     }
 
     async fn fail(&mut self, words: Arc<str>) -> Result<Duration, End> {
-        tracing::warn!(kind = %self.source, %words, "failing");
+        if self.failing {
+            tracing::debug!(kind = %self.source, %words, "still failing");
+        } else {
+            tracing::warn!(kind = %self.source, %words, "failing");
+        }
         self.failing = true;
         self.say(SourceChange::Failing(words)).await?;
         Ok(self.backoff.after_failure())
@@ -350,6 +361,7 @@ impl Watcher {
                         Ok(None) | Err(_) => return End::Cut(clock.opened.elapsed()),
                     };
                     clock.heard();
+                    probe = None;
                     match self.take(&line, listing).await {
                         Ok(Took::Object) => {}
                         Ok(Took::Bookmark) => clock.bookmarks = true,
@@ -599,16 +611,4 @@ fn refuses_streaming(refusal: &Refusal) -> bool {
     refusal.is(StatusCode::BAD_REQUEST)
         || refusal.is(StatusCode::UNPROCESSABLE_ENTITY)
         || (refusal.is(StatusCode::INTERNAL_SERVER_ERROR) && refusal.words.contains("RequestWatchProgress"))
-}
-
-/// Percent-encodes a query value.
-fn encode(uri: &mut String, value: &str) {
-    for byte in value.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            uri.push(char::from(byte));
-        } else {
-            // Writing into a String cannot fail.
-            let _ = write!(uri, "%{byte:02X}");
-        }
-    }
 }

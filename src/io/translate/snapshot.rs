@@ -119,10 +119,10 @@ impl Translator {
 
 fn content_status(view: &foreign::ContentStatus<'_>, deleting: bool) -> ContentStatus {
     ContentStatus {
-        handle: view.snapshot_handle.as_deref().map(|handle| Handle {
-            print: fingerprint(handle),
-            text: deleting.then(|| handle.into()),
-        }),
+        handle: view
+            .snapshot_handle
+            .as_deref()
+            .map(|handle| Handle { print: fingerprint(handle), text: deleting.then(|| handle.into()) }),
         ready: view.ready_to_use,
         creation_time: view.creation_time.and_then(|nanos| Stamp::from_second(nanos.div_euclid(NANOS_PER_SECOND))),
         has_creation_time: view.creation_time.is_some(),

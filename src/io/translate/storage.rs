@@ -49,9 +49,7 @@ impl Translator {
                 _ => ClaimPhase::Pending,
             },
             volume: spec.and_then(|spec| spec.volume_name.as_deref()).filter(|name| !name.is_empty()).map(Into::into),
-            storage_class: spec
-                .and_then(|spec| spec.storage_class_name.as_deref())
-                .map(|class| self.names.text(class)),
+            storage_class: spec.and_then(|spec| spec.storage_class_name.as_deref()).map(|class| self.names.text(class)),
             sources: sources.into(),
             node_selected: view.metadata.annotations.as_ref().is_some_and(|marks| marks.selected_node),
         })

@@ -87,11 +87,7 @@ impl Translator {
         Some(records)
     }
 
-    fn container(
-        &mut self,
-        view: &foreign::Container<'_>,
-        status: Option<&foreign::ContainerStatus<'_>>,
-    ) -> Container {
+    fn container(&mut self, view: &foreign::Container<'_>, status: Option<&foreign::ContainerStatus<'_>>) -> Container {
         let args: Vec<&str> = view.command.iter().chain(&view.args).flatten().map(|arg| &**arg).collect();
         let state = status.and_then(|status| status.state.as_ref());
         let last = status.and_then(|status| status.last_state.as_ref());
