@@ -35,8 +35,8 @@ pub enum Health {
         /// A renewal was seen.
         seen: bool,
     },
-    /// Too early to say; look again at this monotonic time.
-    Undecided(Duration),
+    /// Too early to say.
+    Undecided,
     /// It cannot be told, for this reason.
     Unknown(String),
     /// It does not work.
@@ -64,6 +64,8 @@ pub struct LogSource {
 pub struct View {
     /// Whether it works.
     pub health: Health,
+    /// Look again at this monotonic time, even if nothing is heard.
+    pub recheck: Option<Duration>,
     /// Its times; the documented defaults when no pod shows its arguments.
     pub timing: Timing,
     /// Where its times come from, in words.
@@ -86,7 +88,7 @@ impl View {
     pub fn down(&self) -> Option<(Class, bool)> {
         match self.health {
             Health::Down { class, unverified } => Some((class, unverified)),
-            Health::Alive { .. } | Health::Undecided(_) | Health::Unknown(_) => None,
+            Health::Alive { .. } | Health::Undecided | Health::Unknown(_) => None,
         }
     }
 
@@ -163,13 +165,12 @@ pub fn driver(world: &World, name: &str, settings: &Settings, now: Now) -> View 
             view.evidence.insert(0, lease::describe(&key.to_string(), watched, now));
             view.since = lease::missing_since(watched);
             let takeover = view.timing.takeover(lease::duration(watched));
-            view.health = match lease::pulse(watched, takeover, settings.eager, now) {
-                Pulse::Beating { seen } => Health::Alive { seen },
-                Pulse::Undecided(until) => Health::Undecided(until),
-                Pulse::Dead { .. } if works_without_lease(alive_at, view.since, now) => Health::Alive { seen: false },
-                Pulse::Dead { unverified } => {
+            view.health = match by_lease(&mut view, lease::pulse(watched, takeover, settings.eager, now), alive_at, now)
+            {
+                Ok(health) => health,
+                Err(unverified) => {
                     let long_gone = watched.lease.renewed.is_none_or(|at| words::age(now.wall, at) >= LONG_GONE);
-                    without_leader(world, name, &members, long_gone, unverified, now, &mut view.why)
+                    without_leader(world, name, &members, long_gone, unverified, now, &mut view)
                 }
             };
         }
@@ -189,6 +190,7 @@ fn blank(member: Option<&Member<'_>>, settings: &Settings) -> View {
     timing.raised_to = settings.min_floor;
     View {
         health: Health::Unknown(String::new()),
+        recheck: None,
         timing,
         timing_from,
         lease: None,
@@ -197,6 +199,20 @@ fn blank(member: Option<&Member<'_>>, settings: &Settings) -> View {
         evidence: Vec::new(),
         why: String::new(),
     }
+}
+
+/// What the lease alone says; `Err` when its holder is dead, with whether that is unverified.
+fn by_lease(view: &mut View, pulse: Pulse, alive_at: Option<Timestamp>, now: Now) -> Result<Health, bool> {
+    let (judged, recheck) = match pulse {
+        Pulse::Beating { seen, until } => (Ok(Health::Alive { seen }), Some(until)),
+        Pulse::Undecided(until) => (Ok(Health::Undecided), Some(until)),
+        Pulse::Dead { .. } if works_without_lease(alive_at, view.since, now) => {
+            (Ok(Health::Alive { seen: false }), Some(now.mono + RECENT))
+        }
+        Pulse::Dead { unverified } => (Err(unverified.is_some()), unverified),
+    };
+    view.recheck = recheck;
+    judged
 }
 
 /// Events that a dead leader cannot have written: newer than its lease, and recent.
@@ -216,20 +232,22 @@ fn without_leader(
     long_gone: bool,
     unverified: bool,
     now: Now,
-    why: &mut String,
+    view: &mut View,
 ) -> Health {
     if let Some(until) = members.iter().filter_map(|member| member.starting_until(now)).max() {
-        return Health::Undecided(until);
+        view.recheck = Some(until);
+        return Health::Undecided;
     }
     if let Some(candidate) = members.iter().find(|member| member.ready()) {
-        *why = format!("the leader's lease expired and Pod {}, which is Ready, did not take over", candidate.key);
+        view.why = format!("the leader's lease expired and Pod {}, which is Ready, did not take over", candidate.key);
         return Health::Down { class: Class::StaleLeader, unverified };
     }
     if long_gone && members.is_empty() && !known(world, driver) && world.sources.known(Source::CsiDrivers) {
-        "the lease has not been renewed for a day, and neither a CSIDriver nor a pod of it exists".clone_into(why);
+        "the lease has not been renewed for a day, and neither a CSIDriver nor a pod of it exists"
+            .clone_into(&mut view.why);
         return Health::Down { class: Class::DriverUnknown, unverified };
     }
-    *why = if !world.sources.known(Source::Pods) {
+    view.why = if !world.sources.known(Source::Pods) {
         "nobody renews the lease of its csi-snapshotter (pods cannot be read)".to_owned()
     } else if members.is_empty() {
         "nobody renews the lease of its csi-snapshotter and no pod of it exists".to_owned()
@@ -254,7 +272,8 @@ fn without_lease(
         }
     }
     if let Some(until) = members.iter().filter_map(|member| member.starting_until(now)).max() {
-        return Health::Undecided(until);
+        view.recheck = Some(until);
+        return Health::Undecided;
     }
     if members.iter().any(|member| member.ready() && !Timing::from_args(&member.container.args).elects) {
         return Health::Alive { seen: true };
@@ -351,12 +370,14 @@ pub fn controller(world: &World, waiting: Option<(&Key, Timestamp)>, settings: &
         view.evidence.insert(0, lease::describe(&key.to_string(), watched, now));
         view.since = lease::missing_since(watched);
         let takeover = view.timing.takeover(lease::duration(watched));
-        view.health = match lease::pulse(watched, takeover, settings.eager, now) {
-            Pulse::Beating { seen } => Health::Alive { seen },
-            Pulse::Undecided(until) => Health::Undecided(until),
-            Pulse::Dead { .. } if works_without_lease(alive_at, view.since, now) => Health::Alive { seen: false },
-            Pulse::Dead { unverified } => match members.iter().filter_map(|member| member.starting_until(now)).max() {
-                Some(until) => Health::Undecided(until),
+        let pulse = lease::pulse(watched, takeover, settings.eager, now);
+        view.health = match by_lease(&mut view, pulse, alive_at, now) {
+            Ok(health) => health,
+            Err(unverified) => match members.iter().filter_map(|member| member.starting_until(now)).max() {
+                Some(until) => {
+                    view.recheck = Some(until);
+                    Health::Undecided
+                }
                 None => Health::Down { class: Class::ControllerDown, unverified },
             },
         };

@@ -224,7 +224,7 @@ impl Engine {
         let unsure = |view: &View| {
             matches!(
                 view.health,
-                Health::Undecided(_) | Health::Alive { seen: false } | Health::Down { unverified: true, .. }
+                Health::Undecided | Health::Alive { seen: false } | Health::Down { unverified: true, .. }
             )
         };
         !self.warm
@@ -324,12 +324,16 @@ impl Engine {
             return false;
         }
         let Some(driver) = &finding.driver else { return false };
-        let incident = Subject::driver(driver);
-        let degraded = self.findings.get(&incident).is_some_and(|cause| cause.class == Class::DriverDegraded);
-        let waits = finding.class == Class::WaitingForContent
-            && finding.cause.as_ref().is_some_and(|cause| cause.subject == incident);
-        degraded
-            && (waits || self.components.failing.get(driver).is_some_and(|failing| failing.contains(&finding.subject)))
+        let incident = self.findings.get(&Subject::driver(driver));
+        if incident.is_none_or(|cause| cause.class != Class::DriverDegraded) {
+            return false;
+        }
+        let Some(failing) = self.components.failing.get(driver) else { return false };
+        let waits_for_it = finding.class == Class::WaitingForContent
+            && self.world.snapshots.get(&finding.subject.key).is_some_and(|snapshot| {
+                failing.contains(&Subject::new(Kind::VolumeSnapshotContent, content_key(snapshot)))
+            });
+        waits_for_it || failing.contains(&finding.subject)
     }
 
     fn answered(&mut self, probe: Probe, answer: Answer, now: Now, work: &mut Work) {
@@ -708,6 +712,7 @@ impl Engine {
             let concerned = content.meta.deleted.is_some() || content.status.as_ref().is_none_or(|s| s.error.is_some());
             if content.driver == *driver && concerned {
                 work.subject(Subject::new(Kind::VolumeSnapshotContent, key.clone()));
+                work.subject(Subject::new(Kind::VolumeSnapshot, content.snapshot.key.clone()));
             }
         }
         let keys: Vec<Key> = self.world.unready_snapshots().cloned().collect();

@@ -10,6 +10,8 @@ use super::record::{Container, Pod};
 pub const CONTROLLER_LEASE: &str = "snapshot-controller-leader";
 /// Component of snapshot-controller's Events.
 pub const CONTROLLER_COMPONENT: &str = "snapshot-controller";
+/// What a csi-snapshotter's component begins with; its driver's name follows.
+pub const SNAPSHOTTER_COMPONENT: &str = "csi-snapshotter ";
 /// Longest host name a kubelet gives a pod, in bytes.
 const MAX_HOSTNAME: usize = 63;
 
@@ -33,7 +35,7 @@ pub fn snapshotter_lease(driver: &str) -> String {
 /// Component of the Events that a driver's csi-snapshotter writes.
 #[must_use]
 pub fn snapshotter_component(driver: &str) -> String {
-    format!("csi-snapshotter {driver}")
+    format!("{SNAPSHOTTER_COMPONENT}{driver}")
 }
 
 /// Whether this pod would put `holder` into a lease: by its host name, or on the host network by its node's.

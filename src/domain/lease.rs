@@ -24,13 +24,15 @@ pub enum Pulse {
     Beating {
         /// We saw a renewal, and do not only trust a timestamp.
         seen: bool,
+        /// Without another renewal, look again at this monotonic time.
+        until: Duration,
     },
     /// Too early to say; look again at this monotonic time.
     Undecided(Duration),
     /// Nobody renews it.
     Dead {
-        /// It rests on timestamps and a short look.
-        unverified: bool,
+        /// It rests on timestamps and a short look; look again at this monotonic time.
+        unverified: Option<Duration>,
     },
 }
 
@@ -49,15 +51,15 @@ pub fn pulse(watched: &WatchedLease, takeover: Duration, eager: bool, now: Now) 
     let fresh_by_wall = watched.lease.renewed.is_some_and(|at| words::age(now.wall, at) < duration * 2);
     let released = watched.lease.holder.is_empty();
     if !released && still < duration && (watched.moved || fresh_by_wall) {
-        return Pulse::Beating { seen: watched.moved };
+        return Pulse::Beating { seen: watched.moved, until: watched.changed + duration };
     }
     if still >= takeover {
-        return Pulse::Dead { unverified: false };
+        return Pulse::Dead { unverified: None };
     }
     let look = duration.min(LONGEST_LOOK);
     let suspicious = !watched.moved && !fresh_by_wall;
     if eager && suspicious && still >= look {
-        return Pulse::Dead { unverified: true };
+        return Pulse::Dead { unverified: Some(watched.changed + takeover) };
     }
     let wait = if eager && suspicious { look } else { takeover };
     Pulse::Undecided(watched.changed + wait)
@@ -108,31 +110,40 @@ mod tests {
     #[test]
     fn a_fresh_lease_beats_and_is_sure_once_it_moved() {
         let (lease, now) = watched(2, false);
-        assert_eq!(pulse(&lease, TAKEOVER, false, now(3)), Pulse::Beating { seen: false });
+        assert_eq!(
+            pulse(&lease, TAKEOVER, false, now(3)),
+            Pulse::Beating { seen: false, until: Duration::from_secs(115) }
+        );
         let (lease, now) = watched(2, true);
-        assert_eq!(pulse(&lease, TAKEOVER, false, now(3)), Pulse::Beating { seen: true });
+        assert_eq!(
+            pulse(&lease, TAKEOVER, false, now(3)),
+            Pulse::Beating { seen: true, until: Duration::from_secs(115) }
+        );
     }
 
     #[test]
     fn a_clock_hours_ahead_never_makes_a_renewed_lease_dead() {
         let (lease, now) = watched(7200, true);
-        assert_eq!(pulse(&lease, TAKEOVER, true, now(10)), Pulse::Beating { seen: true });
+        assert_eq!(
+            pulse(&lease, TAKEOVER, true, now(10)),
+            Pulse::Beating { seen: true, until: Duration::from_secs(115) }
+        );
     }
 
     #[test]
     fn a_dead_holder_is_named_after_the_takeover_and_no_earlier() {
         let (lease, now) = watched(0, true);
         assert!(matches!(pulse(&lease, TAKEOVER, true, now(55)), Pulse::Undecided(_)));
-        assert_eq!(pulse(&lease, TAKEOVER, false, now(56)), Pulse::Dead { unverified: false });
+        assert_eq!(pulse(&lease, TAKEOVER, false, now(56)), Pulse::Dead { unverified: None });
     }
 
     #[test]
     fn a_short_look_with_an_old_timestamp_is_unverified_and_only_for_one_shot_commands() {
         let (lease, now) = watched(3600, false);
         assert!(matches!(pulse(&lease, TAKEOVER, true, now(14)), Pulse::Undecided(_)));
-        assert_eq!(pulse(&lease, TAKEOVER, true, now(15)), Pulse::Dead { unverified: true });
+        assert_eq!(pulse(&lease, TAKEOVER, true, now(15)), Pulse::Dead { unverified: Some(Duration::from_secs(156)) });
         assert!(matches!(pulse(&lease, TAKEOVER, false, now(15)), Pulse::Undecided(_)));
-        assert_eq!(pulse(&lease, TAKEOVER, false, now(56)), Pulse::Dead { unverified: false });
+        assert_eq!(pulse(&lease, TAKEOVER, false, now(56)), Pulse::Dead { unverified: None });
     }
 
     #[test]
@@ -140,6 +151,6 @@ mod tests {
         let (mut lease, now) = watched(0, true);
         lease.lease.holder = "".into();
         assert!(matches!(pulse(&lease, TAKEOVER, true, now(1)), Pulse::Undecided(_)));
-        assert_eq!(pulse(&lease, TAKEOVER, true, now(60)), Pulse::Dead { unverified: false });
+        assert_eq!(pulse(&lease, TAKEOVER, true, now(60)), Pulse::Dead { unverified: None });
     }
 }

@@ -30,6 +30,8 @@ pub enum Log {
         attempts: BTreeMap<Box<str>, Attempt>,
         /// The log is complete from here on.
         since: Option<Timestamp>,
+        /// The log was read then: it says nothing of what came later.
+        read: Timestamp,
     },
     /// RBAC refuses `pods/log`.
     Forbidden,
@@ -59,7 +61,9 @@ impl Memory {
             }
             (Probe::Log { pod, uid, .. }, Answer::Log(tail)) => {
                 let log = match tail {
-                    LogTail::Lines { text, since } => Log::Read { attempts: logline::attempts(&text), since },
+                    LogTail::Lines { text, since } => {
+                        Log::Read { attempts: logline::attempts(&text), since, read: now.wall }
+                    }
                     LogTail::Forbidden => Log::Forbidden,
                     LogTail::Failed(words) => Log::Failed(words),
                 };

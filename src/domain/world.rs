@@ -13,6 +13,7 @@ use super::collection::Collection;
 use super::fact::{Change, Fact, Now, Source, SourceChange};
 use super::finding::Subject;
 use super::freshness::Sources;
+use super::identity;
 use super::name::{Key, Uid};
 use super::record::{
     Attachment, CephCluster, Claim, ClaimPhase, Content, CsiDriver, EventRecord, Group, Job, Kind, Lease, Pod,
@@ -399,13 +400,15 @@ impl World {
                     let alive = self.index.alive.entry(Arc::clone(&event.component)).or_insert(last);
                     *alive = last.max(*alive);
                 }
+                let mut touched: Vec<Touch> = writer(&event.component).into_iter().collect();
                 if !event.warning {
-                    return Vec::new();
+                    return touched;
                 }
                 let about = Subject::new(event.kind, event.about.clone());
                 self.index.events.entry(about.clone()).or_default().insert(key.clone());
                 events.put(key, event);
-                vec![Touch::Subject(about)]
+                touched.push(Touch::Subject(about));
+                touched
             }
             Change::Gone(key) => {
                 let Some(old) = events.remove(&key) else { return Vec::new() };
@@ -537,6 +540,14 @@ fn quiet<T>(set: &mut Collection<T>, change: Change<T>) -> Vec<Touch> {
         Change::Gone(key) => drop(set.remove(&key)),
     }
     Vec::new()
+}
+
+/// The component that an event shows to be alive.
+fn writer(component: &str) -> Option<Touch> {
+    if component == identity::CONTROLLER_COMPONENT {
+        return Some(Touch::Lease(identity::CONTROLLER_LEASE.into()));
+    }
+    component.strip_prefix(identity::SNAPSHOTTER_COMPONENT).map(|driver| Touch::Driver(Arc::from(driver)))
 }
 
 fn take_one<K: Ord>(counts: &mut BTreeMap<K, u32>, key: &K) {

@@ -487,7 +487,9 @@ fn secret_words(secret: Option<&SecretName>) -> (String, String) {
 }
 
 fn operation_locked(case: &Case<'_>) -> Option<Diagnosis> {
-    let attempt = case.attempt().filter(|attempt| attempt.is_lock())?;
+    // Younger than that, a restore may hold the lock by right: then it merely retries.
+    let old = case.age >= case.timing.nudge_floor();
+    let attempt = case.attempt().filter(|attempt| old && attempt.is_lock())?;
     let draft = case
         .draft(Class::OperationLocked, format!("driver {} refuses: an operation on this snapshot never ended", case.content.driver))
         .evidence(case.failure_lines())
@@ -544,7 +546,11 @@ fn missed_event(case: &Case<'_>) -> Option<Diagnosis> {
     let events =
         sources.known(Source::ContentEvents) && sources.get(Source::ContentEvents).is_some_and(|f| f.ever_synced);
     let logged = match case.log() {
-        Some(Log::Read { since, .. }) => since.is_some_and(|since| since <= case.since),
+        // It speaks for the time from the deletion to the reading: that has to be as long as the floor.
+        Some(Log::Read { since, read, .. }) => {
+            let covered = words::age(*read, case.since) >= case.timing.nudge_floor();
+            covered && since.is_some_and(|since| since <= case.since)
+        }
         // Asked for and not answered yet: the answer may hold a try.
         None if case.view?.log.is_some() => return None,
         Some(Log::Forbidden | Log::Failed(_)) | None => false,

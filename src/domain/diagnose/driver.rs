@@ -41,16 +41,12 @@ pub fn diagnose(context: &Context<'_>, name: &str) -> Diagnosis {
         let known = context.world.drivers.get(&Key::cluster(name)).is_some();
         return if known { Diagnosis::healthy("no snapshot concerns it") } else { Diagnosis::not_found() };
     };
-    let recheck = match view.health {
-        Health::Undecided(until) => Some(until),
-        _ => None,
-    };
     let verdict = match view.down() {
         Some((class, unverified)) => down(context, driver, view, class, unverified),
         None if context.storm(driver) => degraded(context, driver, view),
         None => Verdict::Normal { summary: alive_words(view), until: None },
     };
-    Diagnosis { verdict, shape: None, recheck, wants: Vec::new() }
+    Diagnosis { verdict, shape: None, recheck: view.recheck, wants: Vec::new() }
 }
 
 fn down(context: &Context<'_>, driver: &Arc<str>, view: &View, class: Class, unverified: bool) -> Verdict {
@@ -131,7 +127,7 @@ fn alive_words(view: &View) -> String {
     match &view.health {
         Health::Alive { seen: true } => "a csi-snapshotter renews its lease".to_owned(),
         Health::Alive { seen: false } => "a csi-snapshotter shows signs of life".to_owned(),
-        Health::Undecided(_) => "too early to say whether a csi-snapshotter works".to_owned(),
+        Health::Undecided => "too early to say whether a csi-snapshotter works".to_owned(),
         Health::Unknown(why) => format!("whether a csi-snapshotter works cannot be told: {why}"),
         Health::Down { .. } => view.why.clone(),
     }
@@ -147,10 +143,6 @@ pub fn diagnose_lease(context: &Context<'_>, key: &Key) -> Diagnosis {
         } else {
             Diagnosis::not_found()
         };
-    };
-    let recheck = match view.health {
-        Health::Undecided(until) => Some(until),
-        _ => None,
     };
     let idle = context.world.snapshots.is_empty() && context.world.contents.is_empty();
     let verdict = match view.down() {
@@ -182,5 +174,5 @@ pub fn diagnose_lease(context: &Context<'_>, key: &Key) -> Diagnosis {
             until: None,
         },
     };
-    Diagnosis { verdict, shape: None, recheck, wants: Vec::new() }
+    Diagnosis { verdict, shape: None, recheck: view.recheck, wants: Vec::new() }
 }
