@@ -111,6 +111,7 @@ pub struct OwnerReference<'a> {
 
 /// The annotations that something rests on; the others (`last-applied-configuration` can be larger than its
 /// object) are skipped.
+#[allow(clippy::struct_excessive_bools, reason = "each is the presence of one annotation, independent of the others")]
 #[derive(Debug, Default)]
 pub struct Annotations<'a> {
     /// `snapshot.storage.kubernetes.io/volumesnapshot-being-deleted`.

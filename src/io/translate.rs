@@ -16,7 +16,7 @@ use std::sync::Arc;
 use crate::api::foreign::{self, Metadata, Moment, Text};
 use crate::domain::fact::{Change, Fact, Source, SourceChange};
 use crate::domain::name::{Interner, Key, Stamp, Uid};
-use crate::domain::record::{Group, Meta, Owner, SecretName};
+use crate::domain::record::{Kind, Meta, Owner, SecretName};
 
 /// Records translated between two sweeps of the shared strings: often enough that names of the dead do not
 /// add up, seldom enough to cost nothing.
@@ -104,22 +104,32 @@ impl From<serde_json::Error> for Flaw {
     }
 }
 
-/// Reads a view, makes the record, wraps both into the fact.
+/// Reads a view, makes the record (`try` where that can fail), wraps both into the fact.
 macro_rules! applied {
-    ($self:ident, $json:ident, $view:ident, $fact:ident, $make:expr) => {{
+    ($self:ident, $json:ident, $view:ident, $fact:ident, try $make:expr) => {
+        applied!($self, $json, $view, $fact, |this, view| $make(this, view)?)
+    };
+    ($self:ident, $json:ident, $view:ident, $fact:ident, |$this:ident, $seen:ident| $make:expr) => {{
         let view: foreign::$view<'_> = serde_json::from_str($json)?;
         let key = $self.key(&view.metadata)?;
-        let record = $make($self, &view)?;
+        let record = {
+            let ($this, $seen) = (&mut *$self, &view);
+            $make
+        };
         (Some(Fact::$fact(Change::Applied(key, record))), view.metadata.resource_version)
     }};
 }
 
 /// The same where most objects of the kind are none of ours.
 macro_rules! selected {
-    ($self:ident, $json:ident, $view:ident, $fact:ident, $make:expr) => {{
+    ($self:ident, $json:ident, $view:ident, $fact:ident, |$this:ident, $seen:ident| $make:expr) => {{
         let view: foreign::$view<'_> = serde_json::from_str($json)?;
         let key = $self.key(&view.metadata)?;
-        let fact = match $make($self, &view)? {
+        let record = {
+            let ($this, $seen) = (&mut *$self, &view);
+            $make
+        };
+        let fact = match record {
             Some(record) => {
                 $self.kept.insert(key.clone());
                 Some(Fact::$fact(Change::Applied(key, record)))
@@ -176,19 +186,19 @@ impl Translator {
         // The server writes `{"type":"ADDED","object":{...}}`; taken apart by hand this costs one pass over the
         // object instead of two. Anything else goes the general way.
         if let Some((verb, object)) = split_line(line)
-            && let Ok(read) = self.event(verb, object)
+            && let Ok(read) = self.act(verb, object)
         {
             return Ok(read);
         }
         let raw: foreign::WatchLine<'a> = serde_json::from_str(line).map_err(|error| Garbage(error.to_string()))?;
-        match self.event(&raw.verb, raw.object.get()) {
+        match self.act(&raw.verb, raw.object.get()) {
             Ok(read) => Ok(read),
             Err(Fail::Object(unreadable)) => Ok(Line::Unreadable(unreadable)),
             Err(Fail::Line(why)) => Err(Garbage(why)),
         }
     }
 
-    fn event<'a>(&mut self, verb: &str, object: &'a str) -> Result<Line<'a>, Fail> {
+    fn act<'a>(&mut self, verb: &str, object: &'a str) -> Result<Line<'a>, Fail> {
         let change = match verb {
             "ADDED" | "MODIFIED" => Verb::Applied,
             "DELETED" => Verb::Gone,
@@ -231,34 +241,43 @@ impl Translator {
         })
     }
 
-    #[allow(clippy::too_many_lines, reason = "one line a source")]
     fn apply<'a>(&mut self, json: &'a str) -> Result<(Option<Fact>, Option<Text<'a>>), Flaw> {
         Ok(match self.source {
-            Source::Snapshots => applied!(self, json, VolumeSnapshot, Snapshot, Self::snapshot),
-            Source::Contents => applied!(self, json, VolumeSnapshotContent, Content, Self::content),
-            Source::SnapshotClasses => applied!(self, json, VolumeSnapshotClass, SnapshotClass, Self::snapshot_class),
-            Source::Leases => applied!(self, json, Lease, Lease, Self::lease),
-            Source::Claims => applied!(self, json, PersistentVolumeClaim, Claim, Self::claim),
-            Source::Volumes => applied!(self, json, PersistentVolume, Volume, Self::volume),
-            Source::Pods => selected!(self, json, Pod, Pod, Self::pod),
-            Source::ReplicaSets => selected!(self, json, Workload, ReplicaSet, Self::workload),
-            Source::Deployments => selected!(self, json, Workload, Deployment, Self::workload),
-            Source::Jobs => applied!(self, json, Job, Job, Self::job),
-            Source::StorageClasses => applied!(self, json, StorageClass, StorageClass, Self::storage_class),
-            Source::CsiDrivers => applied!(self, json, Bare, CsiDriver, Self::csi_driver),
-            Source::Attachments => applied!(self, json, VolumeAttachment, Attachment, Self::attachment),
-            Source::ContentEvents => selected!(self, json, Event, ContentEvent, Self::content_event),
-            Source::SnapshotEvents => selected!(self, json, Event, SnapshotEvent, Self::snapshot_event),
-            Source::CephClusters => applied!(self, json, CephCluster, CephCluster, Self::ceph_cluster),
-            Source::ReplicationSources => applied!(self, json, Replication, ReplicationSource, Self::replication),
-            Source::ReplicationDestinations => {
-                applied!(self, json, Replication, ReplicationDestination, Self::replication)
+            Source::Snapshots => applied!(self, json, VolumeSnapshot, Snapshot, try Self::snapshot),
+            Source::Contents => applied!(self, json, VolumeSnapshotContent, Content, try Self::content),
+            Source::SnapshotClasses => {
+                applied!(self, json, VolumeSnapshotClass, SnapshotClass, |this, view| this.snapshot_class(view))
             }
-            Source::KopiaMaintenances => applied!(self, json, Replication, KopiaMaintenance, Self::replication),
-            Source::Groups => applied!(self, json, Bare, Group, |this: &mut Self, view: &foreign::Bare<'_>| {
-                Ok::<_, Flaw>(Group { meta: this.meta(&view.metadata)?, handles: Box::default() })
-            }),
-            Source::GroupContents => applied!(self, json, GroupContent, GroupContent, Self::group_content),
+            Source::Leases => applied!(self, json, Lease, Lease, |_this, view| Self::lease(view)),
+            Source::Claims => applied!(self, json, PersistentVolumeClaim, Claim, try Self::claim),
+            Source::Volumes => applied!(self, json, PersistentVolume, Volume, |this, view| this.volume(view)),
+            Source::Pods => selected!(self, json, Pod, Pod, |this, view| this.pod(view)?),
+            Source::ReplicaSets => selected!(self, json, Workload, ReplicaSet, |this, view| this.workload(view)?),
+            Source::Deployments => selected!(self, json, Workload, Deployment, |this, view| this.workload(view)?),
+            Source::Jobs => applied!(self, json, Job, Job, try Self::job),
+            Source::StorageClasses => {
+                applied!(self, json, StorageClass, StorageClass, |this, view| this.storage_class(view))
+            }
+            Source::CsiDrivers => applied!(self, json, Bare, CsiDriver, |this, view| this.csi_driver(view)),
+            Source::Attachments => {
+                applied!(self, json, VolumeAttachment, Attachment, |this, view| this.attachment(view))
+            }
+            Source::ContentEvents => {
+                selected!(self, json, Event, ContentEvent, |this, view| this.event(Kind::VolumeSnapshotContent, view))
+            }
+            Source::SnapshotEvents => {
+                selected!(self, json, Event, SnapshotEvent, |this, view| this.event(Kind::VolumeSnapshot, view))
+            }
+            Source::CephClusters => {
+                applied!(self, json, CephCluster, CephCluster, |_this, view| Self::ceph_cluster(view))
+            }
+            Source::ReplicationSources => applied!(self, json, Replication, ReplicationSource, try Self::replication),
+            Source::ReplicationDestinations => {
+                applied!(self, json, Replication, ReplicationDestination, try Self::replication)
+            }
+            Source::KopiaMaintenances => applied!(self, json, Replication, KopiaMaintenance, try Self::replication),
+            Source::Groups => applied!(self, json, Bare, Group, try Self::group),
+            Source::GroupContents => applied!(self, json, GroupContent, GroupContent, try Self::group_content),
         })
     }
 

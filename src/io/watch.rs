@@ -4,6 +4,7 @@
 //! the next is read, and the one bounded channel holds the server back when the engine is busy. It exists to
 //! prevent two silences that look alike: a collection in which nothing happens, and one we no longer hear.
 
+mod clock;
 mod pace;
 
 use std::future::Future;
@@ -24,6 +25,7 @@ use crate::domain::fact::{Fact, Source, SourceChange};
 use super::request::{self, JSON, Lines, Refusal, encode};
 use super::source::{Found, Place, discover};
 use super::translate::{Line, Translator, Unreadable, Verb};
+use clock::{Clock, Due};
 use pace::{Backoff, Complaints, jittered};
 
 /// Sources that list at the same time; more would only raise the peak of memory on both sides.
@@ -36,25 +38,14 @@ const PAGE: u32 = 500;
 const PAGE_BYTES: usize = 256 * 1024 * 1024;
 /// Patience for a page, and for the head of a watch's answer.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// A streaming list that says nothing for so long comes from a server that does not know the parameter.
-const LIST_QUIET: Duration = Duration::from_secs(10);
 /// How long the server is asked to hold a watch open; and how much of that is jitter.
 const WATCH: Duration = Duration::from_secs(280);
 const WATCH_JITTER: Duration = Duration::from_secs(20);
-/// Beyond the watch's own end: then the connection is dead.
-const DEAD_AFTER: Duration = Duration::from_secs(5);
-/// Silence after which a source is probed.
-const QUIET: Duration = Duration::from_secs(60);
 /// Patience for that probe, and most that is read of its answer.
 const PROBE_PATIENCE: Duration = Duration::from_secs(10);
 const PROBE_BYTES: usize = 16 * 1024 * 1024;
-/// Silence after which a watch that used to send bookmarks is resumed: the server sends one a minute, and a
-/// probe travels on another connection and cannot show that this one still lives.
-const NO_BOOKMARKS: Duration = Duration::from_secs(150);
 /// Bookmarks become facts at most this often.
 const PROGRESS_EVERY: Duration = Duration::from_secs(5);
-/// A resumed watch that has not been refused for so long goes on: "410 Gone" comes at once or not at all.
-const CONFIRM: Duration = Duration::from_secs(1);
 /// A watch cut sooner than this is no progress, and is resumed with a delay.
 const SHORT: Duration = Duration::from_secs(5);
 /// How often an absent kind and a refusal are looked at again; and how much of that is jitter.
@@ -85,10 +76,8 @@ struct Watcher {
     version: Option<String>,
     /// The server has refused or ignored a streaming list: this source is listed by pages from then on.
     paged: bool,
-    /// The engine was told that the source fails and has not heard otherwise.
-    failing: bool,
-    /// The engine was told that the kind is not installed.
-    absent: bool,
+    /// What the engine was last told of our state.
+    told: Told,
     /// The collection was not found although discovery knows it; once may be a CRD on its way out.
     lost: bool,
     /// When a list last began: a second one at once waits.
@@ -97,6 +86,17 @@ struct Watcher {
     progressed: Option<Instant>,
     backoff: Backoff,
     complaints: Complaints,
+}
+
+/// What the engine was last told of a source's state, as far as it changes what to tell next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    /// Nothing, or that it goes well, or that it is refused.
+    Fine,
+    /// That it fails.
+    Failing,
+    /// That the kind is not installed.
+    Absent,
 }
 
 /// Why a round ended.
@@ -142,6 +142,9 @@ impl<T> From<mpsc::error::SendError<T>> for End {
     }
 }
 
+/// A list's turn, held until it is complete; empty when the wait for one was too long.
+struct Turn<'a>(#[allow(dead_code, reason = "held for its Drop")] Option<SemaphorePermit<'a>>);
+
 type Probe = Pin<Box<dyn Future<Output = Result<(), Refusal>> + Send>>;
 
 impl Watcher {
@@ -156,8 +159,7 @@ impl Watcher {
             path: None,
             version: None,
             paged: false,
-            failing: false,
-            absent: false,
+            told: Told::Fine,
             lost: false,
             listed: None,
             progressed: None,
@@ -189,7 +191,6 @@ impl Watcher {
     /// Tells the engine what it has to know of a round's end; how long to wait before the next.
     async fn digest(&mut self, end: End) -> Result<Duration, End> {
         let look_again = jittered(LOOK_AGAIN, LOOK_AGAIN_JITTER);
-        self.absent &= matches!(end, End::NotInstalled);
         Ok(match end {
             End::Closed => return Err(End::Closed),
             End::Cut(lasted) if lasted >= SHORT => Duration::ZERO,
@@ -208,9 +209,10 @@ impl Watcher {
             }
             End::NotInstalled => {
                 // Said once: the engine empties the set and looks at everything anew each time it hears it.
-                let known = std::mem::replace(&mut self.absent, true);
+                let known = self.told == Told::Absent;
                 self.say(if known { SourceChange::Progress } else { SourceChange::NotInstalled }).await?;
                 self.forget();
+                self.told = Told::Absent;
                 self.lost = false;
                 look_again
             }
@@ -240,12 +242,12 @@ impl Watcher {
     }
 
     async fn fail(&mut self, words: Arc<str>) -> Result<Duration, End> {
-        if self.failing {
+        if self.told == Told::Failing {
             tracing::debug!(kind = %self.source, %words, "still failing");
         } else {
             tracing::warn!(kind = %self.source, %words, "failing");
         }
-        self.failing = true;
+        self.told = Told::Failing;
         self.say(SourceChange::Failing(words)).await?;
         Ok(self.backoff.after_failure())
     }
@@ -254,7 +256,7 @@ impl Watcher {
     fn forget(&mut self) {
         self.path = None;
         self.version = None;
-        self.failing = false;
+        self.told = Told::Fine;
     }
 
     async fn round(&mut self) -> Result<std::convert::Infallible, End> {
@@ -272,7 +274,7 @@ impl Watcher {
             let turns = Arc::clone(&self.turns);
             let turn = timeout(TURN, turns.acquire()).await.ok().and_then(Result::ok);
             if !self.paged {
-                return Err(self.stream(&path, Some(turn)).await);
+                return Err(self.stream(&path, Some(Turn(turn))).await);
             }
             self.read_pages(&path).await?;
         }
@@ -322,7 +324,7 @@ impl Watcher {
         self.say(SourceChange::ListEnded).await?;
         tracing::debug!(kind = %self.source, version, passed = self.translator.passed(), "listed");
         self.version = Some(version);
-        self.failing = false;
+        self.told = Told::Fine;
         self.lost = false;
         self.backoff.healthy();
         Ok(())
@@ -331,9 +333,9 @@ impl Watcher {
     // === Watches ===
 
     /// Watches until something ends it; with a `turn`, begins with a streaming list.
-    async fn stream(&mut self, path: &str, mut turn: Option<Option<SemaphorePermit<'_>>>) -> End {
-        let lasting = jittered(WATCH, WATCH_JITTER);
-        let uri = self.watch_uri(path, lasting, turn.is_some());
+    async fn stream(&mut self, path: &str, mut turn: Option<Turn<'_>>) -> End {
+        let hold = jittered(WATCH, WATCH_JITTER);
+        let uri = self.watch_uri(path, hold, turn.is_some());
         let body = match request::open(&self.client, &uri, JSON, PATIENCE).await {
             Ok(body) => body,
             Err(refusal) if turn.is_some() && refuses_streaming(&refusal) => return End::Fallback(refusal.words),
@@ -346,23 +348,23 @@ impl Watcher {
         }
         self.backoff.healthy();
         let mut lines = Lines::new(body);
-        let mut clock = Clock::new(lasting);
+        let mut clock = Clock::new(hold);
         let mut probe: Option<Probe> = None;
         loop {
-            let listing = turn.is_some();
-            let due = clock.due(listing, self.failing, probe.is_some());
+            let initial = turn.is_some();
+            let due = clock.due(initial, self.told == Told::Failing, probe.is_some());
             tokio::select! {
                 biased;
                 line = lines.next() => {
                     let line = match line {
                         Ok(Some(line)) => line,
-                        Ok(None) if listing => return End::Broken("the list broke off".into()),
-                        Err(refusal) if listing => return End::Broken(refusal.words),
+                        Ok(None) if initial => return End::Broken("the list broke off".into()),
+                        Err(refusal) if initial => return End::Broken(refusal.words),
                         Ok(None) | Err(_) => return End::Cut(clock.opened.elapsed()),
                     };
                     clock.heard();
                     probe = None;
-                    match self.take(&line, listing).await {
+                    match self.take(&line, initial).await {
                         Ok(Took::Object) => {}
                         Ok(Took::Bookmark) => clock.bookmarks = true,
                         Ok(Took::ListEnd) => turn = None,
@@ -380,7 +382,7 @@ impl Watcher {
                         return end;
                     }
                 }
-                () = sleep_until(due) => match clock.what(listing, self.failing) {
+                () = sleep_until(due) => match clock.what(initial, self.told == Told::Failing) {
                     Due::Unlisted => return End::Fallback("the streaming list does not end".into()),
                     Due::Dead => return End::Cut(clock.opened.elapsed()),
                     Due::Confirmed => {
@@ -394,12 +396,12 @@ impl Watcher {
         }
     }
 
-    fn watch_uri(&self, path: &str, lasting: Duration, listing: bool) -> String {
-        let seconds = lasting.as_secs();
+    fn watch_uri(&self, path: &str, hold: Duration, initial: bool) -> String {
+        let seconds = hold.as_secs();
         let mut uri = format!("{path}?watch=true&allowWatchBookmarks=true&timeoutSeconds={seconds}");
         self.select(&mut uri);
         match &self.version {
-            Some(version) if !listing => {
+            Some(version) if !initial => {
                 uri.push_str("&resourceVersion=");
                 encode(&mut uri, version);
             }
@@ -416,15 +418,15 @@ impl Watcher {
     }
 
     /// Takes one line in.
-    async fn take(&mut self, line: &Bytes, listing: bool) -> Result<Took, End> {
+    async fn take(&mut self, line: &Bytes, initial: bool) -> Result<Took, End> {
         let text = std::str::from_utf8(line).map_err(|_| End::Broken("the watch sent what is no text".into()))?;
         match self.translator.line(text).map_err(|garbage| End::Broken(garbage.to_string().into()))? {
             Line::Object(object) => {
                 // The objects of a streaming list do not come in the order of their versions: only the bookmark
                 // at its end is a place to go on from.
-                if !listing {
+                if !initial {
                     note(&mut self.version, object.version.as_deref());
-                    if self.failing {
+                    if self.told == Told::Failing {
                         self.progress().await?;
                     }
                 }
@@ -433,23 +435,23 @@ impl Watcher {
             }
             Line::Unreadable(unreadable) => {
                 let version = self.unreadable(unreadable).await?;
-                if !listing {
+                if !initial {
                     note(&mut self.version, version.as_deref());
                 }
                 Ok(Took::Object)
             }
-            Line::Bookmark { version, ends_list: true } if listing => {
+            Line::Bookmark { version, ends_list: true } if initial => {
                 let version = version.as_deref().filter(|version| !version.is_empty());
                 let version = version.map(ToOwned::to_owned);
                 self.end_list(version.ok_or_else(|| End::Broken("a bookmark without a version".into()))?).await?;
                 Ok(Took::ListEnd)
             }
             // A server that does not know streaming lists sends ordinary bookmarks and never that one.
-            Line::Bookmark { .. } if listing => Err(End::Fallback("the streaming list has no end".into())),
+            Line::Bookmark { .. } if initial => Err(End::Fallback("the streaming list has no end".into())),
             Line::Bookmark { version, .. } => {
                 note(&mut self.version, version.as_deref());
                 let lately = self.progressed.is_some_and(|at| at.elapsed() < PROGRESS_EVERY);
-                if self.failing || !lately {
+                if self.told == Told::Failing || !lately {
                     self.progress().await?;
                 }
                 Ok(Took::Bookmark)
@@ -457,7 +459,7 @@ impl Watcher {
             Line::Error(status) => {
                 let code = status.code.and_then(|code| StatusCode::from_u16(code).ok());
                 let refusal = Refusal::from_status(code.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), status);
-                if listing && refuses_streaming(&refusal) {
+                if initial && refuses_streaming(&refusal) {
                     return Err(End::Fallback(refusal.words));
                 }
                 Err(refusal.into())
@@ -495,7 +497,7 @@ impl Watcher {
 
     async fn progress(&mut self) -> Result<(), End> {
         self.progressed = Some(Instant::now());
-        self.failing = false;
+        self.told = Told::Fine;
         self.say(SourceChange::Progress).await
     }
 
@@ -516,77 +518,6 @@ enum Took {
     Object,
     Bookmark,
     ListEnd,
-}
-
-/// What has come due while a watch said nothing.
-enum Due {
-    Unlisted,
-    Dead,
-    Confirmed,
-    Quiet,
-}
-
-/// The times of one watch.
-struct Clock {
-    opened: Instant,
-    /// Last line.
-    line: Instant,
-    /// Last line, or last answer of a probe.
-    checked: Instant,
-    /// Silence that means the connection is dead.
-    patience: Duration,
-    /// This watch sends bookmarks.
-    bookmarks: bool,
-}
-
-impl Clock {
-    fn new(lasting: Duration) -> Self {
-        let now = Instant::now();
-        Self { opened: now, line: now, checked: now, patience: lasting.saturating_add(DEAD_AFTER), bookmarks: false }
-    }
-
-    fn heard(&mut self) {
-        self.line = Instant::now();
-        self.checked = self.line;
-    }
-
-    fn dead(&self) -> Instant {
-        let patience = if self.bookmarks { self.patience.min(NO_BOOKMARKS) } else { self.patience };
-        later(self.line, patience)
-    }
-
-    /// When to look up if nothing comes.
-    fn due(&self, listing: bool, failing: bool, probing: bool) -> Instant {
-        if listing {
-            return later(self.line, LIST_QUIET);
-        }
-        let mut due = self.dead();
-        if failing {
-            due = due.min(later(self.opened, CONFIRM));
-        }
-        if !probing {
-            due = due.min(later(self.checked, QUIET));
-        }
-        due
-    }
-
-    /// What has come due.
-    fn what(&self, listing: bool, failing: bool) -> Due {
-        let now = Instant::now();
-        if listing {
-            Due::Unlisted
-        } else if now >= self.dead() {
-            Due::Dead
-        } else if failing && now >= later(self.opened, CONFIRM) {
-            Due::Confirmed
-        } else {
-            Due::Quiet
-        }
-    }
-}
-
-fn later(from: Instant, by: Duration) -> Instant {
-    from.checked_add(by).unwrap_or(from)
 }
 
 async fn answer_of(probe: &mut Option<Probe>) -> Result<(), Refusal> {

@@ -90,12 +90,16 @@ impl Translator {
         Some(fresh)
     }
 
-    pub(super) fn snapshot_class(&mut self, view: &foreign::VolumeSnapshotClass<'_>) -> Result<SnapshotClass, Flaw> {
-        Ok(SnapshotClass {
+    pub(super) fn snapshot_class(&mut self, view: &foreign::VolumeSnapshotClass<'_>) -> SnapshotClass {
+        SnapshotClass {
             driver: self.names.text(view.driver.as_deref().unwrap_or_default()),
             policy: policy(view.deletion_policy.as_deref()),
             default: view.metadata.annotations.as_ref().is_some_and(|marks| marks.default_class),
-        })
+        }
+    }
+
+    pub(super) fn group(&mut self, view: &foreign::Bare<'_>) -> Result<Group, Flaw> {
+        Ok(Group { meta: self.meta(&view.metadata)?, handles: Box::default() })
     }
 
     pub(super) fn group_content(&mut self, view: &foreign::GroupContent<'_>) -> Result<Group, Flaw> {

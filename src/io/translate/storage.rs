@@ -15,16 +15,16 @@ use super::{Flaw, Translator};
 const SNAPSHOT_GROUP: &str = "snapshot.storage.k8s.io";
 
 impl Translator {
-    pub(super) fn lease(&mut self, view: &foreign::Lease<'_>) -> Result<Lease, Flaw> {
+    pub(super) fn lease(view: &foreign::Lease<'_>) -> Lease {
         let spec = view.spec.as_ref();
         let seconds = spec.and_then(|spec| spec.lease_duration_seconds);
-        Ok(Lease {
+        Lease {
             holder: spec.and_then(|spec| spec.holder_identity.as_deref()).unwrap_or_default().into(),
             duration: seconds.and_then(|seconds| u64::try_from(seconds).ok()).map(Duration::from_secs),
             renewed: spec.and_then(|spec| spec.renew_time).map(|time| time.0),
             acquired: spec.and_then(|spec| spec.acquire_time).map(|time| time.0),
             transitions: spec.and_then(|spec| spec.lease_transitions).unwrap_or_default(),
-        })
+        }
     }
 
     pub(super) fn claim(&mut self, view: &foreign::PersistentVolumeClaim<'_>) -> Result<Claim, Flaw> {
@@ -63,22 +63,22 @@ impl Translator {
         Some(self.key_of(Some(namespace), name))
     }
 
-    pub(super) fn volume(&mut self, view: &foreign::PersistentVolume<'_>) -> Result<Volume, Flaw> {
+    pub(super) fn volume(&mut self, view: &foreign::PersistentVolume<'_>) -> Volume {
         let csi = view.spec.as_ref().and_then(|spec| spec.csi.as_ref());
-        Ok(Volume {
+        Volume {
             driver: self.word(csi.and_then(|csi| csi.driver.as_deref())),
             handle: csi.and_then(|csi| csi.volume_handle.as_deref()).map(fingerprint),
-        })
+        }
     }
 
-    pub(super) fn storage_class(&mut self, view: &foreign::StorageClass<'_>) -> Result<StorageClass, Flaw> {
-        Ok(StorageClass {
+    pub(super) fn storage_class(&mut self, view: &foreign::StorageClass<'_>) -> StorageClass {
+        StorageClass {
             provisioner: self.names.text(view.provisioner.as_deref().unwrap_or_default()),
             waits_for_consumer: view.volume_binding_mode.as_deref() == Some("WaitForFirstConsumer"),
-        })
+        }
     }
 
-    pub(super) fn csi_driver(&mut self, view: &foreign::Bare<'_>) -> Result<CsiDriver, Flaw> {
+    pub(super) fn csi_driver(&mut self, view: &foreign::Bare<'_>) -> CsiDriver {
         let text = view.metadata.annotations.as_ref().and_then(|marks| marks.ceph_owner.as_deref());
         // Only a hint where to look for the Deployment: one that cannot be read is as good as none.
         let owner = text.and_then(|text| serde_json::from_str::<foreign::CephOwner<'_>>(text).ok());
@@ -86,29 +86,21 @@ impl Translator {
             let name = owner.name.as_deref()?;
             Some(self.key_of(owner.namespace.as_deref(), name))
         });
-        Ok(CsiDriver { owner })
+        CsiDriver { owner }
     }
 
-    pub(super) fn attachment(&mut self, view: &foreign::VolumeAttachment<'_>) -> Result<Attachment, Flaw> {
+    pub(super) fn attachment(&mut self, view: &foreign::VolumeAttachment<'_>) -> Attachment {
         let spec = view.spec.as_ref();
         let source = spec.and_then(|spec| spec.source.as_ref());
-        Ok(Attachment {
+        Attachment {
             attacher: self.names.text(spec.and_then(|spec| spec.attacher.as_deref()).unwrap_or_default()),
             volume: source.and_then(|source| source.persistent_volume_name.as_deref()).map(Into::into),
             attached: view.status.as_ref().and_then(|status| status.attached).unwrap_or_default(),
-        })
-    }
-
-    pub(super) fn content_event(&mut self, view: &foreign::Event<'_>) -> Result<Option<EventRecord>, Flaw> {
-        Ok(self.event_about(Kind::VolumeSnapshotContent, view))
-    }
-
-    pub(super) fn snapshot_event(&mut self, view: &foreign::Event<'_>) -> Result<Option<EventRecord>, Flaw> {
-        Ok(self.event_about(Kind::VolumeSnapshot, view))
+        }
     }
 
     /// `None` for an Event about something else, should a server not know the field selector.
-    fn event_about(&mut self, kind: Kind, view: &foreign::Event<'_>) -> Option<EventRecord> {
+    pub(super) fn event(&mut self, kind: Kind, view: &foreign::Event<'_>) -> Option<EventRecord> {
         let about = view.involved_object.as_ref()?;
         if about.kind.as_deref() != Some(kind.as_str()) {
             return None;
@@ -149,14 +141,14 @@ impl Translator {
         self.names.text(name)
     }
 
-    pub(super) fn ceph_cluster(&mut self, view: &foreign::CephCluster<'_>) -> Result<CephCluster, Flaw> {
+    pub(super) fn ceph_cluster(view: &foreign::CephCluster<'_>) -> CephCluster {
         let ceph = view.status.as_ref().and_then(|status| status.ceph.as_ref());
-        Ok(CephCluster {
+        CephCluster {
             health: ceph.and_then(|ceph| ceph.health.as_deref()).map(Into::into),
             // Rook writes text here and not a Kubernetes time: what cannot be read is unknown, hence stale.
             checked: ceph.and_then(|ceph| ceph.last_checked.as_deref()).and_then(|text| text.parse().ok()),
             fsid: ceph.and_then(|ceph| ceph.fsid.as_deref()).filter(|fsid| !fsid.is_empty()).map(Into::into),
-        })
+        }
     }
 
     pub(super) fn replication(&mut self, view: &foreign::Replication<'_>) -> Result<Replication, Flaw> {
