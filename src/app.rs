@@ -92,8 +92,6 @@ pub fn install_logs(settings: &Settings, default: LevelFilter) -> Result<(), App
 /// # Errors
 /// When the operating system refuses an event queue.
 pub fn runtime() -> Result<Runtime, AppError> {
-    // Exactly one provider, and before the first client; a second call finds it installed, which is as good.
-    let _ = rustls::crypto::ring::default_provider().install_default();
     Ok(Builder::new_current_thread().enable_all().max_blocking_threads(4).build()?)
 }
 
