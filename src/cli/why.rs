@@ -195,8 +195,11 @@ impl Answer<'_> {
         let mut out = String::new();
         let subject = &self.explanation.subject;
         let Verdict::Finding(finding) = &self.explanation.verdict else {
-            let code = if self.outcome() == Outcome::Clean { "32" } else { "33" };
-            let mark = if self.outcome() == Outcome::Clean { "ok" } else { "unknown" };
+            let (code, mark) = match self.view().verdict {
+                "Normal" => ("32", "ok"),
+                "NotFound" => ("33", "not found"),
+                _ => ("33", "unknown"),
+            };
             let _ = writeln!(out, "{}  {subject}", table::paint(colour, code, mark));
             table::labelled(&mut out, "  ", "why", &self.summary());
             self.related(&mut out);
@@ -297,6 +300,7 @@ mod tests {
     fn an_unknown_object_and_a_finding() {
         let (outcome, table, _) = answer(&explanation(Verdict::NotFound), "Synced");
         assert_eq!(outcome, Outcome::Unknown);
+        assert!(table.starts_with("not found  VolumeSnapshot app/db\n"), "{table}");
         assert!(table.contains("no such VolumeSnapshot in namespace app"), "{table}");
         let down = finding(Class::ControllerDown, Kind::Lease, "kube-system/leader", None);
         let waiting = finding(Class::WaitingForContent, Kind::VolumeSnapshot, "app/db", Some(&down));
