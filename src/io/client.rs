@@ -19,7 +19,7 @@ use tokio::time::timeout;
 
 use crate::api::foreign::{Status, Version};
 
-use super::request::{chain, one_line};
+use super::request::{chain, one_line, unwrapped};
 
 /// Patience for a TCP and TLS connection.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -298,6 +298,11 @@ fn explain_kubeconfig(
         KubeconfigError::LoadContext(name) => {
             ClientError::UnknownContext { place, context: context.unwrap_or_else(|| name.clone()), known }
         }
+        // Only the first line: the others quote the file, and there are tokens in it.
+        KubeconfigError::Parse(why) => {
+            let why = why.to_string().lines().next().unwrap_or_default().to_owned();
+            ClientError::KubeconfigInvalid { place, why }
+        }
         other => ClientError::KubeconfigInvalid { place, why: chain(other) },
     }
 }
@@ -343,6 +348,15 @@ async fn ask_version(client: &Client) -> Result<ServerVersion, ClientError> {
     })
 }
 
+/// The TLS error inside an `io::Error`, however often it was wrapped: what an `io::Error` wraps is not its source.
+fn tls_inside(io: &io::Error) -> Option<String> {
+    let inner = io.get_ref()?;
+    if let Some(tls) = inner.downcast_ref::<rustls::Error>() {
+        return Some(tls.to_string());
+    }
+    inner.downcast_ref::<io::Error>().and_then(tls_inside)
+}
+
 /// What a failure to send means.
 fn explain(error: &kube::Error) -> ClientError {
     let place = place();
@@ -367,9 +381,8 @@ fn explain(error: &kube::Error) -> ClientError {
             return ClientError::Tls { place, why: current.to_string() };
         }
         if let Some(io) = current.downcast_ref::<io::Error>() {
-            // An io::Error that wraps another error does not give it as its source.
-            if let Some(tls) = io.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-                return ClientError::Tls { place, why: tls.to_string() };
+            if let Some(why) = tls_inside(io) {
+                return ClientError::Tls { place, why };
             }
             if io.kind() == io::ErrorKind::ConnectionRefused {
                 return ClientError::Refused { place, why: io.to_string() };
@@ -385,6 +398,6 @@ fn explain(error: &kube::Error) -> ClientError {
     }
     match error {
         kube::Error::RustlsTls(_) | kube::Error::InferKubeconfig(_) => ClientError::Tls { place, why: chain(error) },
-        _ => ClientError::Unreachable { place, why: chain(error) },
+        _ => ClientError::Unreachable { place, why: unwrapped(error) },
     }
 }

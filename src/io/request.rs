@@ -87,7 +87,7 @@ pub(super) async fn open(client: &Client, uri: &str, accept: &str, patience: Dur
         .body(kube::client::Body::empty())
         .map_err(|error| Refusal::silent(format!("cannot ask for {uri}: {error}")))?;
     let answer = async {
-        let response = client.send(request).await.map_err(|error| Refusal::silent(chain(&error)))?;
+        let response = client.send(request).await.map_err(|error| Refusal::silent(unwrapped(&error)))?;
         let code = response.status();
         let body = Body::new(response.into_body());
         if code.is_success() {
@@ -128,6 +128,14 @@ pub(super) fn parse<'a, T: serde::Deserialize<'a>>(bytes: &'a [u8]) -> Result<T,
         let start: String = String::from_utf8_lossy(bytes.get(..80).unwrap_or(bytes)).into_owned();
         Refusal::silent(format!("the answer is not what an API server sends ({error}): `{}`", one_line(&start)))
     })
+}
+
+/// A failure to send, without kube's own name for where it noticed.
+pub(super) fn unwrapped(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Service(inner) => chain(&**inner),
+        other => chain(other),
+    }
 }
 
 /// An error with its causes, each said once.

@@ -203,7 +203,7 @@ impl Watcher {
                 if again { self.fail(words).await? } else { Duration::ZERO }
             }
             End::Fallback(words) => {
-                tracing::info!(kind = %self.source, %words, "no streaming lists here, reading pages");
+                tracing::debug!(kind = %self.source, %words, "no streaming lists here, reading pages");
                 self.paged = true;
                 Duration::ZERO
             }
