@@ -178,7 +178,8 @@ async fn a_probe_that_fails_is_a_failing_source_and_the_watch_is_made_anew() {
 #[tokio::test(start_paused = true)]
 async fn a_dead_connection_is_dropped_although_probes_answer() {
     // Without bookmarks after the watch's own time, with them as soon as they stay away.
-    let tails: [(fn() -> Vec<Step>, u64, &str); 2] =
+    type Tail = fn() -> Vec<Step>;
+    let tails: [(Tail, u64, &str); 2] =
         [(|| vec![Step::Hang], 310, "9"), (|| vec![Step::Line(bookmark("11")), Step::Hang], 155, "11")];
     for (tail, bound, version) in tails {
         let server = after_list(|_| None, tail);
