@@ -1,0 +1,145 @@
+//! What the daemon costs at size: memory, CPU and time until everything is synced, against a real API server.
+//!
+//! `cargo bench --bench footprint -- [PAIRS]` loads so many VolumeSnapshots and contents (default 20,000) and
+//! measures `volwarden run` with streaming lists and with paged ones, beside the floor: a plain HTTP client that
+//! reads the same two streaming lists and keeps nothing.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "a benchmark stops where it stands, prints, and reads the clock"
+)]
+
+use std::io::Read as _;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use stack::{Load, Options, Stack};
+
+/// What a process has used.
+struct Usage {
+    resident: f64,
+    peak: f64,
+    cpu: f64,
+}
+
+fn main() {
+    let pairs = std::env::args().filter_map(|word| word.parse().ok()).next().unwrap_or(20_000);
+    println!("| lists | ready | CPU | resident | peak | /api/v1/state | after 60 s |");
+    println!("| --- | --- | --- | --- | --- | --- | --- |");
+    for streaming in [true, false] {
+        let options = Options {
+            streaming_lists: streaming,
+            apiserver_memory: Some("6GiB".to_owned()),
+            ..Options::api_only()
+        };
+        let stack = Stack::start(options).expect("the stack starts");
+        stack.load(&Load::pairs(pairs)).expect("the load is in");
+        if streaming {
+            floor(&stack);
+        }
+        daemon(&stack, if streaming { "streaming" } else { "paged" }, pairs);
+    }
+}
+
+/// A plain client reading the same lists: kubectl's own HTTP, without a decoder.
+fn floor(stack: &Stack) {
+    let began = Instant::now();
+    let query = "watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true&timeoutSeconds=600";
+    let mut bytes = 0;
+    for plural in ["volumesnapshots", "volumesnapshotcontents"] {
+        let path = format!("/apis/snapshot.storage.k8s.io/v1/{plural}?{query}");
+        let mut child = Command::new(stack.tools().path("kubectl").unwrap())
+            .arg("--kubeconfig")
+            .arg(stack.kubeconfig())
+            .args(["get", "--raw", &path])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut out = child.stdout.take().unwrap();
+        let mut buffer = vec![0; 1 << 16];
+        let mut tail = Vec::new();
+        loop {
+            let read = out.read(&mut buffer).unwrap();
+            bytes += read;
+            tail.extend_from_slice(&buffer[..read]);
+            if read == 0 || tail.windows(22).any(|window| window == b"k8s.io/initial-events-") {
+                break;
+            }
+            let keep = tail.len().saturating_sub(64);
+            tail.drain(..keep);
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    println!("| floor: a plain client, streaming | {:.1} s | | | | {} MB read | |", began.elapsed().as_secs_f64(), bytes / 1_000_000);
+}
+
+fn daemon(stack: &Stack, lists: &str, pairs: usize) {
+    let address = free_address();
+    let began = Instant::now();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_volwarden"))
+        .args(["run", "--listen", &address.to_string(), "--kubeconfig"])
+        .arg(stack.kubeconfig())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    while !get(address, "/readyz").is_some_and(|answer| answer.starts_with("HTTP/1.1 200")) {
+        assert!(child.try_wait().unwrap().is_none(), "the daemon ended");
+        assert!(began.elapsed() < Duration::from_secs(600), "not ready in ten minutes: {:?}", get(address, "/readyz"));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let ready = began.elapsed();
+    let at_ready = usage(&child);
+    let asked = Instant::now();
+    let state = get(address, "/api/v1/state").expect("it answers");
+    let answered = asked.elapsed();
+    assert!(state.contains(&format!("\"objects\":{pairs}")), "it knows all of them");
+    std::thread::sleep(Duration::from_secs(60));
+    let later = usage(&child);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    println!(
+        "| {lists} | {:.1} s | {:.1} s | {:.1} MiB | {:.1} MiB | {:.1} ms | {:.1} MiB, {:.2}% of a core |",
+        ready.as_secs_f64(),
+        at_ready.cpu,
+        at_ready.resident,
+        later.peak,
+        answered.as_secs_f64() * 1000.0,
+        later.resident,
+        (later.cpu - at_ready.cpu) / 60.0 * 100.0,
+    );
+}
+
+fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+fn get(address: SocketAddr, path: &str) -> Option<String> {
+    use std::io::Write as _;
+    let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(1)).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n").ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    Some(answer)
+}
+
+fn usage(child: &Child) -> Usage {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+    let kib = |field: &str| -> f64 {
+        let line = status.lines().find(|line| line.starts_with(field)).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap()
+    };
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap();
+    let after_name = stat.rsplit_once(')').unwrap().1;
+    let fields: Vec<&str> = after_name.split_whitespace().collect();
+    // utime and stime, in ticks of 10 ms.
+    let ticks: f64 = fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap();
+    Usage { resident: kib("VmRSS:") / 1024.0, peak: kib("VmHWM:") / 1024.0, cpu: ticks / 100.0 }
+}
