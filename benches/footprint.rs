@@ -32,11 +32,8 @@ fn main() {
     println!("| lists | ready | CPU | resident | peak | /api/v1/state | after 60 s |");
     println!("| --- | --- | --- | --- | --- | --- | --- |");
     for streaming in [true, false] {
-        let options = Options {
-            streaming_lists: streaming,
-            apiserver_memory: Some("6GiB".to_owned()),
-            ..Options::api_only()
-        };
+        let options =
+            Options { streaming_lists: streaming, apiserver_memory: Some("6GiB".to_owned()), ..Options::api_only() };
         let stack = Stack::start(options).expect("the stack starts");
         stack.load(&Load::pairs(pairs)).expect("the load is in");
         if streaming {
@@ -76,7 +73,11 @@ fn floor(stack: &Stack) {
         child.kill().unwrap();
         child.wait().unwrap();
     }
-    println!("| floor: a plain client, streaming | {:.1} s | | | | {} MB read | |", began.elapsed().as_secs_f64(), bytes / 1_000_000);
+    println!(
+        "| floor: a plain client, streaming | {:.1} s | | | | {} MB read | |",
+        began.elapsed().as_secs_f64(),
+        bytes / 1_000_000
+    );
 }
 
 fn daemon(stack: &Stack, lists: &str, pairs: usize) {

@@ -145,6 +145,12 @@ fn two_5_a_missing_snapshot_needs_a_complete_list_and_a_live_404() {
     lab.content("c", content);
     assert_ne!(lab.class(VolumeSnapshotContent, "c"), Some(Class::OrphanedContent));
     // The live read never answers: the daemon says nothing, doctor says that it is not sure.
+    let mut lab = Lab::new();
+    lab.mute = true;
+    let content = orphan(&lab);
+    lab.content("c", content);
+    lab.pass(600);
+    assert_eq!(lab.class(VolumeSnapshotContent, "c"), None);
     let mut lab = Lab::eager();
     lab.mute = true;
     let content = orphan(&lab);
@@ -310,6 +316,20 @@ fn two_13_configuration_raises_floors_only() {
             assert_eq!(lab.class(VolumeSnapshotContent, "c"), expected, "min {min}, age {age}");
         }
     }
+}
+
+#[test]
+fn two_15_a_nodes_own_sidecar_is_not_the_leader() {
+    let mut lab = Lab::new();
+    lab.drop_lease("rook-ceph", DRIVER_LEASE);
+    let pod = ctrlplugin(&lab, "node-b", &["--node-deployment=true"]);
+    lab.pod("rook-ceph", "node-b", pod);
+    lab.empty_log();
+    let mut content = deleting(&lab, "c", "s", 300);
+    content.managed_by = Some("node-a".into());
+    lab.content("c", content);
+    lab.pass(70);
+    assert_ne!(lab.class(VolumeSnapshotContent, "c"), Some(Class::MissedEvent));
 }
 
 #[test]
@@ -485,6 +505,90 @@ fn one_9_a_storm_needs_five_and_a_fifth() {
 }
 
 #[test]
+fn one_14_a_snapshot_counts_once_in_a_storm() {
+    let mut lab = Lab::eager();
+    lab.claim("data", claim("data", ClaimPhase::Bound, None));
+    let lock = "Failed to create snapshot: rpc error: code = Aborted desc = an operation with the given Volume ID x already exists";
+    for at in 0..3 {
+        let (content, snapshot) = (format!("c{at}"), format!("s{at}"));
+        let mut record = alive(&lab, &content, &snapshot);
+        record.status =
+            Some(ContentStatus { ready: Some(false), error: status_error(lock), ..ContentStatus::default() });
+        lab.content(&content, record);
+        let mut record = unready(&lab, &snapshot, 400);
+        record.content = Some(content.as_str().into());
+        record.ready = Some(false);
+        lab.snapshot(&snapshot, record);
+    }
+    lab.pass(61);
+    assert_eq!(lab.class(CsiDriver, DRIVER), None, "three are no storm");
+    assert_eq!(lab.class(VolumeSnapshotContent, "c0"), Some(Class::OperationLocked));
+}
+
+#[test]
+fn one_15_what_is_merely_not_there_has_to_stay_away() {
+    let mut lab = Lab::new();
+    let content = alive(&lab, "c", "s");
+    lab.content("c", content);
+    let snapshot = ready(&lab, "s", "c");
+    lab.snapshot("s", snapshot);
+    lab.drop_lease("rook-ceph", DRIVER_LEASE);
+    let pod = ctrlplugin(&lab, "p-0", &["--csi-address=/csi/csi.sock"]);
+    lab.pod("rook-ceph", "p-0", pod.clone());
+    lab.pass(10);
+    let gone = || Fact::Pod(Change::Gone(Key::namespaced("rook-ceph", "p-0")));
+    lab.feed(gone());
+    lab.pass(59);
+    assert_eq!(lab.class(CsiDriver, DRIVER), None, "its only pod may be replaced");
+    lab.pod("rook-ceph", "p-0", pod);
+    lab.pass(10);
+    lab.feed(gone());
+    lab.pass(59);
+    assert_eq!(lab.class(CsiDriver, DRIVER), None, "the gap begins anew");
+    lab.pass(2);
+    assert_eq!(lab.class(CsiDriver, DRIVER), Some(Class::DriverGone));
+    // doctor cannot wait a minute: it looks twice, and says until then that it is not sure.
+    let mut lab = Lab::eager();
+    let content = alive(&lab, "c", "s");
+    lab.content("c", content);
+    lab.drop_lease("rook-ceph", DRIVER_LEASE);
+    assert!(lab.finding(CsiDriver, DRIVER).unwrap().unverified);
+    lab.pass(10);
+    assert!(!lab.finding(CsiDriver, DRIVER).unwrap().unverified);
+}
+
+#[test]
+fn one_16_a_controller_whose_pods_cannot_be_read_is_not_called_down() {
+    let mut lab = Lab::new();
+    lab.drop_lease("kube-system", CONTROLLER_LEASE);
+    lab.feed(Fact::Source(Source::Pods, SourceChange::Forbidden("no".into())));
+    let content = alive(&lab, "c", "s");
+    lab.content("c", content);
+    let snapshot = going(&lab, "s", "c", 100, &[AS_SOURCE, BOUND]);
+    lab.snapshot("s", snapshot);
+    lab.pass(200);
+    assert_eq!(lab.class(LeaseKind, CONTROLLER_LEASE), None);
+}
+
+#[test]
+fn one_17_a_hung_holder_and_an_idle_candidate_are_told_apart() {
+    let why = |pod: &str| {
+        let mut lab = Lab::new();
+        let content = alive(&lab, "c", "s");
+        lab.content("c", content);
+        let record = ctrlplugin(&lab, pod, &["--leader-election=true"]);
+        lab.pod("rook-ceph", pod, record);
+        lab.stop_leader(DRIVER_LEASE);
+        lab.pass(60);
+        let finding = lab.finding(CsiDriver, DRIVER).unwrap();
+        assert_eq!(finding.class, Class::StaleLeader);
+        finding.summary
+    };
+    assert!(why("leader-0").contains("holds the lease and is Ready, but does not renew it"));
+    assert!(why("idle-1").contains("did not take over"));
+}
+
+#[test]
 fn one_10_a_snapshot_controller_that_stopped_is_the_cause_of_what_waits_for_it() {
     let mut lab = Lab::new();
     lab.stop_leader(CONTROLLER_LEASE);
@@ -623,6 +727,34 @@ fn three_4_the_provisioners_sweeps_count_from_the_last_claim() {
 }
 
 #[test]
+fn three_9_a_restore_that_ended_unnoticed_wants_a_nudge() {
+    let mut lab = Lab::new();
+    lab.claim("restored", claim("restored", ClaimPhase::Pending, Some("default/s")));
+    let content = alive(&lab, "c", "s");
+    lab.content("c", content);
+    let snapshot = going(&lab, "s", "c", 3000, &[AS_SOURCE, BOUND]);
+    lab.snapshot("s", snapshot);
+    assert_eq!(lab.class(VolumeSnapshot, "s"), Some(Class::RestoreInProgress));
+    lab.claim("restored", claim("restored", ClaimPhase::Bound, Some("default/s")));
+    lab.pass(179);
+    assert_eq!(lab.class(VolumeSnapshot, "s"), None, "it may still be on its way");
+    lab.pass(2);
+    let finding = lab.finding(VolumeSnapshot, "s").unwrap();
+    assert_eq!((finding.class, finding.repair.rung), (Class::MissedEvent, Rung::Nudge));
+}
+
+#[test]
+fn three_10_an_imported_snapshot_that_is_never_ready_is_found_at_the_start() {
+    let mut lab = Lab::bare(volwarden::domain::engine::Settings { eager: true, ..Default::default() });
+    let mut snapshot = unready(&lab, "s", 4000);
+    snapshot.source = SnapshotSource::Content("nope".into());
+    lab.snapshot("s", snapshot);
+    lab.sync_all();
+    lab.pass(30);
+    assert_eq!(lab.class(VolumeSnapshot, "s"), Some(Class::CreateStuck));
+}
+
+#[test]
 fn three_5_a_content_that_a_live_read_finds_is_no_missed_event() {
     let class = snapshot_class(200, &[BOUND], |lab| {
         lab.live.insert((VolumeSnapshotContent, Key::cluster("c")), Live::Present(Uid::parse("uid-c")));
@@ -650,7 +782,7 @@ fn three_7_members_of_a_group_go_with_it() {
             let group = Group { meta: meta("g", None, None, &[]), handles: Box::new([]) };
             lab.feed(Fact::Group(Change::Applied(Key::namespaced("default", "g"), group)));
         }
-        let mut snapshot = going(&lab, "s", "c", 100, &[AS_SOURCE, BOUND]);
+        let mut snapshot = going(&lab, "s", "c", 200, &[AS_SOURCE, BOUND]);
         snapshot.group = Some("g".into());
         lab.snapshot("s", snapshot);
         lab.class(VolumeSnapshot, "s")
@@ -777,6 +909,18 @@ fn four_4_a_pinned_claim_names_the_snapshot_that_pins_it() {
     let snapshot = ready(&lab, "s", "c");
     lab.snapshot("s", snapshot);
     lab.pass(61);
+    assert_eq!(lab.class(PersistentVolumeClaim, "data"), None);
+}
+
+#[test]
+fn four_6_raised_floors_hold_for_claims_too() {
+    let settings = volwarden::domain::engine::Settings { eager: true, min_floor: std::time::Duration::from_secs(3600) };
+    let mut lab = Lab::with(settings);
+    let snapshot = unready(&lab, "s", 2000);
+    lab.snapshot("s", snapshot);
+    let mut pinned = claim("data", ClaimPhase::Bound, None);
+    pinned.meta = meta("uid-data", None, lab.stamp(300), &[PVC_SOURCE]);
+    lab.claim("data", pinned);
     assert_eq!(lab.class(PersistentVolumeClaim, "data"), None);
 }
 

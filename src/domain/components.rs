@@ -80,6 +80,8 @@ pub struct View {
     pub evidence: Vec<String>,
     /// One line of why it is down.
     pub why: String,
+    /// That it is down rests on what is not there: it has to stay away for a while.
+    pub by_absence: bool,
 }
 
 impl View {
@@ -104,6 +106,8 @@ struct Member<'a> {
     key: &'a Key,
     pod: &'a Pod,
     container: &'a Container,
+    /// It holds the lease.
+    leads: bool,
 }
 
 impl Member<'_> {
@@ -147,10 +151,7 @@ pub fn driver(world: &World, name: &str, settings: &Settings, now: Now) -> View 
     let found = world.lease(&lease_name);
     let holder = found.map(|(key, watched)| (key, &*watched.lease.holder));
     let members = snapshotters(world, name, holder);
-    let leader = members
-        .iter()
-        .find(|member| holder.is_some_and(|(key, holder)| holds(member, key, holder)))
-        .or_else(|| members.iter().find(|member| member.ready()));
+    let leader = members.iter().find(|member| member.leads).or_else(|| members.iter().find(|member| member.ready()));
     let mut view = blank(leader.or_else(|| members.first()), settings);
     view.lease = found.map(|(key, _)| key.clone());
     view.log = leader.map(|member| LogSource {
@@ -164,7 +165,7 @@ pub fn driver(world: &World, name: &str, settings: &Settings, now: Now) -> View 
         Some((key, watched)) => {
             view.evidence.insert(0, lease::describe(&key.to_string(), watched, now));
             view.since = lease::missing_since(watched);
-            let takeover = view.timing.takeover(lease::duration(watched));
+            let takeover = view.timing.takeover(lease::duration(watched)).max(settings.min_floor);
             view.health = match by_lease(&mut view, lease::pulse(watched, takeover, settings.eager, now), alive_at, now)
             {
                 Ok(health) => health,
@@ -174,7 +175,10 @@ pub fn driver(world: &World, name: &str, settings: &Settings, now: Now) -> View 
                 }
             };
         }
-        None => view.health = without_lease(world, name, &members, alive_at, now, &mut view),
+        None => {
+            view.by_absence = true;
+            view.health = without_lease(world, name, &members, alive_at, now, &mut view);
+        }
     }
     if view.down().is_some() {
         view.evidence.extend(deployments_without_sidecar(world, name));
@@ -198,6 +202,7 @@ fn blank(member: Option<&Member<'_>>, settings: &Settings) -> View {
         since: None,
         evidence: Vec::new(),
         why: String::new(),
+        by_absence: false,
     }
 }
 
@@ -220,8 +225,8 @@ fn works_without_lease(alive_at: Option<Timestamp>, missing_since: Option<Timest
     alive_at.is_some_and(|at| words::age(now.wall, at) < RECENT && missing_since.is_none_or(|since| at > since))
 }
 
-fn holds(member: &Member<'_>, lease: &Key, holder: &str) -> bool {
-    member.key.namespace == lease.namespace && identity::is_holder(member.pod, &member.key.name, holder)
+fn holds(key: &Key, pod: &Pod, lease: &Key, holder: &str) -> bool {
+    key.namespace == lease.namespace && identity::is_holder(pod, &key.name, holder)
 }
 
 /// The lease is dead: who could have taken it?
@@ -238,8 +243,13 @@ fn without_leader(
         view.recheck = Some(until);
         return Health::Undecided;
     }
-    if let Some(candidate) = members.iter().find(|member| member.ready()) {
-        view.why = format!("the leader's lease expired and Pod {}, which is Ready, did not take over", candidate.key);
+    let mut ready = members.iter().filter(|member| member.ready());
+    if let Some(candidate) = ready.clone().find(|member| !member.leads).or_else(|| ready.next()) {
+        view.why = if candidate.leads {
+            format!("Pod {} holds the lease and is Ready, but does not renew it", candidate.key)
+        } else {
+            format!("the leader's lease expired and Pod {}, which is Ready, did not take over", candidate.key)
+        };
         return Health::Down { class: Class::StaleLeader, unverified };
     }
     if long_gone && members.is_empty() && !known(world, driver) && world.sources.known(Source::CsiDrivers) {
@@ -314,19 +324,18 @@ fn snapshotters<'a>(world: &'a World, driver: &str, holder: Option<(&Key, &str)>
     let mut found = Vec::new();
     for (key, pod) in world.pods.iter() {
         let Some(container) = pod.containers.iter().find(|c| identity::is_snapshotter(c)) else { continue };
-        let member = Member { key, pod, container };
         let serves = pod.containers.iter().any(|c| identity::serves_driver(c, driver));
         let others = pod.containers.iter().any(|c| {
             ["drivername", "driver-name"].into_iter().any(|flag| super::timing::argument(&c.args, flag).is_some())
         });
-        let leads = holder.is_some_and(|(lease, holder)| holds(&member, lease, holder));
+        let leads = holder.is_some_and(|(lease, holder)| holds(key, pod, lease, holder));
         let owned = operator.is_some_and(|owner| {
             key.namespace == owner.namespace
                 && deployment(world, key, pod).is_some_and(|name| *name == *format!("{}-ctrlplugin", owner.name))
         });
         // A container that names a driver outweighs leases and owners.
         if serves || (!others && (leads || owned)) {
-            found.push(member);
+            found.push(Member { key, pod, container, leads });
         }
     }
     found
@@ -359,7 +368,8 @@ pub fn controller(world: &World, waiting: Option<(&Key, Timestamp)>, settings: &
         .pods
         .iter()
         .filter_map(|(key, pod)| {
-            pod.containers.iter().find(|c| identity::is_controller(c)).map(|container| Member { key, pod, container })
+            let container = pod.containers.iter().find(|c| identity::is_controller(c))?;
+            Some(Member { key, pod, container, leads: false })
         })
         .collect();
     let mut view = blank(members.iter().find(|member| member.ready()).or_else(|| members.first()), settings);
@@ -369,7 +379,7 @@ pub fn controller(world: &World, waiting: Option<(&Key, Timestamp)>, settings: &
         view.lease = Some(key.clone());
         view.evidence.insert(0, lease::describe(&key.to_string(), watched, now));
         view.since = lease::missing_since(watched);
-        let takeover = view.timing.takeover(lease::duration(watched));
+        let takeover = view.timing.takeover(lease::duration(watched)).max(settings.min_floor);
         let pulse = lease::pulse(watched, takeover, settings.eager, now);
         view.health = match by_lease(&mut view, pulse, alive_at, now) {
             Ok(health) => health,
@@ -384,6 +394,7 @@ pub fn controller(world: &World, waiting: Option<(&Key, Timestamp)>, settings: &
         "nobody renews the lease of snapshot-controller".clone_into(&mut view.why);
         return view;
     }
+    view.by_absence = true;
     view.health = controller_without_lease(world, &members, alive_at, waiting, now, &mut view);
     view
 }
@@ -396,8 +407,10 @@ fn controller_without_lease(
     now: Now,
     view: &mut View,
 ) -> Health {
-    if let Some(doubt) = world.sources.doubt(Source::Leases) {
-        return Health::Unknown(doubt);
+    for source in [Source::Leases, Source::Pods] {
+        if let Some(doubt) = world.sources.doubt(source) {
+            return Health::Unknown(doubt);
+        }
     }
     if members.iter().any(Member::ready) {
         return Health::Alive { seen: true };

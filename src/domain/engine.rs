@@ -26,6 +26,10 @@ use super::world::{Touch, World, content_key};
 const REDERIVE: Duration = Duration::from_secs(600);
 /// Sources that have not answered by then no longer hold the first diagnosis back.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// A one-shot command looks twice at what is not there, so far apart.
+const SECOND_LOOK: Duration = Duration::from_secs(10);
+/// Room for the timers and reads of a second look.
+const GRACE: Duration = Duration::from_secs(2);
 /// Whatever is not simply healthy is looked at again at least this often.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
@@ -233,15 +237,14 @@ impl Engine {
             || self.findings.values().any(|finding| finding.unverified)
     }
 
-    /// The longest `leaseDurationSeconds` among the leases that matter: how long a look has to be.
+    /// How long a look has to be: the longest `leaseDurationSeconds` among the leases that matter, and long
+    /// enough to look twice at what was seen once.
     #[must_use]
     pub fn longest_lease(&self) -> Option<Duration> {
         let views = self.components.drivers.values().chain(self.components.controller.as_ref());
-        views
-            .filter_map(|view| view.lease.as_ref())
-            .filter_map(|key| self.world.leases.get(key))
-            .map(super::lease::duration)
-            .max()
+        let leases = views.filter_map(|view| view.lease.as_ref()).filter_map(|key| self.world.leases.get(key));
+        let once = self.findings.values().any(|finding| finding.unverified).then_some(SECOND_LOOK + GRACE);
+        leases.map(super::lease::duration).max().max(once)
     }
 
     /// Why this object is as it is, healthy ones too.
@@ -329,7 +332,7 @@ impl Engine {
             return false;
         }
         let Some(failing) = self.components.failing.get(driver) else { return false };
-        let waits_for_it = finding.class == Class::WaitingForContent
+        let waits_for_it = matches!(finding.class, Class::WaitingForContent | Class::CreateStuck)
             && self.world.snapshots.get(&finding.subject.key).is_some_and(|snapshot| {
                 failing.contains(&Subject::new(Kind::VolumeSnapshotContent, content_key(snapshot)))
             });
@@ -638,7 +641,8 @@ impl Engine {
             return;
         }
         self.leases.entry(identity::snapshotter_lease(driver)).or_default().insert(Arc::clone(driver));
-        let view = components::driver(&self.world, driver, &self.settings, now);
+        let mut view = components::driver(&self.world, driver, &self.settings, now);
+        self.hold(&subject, &mut view, now);
         let before = self.components.drivers.insert(Arc::clone(driver), view);
         let changed = self.rediagnose_component(&subject, now, effects);
         let after = self.components.drivers.get(driver);
@@ -655,8 +659,9 @@ impl Engine {
             None
         };
         let waiting = waiting.as_ref().map(|(key, since)| (key, *since));
-        let view = components::controller(&self.world, waiting, &self.settings, now);
+        let mut view = components::controller(&self.world, waiting, &self.settings, now);
         let subject = driver_rules::controller_subject(&view);
+        self.hold(&subject, &mut view, now);
         let before = self.components.controller.replace(view);
         let old = before.as_ref().map(driver_rules::controller_subject).filter(|old| *old != subject);
         if let Some(old) = old {
@@ -674,6 +679,21 @@ impl Engine {
         if self.world.lease(identity::CONTROLLER_LEASE).is_none() {
             self.wake_no_later(&subject, now.mono + SHORT);
         }
+    }
+
+    /// What is said to be down because nothing of it is there has to stay away for a while: a pod that is being
+    /// replaced leaves the same gap.
+    fn hold(&mut self, subject: &Subject, view: &mut View, now: Now) {
+        let down = if view.by_absence { view.down() } else { None };
+        self.memory.note_shape(subject, down.map(|(class, _)| class), now);
+        let Some((class, _)) = down else { return };
+        let held = self.memory.held(subject, class, now);
+        let floor = if self.settings.eager { SECOND_LOOK } else { view.timing.short_floor() };
+        if held >= floor {
+            return;
+        }
+        view.recheck = Some(now.mono + (floor - held));
+        view.health = if self.settings.eager { Health::Down { class, unverified: true } } else { Health::Undecided };
     }
 
     /// A snapshot that only snapshot-controller can move and that nobody has touched for a minute.

@@ -48,7 +48,7 @@ pub fn duration(watched: &WatchedLease) -> Duration {
 pub fn pulse(watched: &WatchedLease, takeover: Duration, eager: bool, now: Now) -> Pulse {
     let duration = duration(watched);
     let still = now.mono.saturating_sub(watched.changed);
-    let fresh_by_wall = watched.lease.renewed.is_some_and(|at| words::age(now.wall, at) < duration * 2);
+    let fresh_by_wall = watched.lease.renewed.is_some_and(|at| words::age(now.wall, at) < takeover);
     let released = watched.lease.holder.is_empty();
     if !released && still < duration && (watched.moved || fresh_by_wall) {
         return Pulse::Beating { seen: watched.moved, until: watched.changed + duration };

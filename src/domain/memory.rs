@@ -14,7 +14,7 @@ use super::logline::{self, Attempt};
 use super::name::{Key, Uid};
 use super::record::Kind;
 
-/// An answer older than this is asked for again.
+/// An answer older than this counts no more; it is asked for again at half that age.
 const STALE: Duration = Duration::from_secs(600);
 /// A log is read at most this often.
 const LOG_EVERY: Duration = Duration::from_secs(60);
@@ -81,7 +81,7 @@ impl Memory {
     /// Whether this read should be made now for `subject`: no usable answer, and not under way.
     pub fn ask(&mut self, probe: &Probe, subject: &Subject, now: Now) -> bool {
         let answered = match probe {
-            Probe::Get { kind, key } => self.live.get(&(*kind, key.clone())).map(|(_, at)| (*at, STALE)),
+            Probe::Get { kind, key } => self.live.get(&(*kind, key.clone())).map(|(_, at)| (*at, STALE / 2)),
             Probe::Log { pod, uid, .. } => self.logs.get(&(pod.clone(), uid.clone())).map(|(_, at)| (*at, LOG_EVERY)),
             Probe::ClaimEvents { claim, .. } => self.claim_events.get(claim).map(|(_, at)| (*at, LOG_EVERY)),
         };

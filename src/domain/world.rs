@@ -108,6 +108,8 @@ struct Index {
     restores: BTreeMap<Key, BTreeSet<Key>>,
     /// Snapshots that are not ready, by their source claim.
     unready: BTreeMap<Key, BTreeSet<Key>>,
+    /// Snapshots that are not ready.
+    not_ready: BTreeSet<Key>,
     /// Snapshots being deleted.
     deleting: BTreeSet<Key>,
     /// Lease keys by name.
@@ -147,6 +149,57 @@ macro_rules! for_source {
             Source::GroupContents => $world.group_contents.$method($($arg)?),
         }
     };
+}
+
+/// What of a snapshot the indexes hold.
+struct SnapshotMarks {
+    deleting: bool,
+    not_ready: bool,
+    claim: Option<Box<str>>,
+}
+
+impl SnapshotMarks {
+    fn of(snapshot: &Snapshot) -> Self {
+        let not_ready = snapshot.ready != Some(true);
+        let claim = match &snapshot.source {
+            SnapshotSource::Claim(name) if not_ready => Some(name.clone()),
+            _ => None,
+        };
+        Self { deleting: snapshot.meta.deleted.is_some(), not_ready, claim }
+    }
+}
+
+impl Index {
+    fn mark_snapshot(&mut self, key: &Key, marks: SnapshotMarks) {
+        if marks.deleting {
+            self.deleting.insert(key.clone());
+        }
+        if marks.not_ready {
+            self.not_ready.insert(key.clone());
+        }
+        if let Some(name) = marks.claim {
+            let claim = Key::namespaced(Arc::clone(&key.namespace), name);
+            self.unready.entry(claim).or_default().insert(key.clone());
+        }
+    }
+
+    fn unmark_snapshot(&mut self, key: &Key, marks: SnapshotMarks) {
+        if marks.deleting {
+            self.deleting.remove(key);
+        }
+        if marks.not_ready {
+            self.not_ready.remove(key);
+        }
+        if let Some(name) = marks.claim {
+            let claim = Key::namespaced(Arc::clone(&key.namespace), name);
+            if let Some(set) = self.unready.get_mut(&claim) {
+                set.remove(key);
+                if set.is_empty() {
+                    self.unready.remove(&claim);
+                }
+            }
+        }
+    }
 }
 
 impl World {
@@ -225,54 +278,28 @@ impl World {
 
     fn apply_snapshot(&mut self, change: Change<Snapshot>) -> Vec<Touch> {
         let mut touched = BTreeSet::new();
-        let (key, old) = match change {
-            Change::Applied(key, snapshot) => {
-                note_snapshot(&mut touched, &key, &snapshot);
-                if snapshot.meta.deleted.is_some() {
-                    self.index.deleting.insert(key.clone());
-                } else {
-                    self.index.deleting.remove(&key);
-                }
-                if snapshot.ready != Some(true)
-                    && let Some(claim) = source_claim(&key, &snapshot)
-                {
-                    self.index.unready.entry(claim).or_default().insert(key.clone());
-                }
-                let ready = snapshot.ready == Some(true);
-                let claim = source_claim(&key, &snapshot);
-                let old = self.snapshots.put(key.clone(), snapshot);
-                if let Some(old) = &old
-                    && (ready || source_claim(&key, old) != claim)
-                {
-                    self.forget_unready(&key, old);
-                }
-                (key, old)
-            }
-            Change::Gone(key) => {
-                let old = self.snapshots.remove(&key);
-                self.index.deleting.remove(&key);
-                if let Some(old) = &old {
-                    self.forget_unready(&key, old);
-                }
-                self.index.last_referred.remove(&key);
-                (key, old)
-            }
+        let (key, fresh) = match change {
+            Change::Applied(key, snapshot) => (key, Some(snapshot)),
+            Change::Gone(key) => (key, None),
         };
-        if let Some(old) = old {
-            note_snapshot(&mut touched, &key, &old);
+        if let Some(snapshot) = &fresh {
+            note_snapshot(&mut touched, &key, snapshot);
+        } else {
+            self.index.last_referred.remove(&key);
+        }
+        let added = fresh.as_ref().map(SnapshotMarks::of);
+        let old = match fresh {
+            Some(snapshot) => self.snapshots.put(key.clone(), snapshot),
+            None => self.snapshots.remove(&key),
+        };
+        if let Some(old) = &old {
+            note_snapshot(&mut touched, &key, old);
+            self.index.unmark_snapshot(&key, SnapshotMarks::of(old));
+        }
+        if let Some(marks) = added {
+            self.index.mark_snapshot(&key, marks);
         }
         touched.into_iter().map(Touch::Subject).collect()
-    }
-
-    fn forget_unready(&mut self, key: &Key, old: &Snapshot) {
-        if let Some(claim) = source_claim(key, old)
-            && let Some(set) = self.index.unready.get_mut(&claim)
-        {
-            set.remove(key);
-            if set.is_empty() {
-                self.index.unready.remove(&claim);
-            }
-        }
     }
 
     fn apply_content(&mut self, change: Change<Content>) -> Vec<Touch> {
@@ -473,9 +500,9 @@ impl World {
         self.index.unready.get(claim).into_iter().flatten()
     }
 
-    /// Every snapshot with a source claim that is not ready.
+    /// Every snapshot that is not ready.
     pub fn unready_snapshots(&self) -> impl Iterator<Item = &Key> {
-        self.index.unready.values().flatten()
+        self.index.not_ready.iter()
     }
 
     /// Snapshots being deleted.

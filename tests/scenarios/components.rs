@@ -104,7 +104,14 @@ fn one_10_a_stopped_controller(stack: &Stack) {
     for name in ["with-driver", "untouched"] {
         wait_gone(stack, SNAPSHOTS, Some("default"), name);
     }
-    wait_for(stack, "lease", Some("kube-system"), "snapshot-controller-leader", "/spec/holderIdentity", Value::is_string);
+    wait_for(
+        stack,
+        "lease",
+        Some("kube-system"),
+        "snapshot-controller-leader",
+        "/spec/holderIdentity",
+        Value::is_string,
+    );
     let report = doctor(stack);
     assert_eq!(report.class("Lease", "snapshot-controller-leader"), "", "over once it renews");
 }

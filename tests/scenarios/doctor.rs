@@ -52,7 +52,8 @@ impl Report {
     /// The finding about this object.
     pub(crate) fn finding(&self, kind: &str, name: &str) -> Option<&Value> {
         self.findings().iter().find(|finding| {
-            finding.pointer("/subject/kind") == Some(&kind.into()) && finding.pointer("/subject/name") == Some(&name.into())
+            finding.pointer("/subject/kind") == Some(&kind.into())
+                && finding.pointer("/subject/name") == Some(&name.into())
         })
     }
 

@@ -59,7 +59,8 @@ fn ready_snapshot(stack: &Stack, name: &str) -> String {
             let content = text(&snapshot, "/status/boundVolumeSnapshotContentName");
             let ready = snapshot.pointer("/status/readyToUse") == Some(&json!(true)) && !content.is_empty();
             // The finalizers come last; what is made of the snapshot later must not race with them.
-            let held = snapshot.pointer("/metadata/finalizers").and_then(Value::as_array).is_some_and(|all| all.len() == 2);
+            let held =
+                snapshot.pointer("/metadata/finalizers").and_then(Value::as_array).is_some_and(|all| all.len() == 2);
             (ready && held).then_some(content)
         })
         .unwrap()
@@ -71,7 +72,14 @@ fn wait_gone(stack: &Stack, kind: &str, namespace: Option<&str>, name: &str) {
 }
 
 /// Waits until an object has this at a JSON pointer.
-fn wait_for(stack: &Stack, kind: &str, namespace: Option<&str>, name: &str, pointer: &str, wanted: impl Fn(&Value) -> bool) {
+fn wait_for(
+    stack: &Stack,
+    kind: &str,
+    namespace: Option<&str>,
+    name: &str,
+    pointer: &str,
+    wanted: impl Fn(&Value) -> bool,
+) {
     let what = format!("{kind} {name} has {pointer} as wanted");
     stack
         .wait(&what, SOON, || {

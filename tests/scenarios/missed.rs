@@ -28,7 +28,10 @@ fn two_11_a_missed_deletion_is_named_and_a_nudge_would_help() {
     std::thread::sleep(Duration::from_secs(185).saturating_sub(missed.elapsed()));
     let report = doctor(&stack);
     let finding = report.finding("VolumeSnapshotContent", &content).unwrap_or_else(|| panic!("{:#}", report.json));
-    assert_eq!((text(finding, "/class"), text(finding, "/repair/rung")), ("MissedEvent".to_owned(), "Nudge".to_owned()));
+    assert_eq!(
+        (text(finding, "/class"), text(finding, "/repair/rung")),
+        ("MissedEvent".to_owned(), "Nudge".to_owned())
+    );
     assert_eq!(finding.get("unverified"), Some(&Value::Bool(false)));
     // The proof that it is what it is called: the nudge that the finding names mends it at once.
     stack.kubectl(["annotate", CONTENTS, &content, "example.com/nudge=1"]).unwrap();

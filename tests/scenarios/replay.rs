@@ -128,9 +128,8 @@ impl Replay {
 
     fn lines(&self) -> Vec<String> {
         let findings = self.engine.findings();
-        let line = |f: &&volwarden::domain::finding::Finding| {
-            format!("{} {} {}", f.class, f.subject.kind, f.subject.key.name)
-        };
+        let line =
+            |f: &&volwarden::domain::finding::Finding| format!("{} {} {}", f.class, f.subject.kind, f.subject.key.name);
         let mut lines: Vec<String> = findings.iter().map(line).collect();
         lines.sort();
         lines
@@ -149,7 +148,8 @@ fn oracle() -> BTreeSet<String> {
     let mut transitions = BTreeSet::new();
     for line in text.lines() {
         let mut words = line.split_whitespace();
-        let (Some(_), Some(kind @ ("VS" | "VSC")), Some(event), Some(name)) = (words.next(), words.next(), words.next(), words.next())
+        let (Some(_), Some(kind @ ("VS" | "VSC")), Some(event), Some(name)) =
+            (words.next(), words.next(), words.next(), words.next())
         else {
             continue;
         };
@@ -183,7 +183,9 @@ fn change(before: &State, after: &State) -> String {
 }
 
 fn oracle_state(kind: &str, event: &str, line: &str) -> State {
-    let field = |from: &str, to: &str| line.split_once(from).and_then(|(_, rest)| rest.split_once(to)).map_or("", |(text, _)| text);
+    let field = |from: &str, to: &str| {
+        line.split_once(from).and_then(|(_, rest)| rest.split_once(to)).map_or("", |(text, _)| text)
+    };
     let deleted = !field("del=", " ").starts_with('-');
     let finalizers = field("fin=[", "]");
     let annotations = field("ann={", "}");
@@ -202,7 +204,8 @@ fn oracle_state(kind: &str, event: &str, line: &str) -> State {
 fn recorded_state(kind: &str, event: &Value) -> State {
     let object = event.get("object").unwrap();
     let text = |pointer: &str| object.pointer(pointer).map(Value::to_string).unwrap_or_default();
-    let (finalizers, annotations, status) = (text("/metadata/finalizers"), text("/metadata/annotations"), text("/status"));
+    let (finalizers, annotations, status) =
+        (text("/metadata/finalizers"), text("/metadata/annotations"), text("/status"));
     let has = |text: &str, word: &str| text.contains(word);
     state(
         kind,
@@ -215,7 +218,9 @@ fn recorded_state(kind: &str, event: &Value) -> State {
 }
 
 fn state(kind: &str, gone: bool, deleted: bool, finalizers: &[bool], annotations: &[bool], status: &[bool]) -> State {
-    format!("{kind}; gone={gone}; deleted={deleted}; finalizers={finalizers:?}; annotations={annotations:?}; status={status:?}")
+    format!(
+        "{kind}; gone={gone}; deleted={deleted}; finalizers={finalizers:?}; annotations={annotations:?}; status={status:?}"
+    )
 }
 
 #[test]
@@ -232,7 +237,9 @@ fn what_objects_go_through_is_what_the_oracle_saw() {
     let (snapshots, contents) = (watch("volumesnapshots", "vs.jsonl"), watch("volumesnapshotcontents", "vsc.jsonl"));
     for name in ["one", "two", "three"] {
         let content = ready_snapshot(&stack, name);
-        wait_for(&stack, CONTENTS, None, &content, "/metadata/annotations", |all| !all.to_string().contains("being-created"));
+        wait_for(&stack, CONTENTS, None, &content, "/metadata/annotations", |all| {
+            !all.to_string().contains("being-created")
+        });
         stack.delete(SNAPSHOTS, Some("default"), name).unwrap();
         wait_gone(&stack, SNAPSHOTS, Some("default"), name);
         wait_gone(&stack, CONTENTS, None, &content);
@@ -287,7 +294,8 @@ fn deletion_order(snapshots: &[Value], contents: &[Value]) {
         .collect();
     // Between S2 and S5 the two controllers work side by side; each for itself keeps its order.
     let order = |names: &[&str]| {
-        let picked: Vec<_> = names.iter().map(|name| versions.iter().find(|(_, step)| step.starts_with(name)).unwrap()).collect();
+        let picked: Vec<_> =
+            names.iter().map(|name| versions.iter().find(|(_, step)| step.starts_with(name)).unwrap()).collect();
         assert!(picked.is_sorted(), "{picked:?}");
     };
     order(&["S0", "S1", "S2", "S5", "S7"]);

@@ -202,5 +202,7 @@ fn three_2_only_the_provisioners_finalizer(stack: &Stack) {
     stack.patch(SNAPSHOTS, Some("default"), "provisioned", None, &patch).unwrap();
     stack.delete(SNAPSHOTS, Some("default"), "provisioned").unwrap();
     wait_gone(stack, CONTENTS, None, &content);
-    wait_for(stack, SNAPSHOTS, Some("default"), "provisioned", "/metadata/finalizers", |all| *all == json!([PROVISIONER]));
+    wait_for(stack, SNAPSHOTS, Some("default"), "provisioned", "/metadata/finalizers", |all| {
+        *all == json!([PROVISIONER])
+    });
 }

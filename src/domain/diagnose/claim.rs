@@ -50,5 +50,5 @@ pub fn diagnose(context: &Context<'_>, key: &Key) -> Diagnosis {
         Rung::Report,
         format!("mend or delete VolumeSnapshot {snapshot}; snapshot-controller then lets the claim go"),
     );
-    context.settle(&subject, &claim.meta, None, Floor::age(Timing::default().nudge_floor()), draft)
+    context.settle(&subject, &claim.meta, None, Floor::age(context.timing(None).nudge_floor()), draft)
 }

@@ -61,7 +61,7 @@ pub fn diagnose(context: &Context<'_>, key: &Key) -> Diagnosis {
         return spare::live_content(context, &subject, content);
     };
     let view = context.driver(&content.driver);
-    let timing = view.map_or_else(Timing::default, |view| view.timing.clone());
+    let timing = context.timing(view);
     let case = Case { context, subject, content, view, timing, since, age };
     let mut diagnosis = RULES.iter().find_map(|rule| rule(&case)).unwrap_or_else(|| case.waiting());
     if case.age >= case.timing.nudge_floor() || case.error_event().is_some() {
@@ -80,7 +80,10 @@ impl<'a> Case<'a> {
         let driver = Some(&self.content.driver);
         let mut diagnosis = self.context.settle(&self.subject, &self.content.meta, driver, floor, draft);
         if let Verdict::Normal { summary, until } = &mut diagnosis.verdict {
-            let due = until.map_or_else(String::new, |at| format!("; this is normal until {}", words::clock(at)));
+            let due = until.map_or_else(
+                || "; a surer look is under way".to_owned(),
+                |at| format!("; this is normal until {}", words::clock(at)),
+            );
             *summary = format!("being deleted for {}{due}; if it lasts: {summary}", words::short(self.age));
         }
         diagnosis
@@ -539,7 +542,13 @@ fn missed_event(case: &Case<'_>) -> Option<Diagnosis> {
     let content = case.content;
     let sources = &case.context.world.sources;
     let handled = content.being_deleted && content.handle().is_some() && case.holds_own_finalizer();
-    if !handled || case.error_event().is_some() || case.attempt().is_some() || case.context.storm(&content.driver) {
+    // A node's own sidecar serves it: what is known of the driver's leader says nothing about that one.
+    if content.managed_by.is_some()
+        || !handled
+        || case.error_event().is_some()
+        || case.attempt().is_some()
+        || case.context.storm(&content.driver)
+    {
         return None;
     }
     let Health::Alive { seen } = case.view?.health else { return None };
@@ -593,9 +602,15 @@ fn unexplained(case: &Case<'_>) -> Option<Diagnosis> {
         ),
         None => (None, format!("look at the log of the csi-snapshotter of {}", case.content.driver)),
     };
+    let node = case
+        .content
+        .managed_by
+        .as_ref()
+        .map(|node| format!("served by the csi-snapshotter of node {node}, whose health is not judged"));
     let draft = case
         .draft(Class::Unexplained, "stuck, and nothing that can be seen from here explains it")
         .evidence(case.failure_lines())
+        .evidence(node)
         .evidence(health)
         .evidence(log)
         .repair(Rung::Report, remedy);

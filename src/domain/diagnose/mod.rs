@@ -24,6 +24,7 @@ use super::finding::{Cause, Class, Finding, Repair, Rung, Subject, Verdict};
 use super::memory::Memory;
 use super::name::{Key, Uid};
 use super::record::{Content, Kind, Meta, Snapshot};
+use super::timing::Timing;
 use super::words;
 use super::world::World;
 
@@ -236,12 +237,14 @@ impl<'a> Context<'a> {
         let too_new = if floor.twice { look.saturating_sub(held) } else { Duration::ZERO };
         let shape = Some(draft.class);
         let wait = if self.settings.eager { too_young } else { too_young.max(too_new) };
-        if !wait.is_zero() {
-            let until = self.now.wall.checked_add(wait).ok();
+        // The daemon can wait for the answer that is missing; a one-shot command says that it is not sure.
+        let unsure = draft.unverified && !self.settings.eager;
+        if !wait.is_zero() || unsure {
+            let until = if wait.is_zero() { None } else { self.now.wall.checked_add(wait).ok() };
             return Diagnosis {
                 verdict: Verdict::Normal { summary: draft.summary, until },
                 shape,
-                recheck: Some(self.now.mono + wait),
+                recheck: (!wait.is_zero()).then(|| self.now.mono + wait),
                 wants: Vec::new(),
             };
         }
@@ -271,6 +274,15 @@ impl<'a> Context<'a> {
     #[must_use]
     pub fn driver(&self, name: &str) -> Option<&'a View> {
         self.components.drivers.get(name)
+    }
+
+    /// The times that count for what this view is about: the documented defaults without one, raised as configured.
+    #[must_use]
+    pub fn timing(&self, view: Option<&View>) -> Timing {
+        view.map_or_else(
+            || Timing { raised_to: self.settings.min_floor, ..Timing::default() },
+            |view| view.timing.clone(),
+        )
     }
 
     /// The driver's own finding, as a cause.

@@ -4,6 +4,7 @@
 //! always waiting for something else: the finding names that, because treating the snapshot itself (removing
 //! its finalizers) is what orphans its content.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -64,10 +65,7 @@ pub fn diagnose(context: &Context<'_>, key: &Key) -> Diagnosis {
         return live(context, &subject, snapshot, &content_key, content);
     };
     let controller = context.components.controller.as_ref();
-    let timing = content
-        .and_then(|content| context.driver(&content.driver))
-        .or(controller)
-        .map_or_else(Timing::default, |view| view.timing.clone());
+    let timing = context.timing(content.and_then(|content| context.driver(&content.driver)).or(controller));
     let case = Case { context, subject, snapshot, content_key, content, controller, timing, since, age };
     RULES.iter().find_map(|rule| rule(&case)).unwrap_or_else(|| case.waiting())
 }
@@ -96,7 +94,10 @@ impl Case<'_> {
         let driver = self.content.map(|content| &content.driver);
         let mut diagnosis = self.context.settle(&self.subject, &self.snapshot.meta, driver, floor, draft);
         if let Verdict::Normal { summary, until } = &mut diagnosis.verdict {
-            let due = until.map_or_else(String::new, |at| format!("; this is normal until {}", words::clock(at)));
+            let due = until.map_or_else(
+                || "; a surer look is under way".to_owned(),
+                |at| format!("; this is normal until {}", words::clock(at)),
+            );
             *summary = format!("being deleted for {}{due}; if it lasts: {summary}", words::short(self.age));
         }
         diagnosis
@@ -149,7 +150,7 @@ fn group_member(case: &Case<'_>) -> Option<Diagnosis> {
     let draft = case
         .draft(Class::GroupMember, format!("a member of VolumeGroupSnapshot {key}, which has to be deleted as a whole"))
         .repair(Rung::Report, format!("delete VolumeGroupSnapshot {key}, not the member"));
-    Some(case.settle(Floor::age(case.timing.short_floor()), draft))
+    Some(case.settle(Floor::age(case.timing.nudge_floor()), draft))
 }
 
 /// Rests on a live Pending claim, never on the event that speaks of one.
@@ -233,7 +234,7 @@ fn provisioner_orphan(case: &Case<'_>) -> Option<Diagnosis> {
                 format!("held by csi-provisioner; whether it still provisions cannot be told: {doubt}"),
             )
             .repair(Rung::Report, "let Volwarden read PersistentVolumeClaims");
-        return Some(case.settle(Floor::age(SWEEPS), draft));
+        return Some(case.settle(Floor::age(SWEEPS.max(case.timing.raised_to)), draft));
     }
     // The sweeps count from the last claim that referred to it, if that was seen to go.
     let referred = case.context.world.last_referred(&case.subject.key);
@@ -268,8 +269,27 @@ fn foreign_finalizer(case: &Case<'_>) -> Option<Diagnosis> {
     Some(case.settle(Floor::age(case.timing.short_floor()), draft))
 }
 
-/// The content is gone and snapshot-controller did not notice.
+/// snapshot-controller did not notice that it can go on.
 fn missed_event(case: &Case<'_>) -> Option<Diagnosis> {
+    content_gone_unnoticed(case).or_else(|| restore_ended_unnoticed(case))
+}
+
+/// Up to 8.5 snapshot-controller does not look again when the claim it waited for is bound (es#1366).
+fn restore_ended_unnoticed(case: &Case<'_>) -> Option<Diagnosis> {
+    let untouched = case.has(AS_SOURCE) && case.content.is_some_and(|content| !content.being_deleted);
+    let ended = case.context.world.last_referred(&case.subject.key)?;
+    let view = case.controller.filter(|view| untouched && view.alive())?;
+    let quiet = case.context.now.mono.saturating_sub(ended);
+    let floor = case.timing.nudge_floor();
+    let draft = case
+        .draft(Class::MissedEvent, "the restore from it has ended and snapshot-controller did not notice")
+        .evidence([format!("the last claim that was restored from it stopped waiting {} ago", words::short(quiet))])
+        .evidence(view.evidence.iter().cloned())
+        .repair(Rung::Nudge, "touch one annotation of the VolumeSnapshot: snapshot-controller looks again at once");
+    Some(case.settle(Floor::age(floor.max(case.age + floor.saturating_sub(quiet))), draft))
+}
+
+fn content_gone_unnoticed(case: &Case<'_>) -> Option<Diagnosis> {
     if !case.has(BOUND) || case.content.is_some() || !case.context.world.sources.known(Source::Contents) {
         return None;
     }
@@ -330,9 +350,9 @@ fn live(
     if snapshot.ready == Some(true) {
         return Diagnosis::healthy("ready to use");
     }
-    let driver = content.map(|content| &content.driver).or_else(|| class_driver(context, snapshot));
+    let driver = content.map(|content| &content.driver).or_else(|| class_driver(context, subject, snapshot));
     let view = driver.and_then(|driver| context.driver(driver));
-    let timing = view.map_or_else(Timing::default, |view| view.timing.clone());
+    let timing = context.timing(view);
     let created = snapshot.meta.created.map_or(context.now.wall, crate::domain::name::Stamp::timestamp);
     let age = words::age(context.now.wall, created);
     let blocked = blocked_by(context, subject, snapshot, content_key, content, driver.map(|driver| &**driver));
@@ -369,16 +389,25 @@ fn live(
     diagnosis
 }
 
-/// The driver that the snapshot's class names, or the default class of the only driver that has one.
-fn class_driver<'a>(context: &Context<'a>, snapshot: &Snapshot) -> Option<&'a std::sync::Arc<str>> {
-    match &snapshot.class {
-        Some(name) => context.world.classes.get(&Key::cluster(&**name)).map(|class| &class.driver),
-        None => {
-            let mut defaults = context.world.classes.iter().filter(|(_, class)| class.default);
-            let (_, only) = defaults.next()?;
-            defaults.next().is_none().then_some(&only.driver)
-        }
+/// The driver that the snapshot's class names; without one, that of the default class for its claim's volume.
+fn class_driver<'a>(context: &Context<'a>, subject: &Subject, snapshot: &Snapshot) -> Option<&'a Arc<str>> {
+    let world = context.world;
+    if let Some(name) = &snapshot.class {
+        return world.classes.get(&Key::cluster(&**name)).map(|class| &class.driver);
     }
+    let driver = volume_driver(context, &source_claim(&subject.key, snapshot)?)?;
+    world
+        .classes
+        .iter()
+        .map(|(_, class)| class)
+        .find(|class| class.default && class.driver == *driver)
+        .map(|class| &class.driver)
+}
+
+/// The driver of a claim's volume.
+fn volume_driver<'a>(context: &Context<'a>, claim: &Key) -> Option<&'a Arc<str>> {
+    let name = context.world.claims.get(claim)?.volume.as_ref()?;
+    context.world.volumes.get(&Key::cluster(name.clone()))?.driver.as_ref()
 }
 
 fn blocked_by(
@@ -421,7 +450,7 @@ fn class_trouble(
         ));
     }
     let claim_key = source_claim(&subject.key, snapshot)?;
-    let Some(claim) = world.claims.get(&claim_key) else {
+    if world.claims.get(&claim_key).is_none() {
         let known = world.sources.known(Source::Claims);
         return known.then(|| {
             proven(
@@ -429,10 +458,8 @@ fn class_trouble(
                 format!("create {claim_key}, or delete the snapshot"),
             )
         });
-    };
-    let volume = claim.volume.as_ref().and_then(|name| world.volumes.get(&Key::cluster(name.clone())));
-    let volume_driver = volume.and_then(|volume| volume.driver.as_deref());
-    match (volume_driver, driver) {
+    }
+    match (volume_driver(context, &claim_key).map(|driver| &**driver), driver) {
         (Some(has), Some(wants)) if has != wants => Some(proven(
             format!("its claim's volume belongs to driver {has}, its VolumeSnapshotClass names {wants}"),
             format!("use a VolumeSnapshotClass of driver {has}"),
@@ -493,10 +520,15 @@ fn error_trouble(
     })
 }
 
-/// Whether the creation fails for the driver's own reason: counts towards a storm.
+/// Whether the creation fails for the driver's own reason: counts towards a storm, unless its content does.
 #[must_use]
 pub fn fails_in_driver(context: &Context<'_>, snapshot: &Snapshot, cause: Option<&Cause>) -> bool {
-    let by_component = cause.is_some_and(|cause| cause.class.is_component() && cause.class != Class::ControllerDown);
-    let content = context.world.contents.get(&content_key(snapshot));
-    by_component || content.and_then(|content| content.status.as_ref()).is_some_and(|status| status.error.is_some())
+    match cause {
+        Some(cause) => cause.class.is_component() && cause.class != Class::ControllerDown,
+        None => {
+            let status = context.world.contents.get(&content_key(snapshot)).and_then(|content| content.status.as_ref());
+            let error = status.and_then(|status| status.error.as_ref());
+            error.is_some_and(|error| error.message.contains("rpc error: code = "))
+        }
+    }
 }

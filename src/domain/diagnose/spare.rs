@@ -37,7 +37,7 @@ pub fn live_content(context: &Context<'_>, subject: &Subject, content: &Content)
 }
 
 fn abandoned(context: &Context<'_>, subject: &Subject, content: &Content, how: &str, unverified: bool) -> Diagnosis {
-    let timing = context.driver(&content.driver).map_or_else(Timing::default, |view| view.timing.clone());
+    let timing = context.timing(context.driver(&content.driver));
     let created = content.meta.created.map_or(context.now.wall, crate::domain::name::Stamp::timestamp);
     let summary = format!(
         "alive, but its VolumeSnapshot {} is gone: its backend snapshot belongs to nobody",
@@ -48,6 +48,7 @@ fn abandoned(context: &Context<'_>, subject: &Subject, content: &Content, how: &
             how.to_owned(),
             format!("created {created}; deletionPolicy Delete; not Velero's; made from a volume of this cluster"),
             "this is what removing a VolumeSnapshot's finalizers by hand leaves behind".to_owned(),
+            "its deletion takes the backend's only copy of that moment".to_owned(),
         ])
         .destroys(true)
         .unverified(unverified)
@@ -67,7 +68,7 @@ fn locked_creation(context: &Context<'_>, subject: &Subject, content: &Content) 
     if !error.message.contains("Aborted") || !logline::is_lock_text(&error.message) {
         return None;
     }
-    let timing = context.driver(&content.driver).map_or_else(Timing::default, |view| view.timing.clone());
+    let timing = context.timing(context.driver(&content.driver));
     let created = content.meta.created.map_or(context.now.wall, crate::domain::name::Stamp::timestamp);
     let summary = format!("driver {} refuses to create it: an operation on it never ended", content.driver);
     let seen = error

@@ -12,15 +12,8 @@ const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/build");
 /// Set to `1`, it turns missing programs from a failure into a suite that says it did not run.
 const OPTIONAL: &str = "VOLWARDEN_STACK_OPTIONAL";
 /// What every test of the stack may need.
-const NEEDED: [&str; 7] = [
-    "etcd",
-    "kube-apiserver",
-    "kubectl",
-    "snapshot-controller",
-    "csi-snapshotter",
-    "csi-driver",
-    "snapshot-crds",
-];
+const NEEDED: [&str; 7] =
+    ["etcd", "kube-apiserver", "kubectl", "snapshot-controller", "csi-snapshotter", "csi-driver", "snapshot-crds"];
 
 /// The programs of the stack, by name.
 #[derive(Clone, Debug)]
