@@ -33,12 +33,17 @@ async fn a_streaming_list_ends_at_its_bookmark_and_goes_on_as_a_watch() {
 
 /// A server without streaming lists: `refuse` is its answer to one.
 async fn falls_back(refuse: fn() -> Reply) {
+    let mut asked = 0;
     let server = Server::new(move |seen| {
         if !is_snapshots(seen) {
             return None;
         }
         Some(match (seen.streams(), seen.get("continue")) {
-            (true, _) => refuse(),
+            (true, _) if asked > 5 => Reply::Hang,
+            (true, _) => {
+                asked += 1;
+                refuse()
+            }
             (false, None) if seen.pages() => page(&[snapshot("a", "1")], "9", Some("to/ken=")),
             (false, Some("to/ken=")) => page(&[snapshot("b", "2")], "9", None),
             // The first watch is told that it comes too late.
