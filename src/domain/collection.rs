@@ -4,26 +4,62 @@
 //! the list they were last seen in, and what a completed list did not hold is handed out as an explicit
 //! deletion. A list that broke off deletes nothing.
 
-use std::collections::BTreeMap;
+use std::borrow::Borrow;
+use std::cell::Cell;
+use std::cmp::Ordering;
+use std::collections::BTreeSet;
 
 use super::name::Key;
 
+/// A record and its key in one allocation: the set itself holds pointers only, which is what it costs to have
+/// 100,000 of them in order.
 #[derive(Debug)]
 struct Slot<T> {
-    seen_in: u32,
+    key: Key,
+    seen_in: Cell<u32>,
     record: T,
 }
 
-/// Records of one kind by key. Boxed, so that growing the map moves pointers and not records.
+/// Ordered and found by its key alone.
+#[derive(Debug)]
+struct Entry<T>(Box<Slot<T>>);
+
+impl<T> Borrow<Key> for Entry<T> {
+    fn borrow(&self) -> &Key {
+        &self.0.key
+    }
+}
+
+impl<T> PartialEq for Entry<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.key == other.0.key
+    }
+}
+
+impl<T> Eq for Entry<T> {}
+
+impl<T> PartialOrd for Entry<T> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl<T> Ord for Entry<T> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.key.cmp(&other.0.key)
+    }
+}
+
+/// Records of one kind by key, in order.
 #[derive(Debug)]
 pub struct Collection<T> {
-    slots: BTreeMap<Key, Box<Slot<T>>>,
+    slots: BTreeSet<Entry<T>>,
     list: u32,
 }
 
 impl<T> Default for Collection<T> {
     fn default() -> Self {
-        Self { slots: BTreeMap::new(), list: 0 }
+        Self { slots: BTreeSet::new(), list: 0 }
     }
 }
 
@@ -31,12 +67,12 @@ impl<T> Collection<T> {
     /// The record of this key.
     #[must_use]
     pub fn get(&self, key: &Key) -> Option<&T> {
-        self.slots.get(key).map(|slot| &slot.record)
+        self.slots.get(key).map(|entry| &entry.0.record)
     }
 
     /// All records by key, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&Key, &T)> {
-        self.slots.iter().map(|(key, slot)| (key, &slot.record))
+        self.slots.iter().map(|entry| (&entry.0.key, &entry.0.record))
     }
 
     /// How many there are.
@@ -53,13 +89,13 @@ impl<T> Collection<T> {
 
     /// Stores a record; gives back what it replaces.
     pub fn put(&mut self, key: Key, record: T) -> Option<T> {
-        let fresh = Box::new(Slot { seen_in: self.list, record });
-        self.slots.insert(key, fresh).map(|old| old.record)
+        let fresh = Entry(Box::new(Slot { key, seen_in: Cell::new(self.list), record }));
+        self.slots.replace(fresh).map(|old| old.0.record)
     }
 
     /// Takes a record out.
     pub fn remove(&mut self, key: &Key) -> Option<T> {
-        self.slots.remove(key).map(|old| old.record)
+        self.slots.take(key).map(|old| old.0.record)
     }
 
     /// A complete list begins.
@@ -69,15 +105,16 @@ impl<T> Collection<T> {
 
     /// The object is there, although it could not be read: the list under way holds it.
     pub fn mark_listed(&mut self, key: &Key) {
-        if let Some(slot) = self.slots.get_mut(key) {
-            slot.seen_in = self.list;
+        if let Some(entry) = self.slots.get(key) {
+            entry.0.seen_in.set(self.list);
         }
     }
 
     /// The list is complete: the keys it did not hold.
     #[must_use]
     pub fn unlisted(&self) -> Vec<Key> {
-        self.slots.iter().filter(|(_, slot)| slot.seen_in != self.list).map(|(key, _)| key.clone()).collect()
+        let missed = self.slots.iter().filter(|entry| entry.0.seen_in.get() != self.list);
+        missed.map(|entry| entry.0.key.clone()).collect()
     }
 }
 
@@ -97,8 +134,9 @@ mod tests {
         set.begin_list();
         set.put(Key::cluster("a"), 2);
         set.begin_list();
-        set.put(Key::cluster("a"), 2);
-        set.put(Key::cluster("b"), 2);
+        assert_eq!(set.put(Key::cluster("a"), 3), Some(2));
+        set.mark_listed(&Key::cluster("b"));
         assert_eq!(set.unlisted(), [Key::cluster("c")]);
+        assert_eq!((set.get(&Key::cluster("a")), set.len()), (Some(&3), 3));
     }
 }

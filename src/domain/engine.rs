@@ -17,7 +17,7 @@ use super::finding::{Cause, Class, Finding, Subject, Verdict};
 use super::identity;
 use super::memory::Memory;
 use super::name::{Key, Stamp};
-use super::record::Kind;
+use super::record::{Content, Kind};
 use super::timing::SHORT;
 use super::words;
 use super::world::{Touch, World, content_key};
@@ -400,8 +400,10 @@ impl Engine {
     /// Every object on which a finding is or could be: the healthy majority is settled by one look each.
     fn queue_everything(&mut self, work: &mut Work) {
         work.components = true;
-        for (key, _) in self.world.contents.iter() {
-            work.subject(Subject::new(Kind::VolumeSnapshotContent, key.clone()));
+        for (key, content) in self.world.contents.iter() {
+            if !self.plainly_healthy(content) {
+                work.subject(Subject::new(Kind::VolumeSnapshotContent, key.clone()));
+            }
         }
         let snapshots: BTreeSet<&Key> = self.world.deleting_snapshots().chain(self.world.unready_snapshots()).collect();
         for key in snapshots {
@@ -415,6 +417,15 @@ impl Engine {
         for subject in self.findings.keys() {
             work.subject(subject.clone());
         }
+    }
+
+    /// Alive, bound to a VolumeSnapshot that lives, and without an error: no rule can match. Queueing a whole
+    /// cluster only to find that out would cost more memory than the world itself.
+    fn plainly_healthy(&self, content: &Content) -> bool {
+        let alive =
+            content.meta.deleted.is_none() && content.status.as_ref().is_some_and(|status| status.error.is_none());
+        let bound = self.world.snapshots.get(&content.snapshot.key);
+        alive && bound.is_some_and(|snapshot| Some(&snapshot.meta.uid) == content.snapshot.uid.as_ref())
     }
 
     /// Looks at one subject; whether its finding changed in a way that others can see.
