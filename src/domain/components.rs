@@ -161,24 +161,20 @@ pub fn driver(world: &World, name: &str, settings: &Settings, now: Now) -> View 
     });
     view.evidence.extend(members.iter().map(Member::describe));
     let alive_at = world.sign_of_life(&identity::snapshotter_component(name));
-    match found {
-        Some((key, watched)) => {
-            view.evidence.insert(0, lease::describe(&key.to_string(), watched, now));
-            view.since = lease::missing_since(watched);
-            let takeover = view.timing.takeover(lease::duration(watched)).max(settings.min_floor);
-            view.health = match by_lease(&mut view, lease::pulse(watched, takeover, settings.eager, now), alive_at, now)
-            {
-                Ok(health) => health,
-                Err(unverified) => {
-                    let long_gone = watched.lease.renewed.is_none_or(|at| words::age(now.wall, at) >= LONG_GONE);
-                    without_leader(world, name, &members, long_gone, unverified, now, &mut view)
-                }
-            };
-        }
-        None => {
-            view.by_absence = true;
-            view.health = without_lease(world, name, &members, alive_at, now, &mut view);
-        }
+    if let Some((key, watched)) = found {
+        view.evidence.insert(0, lease::describe(&key.to_string(), watched, now));
+        view.since = lease::missing_since(watched);
+        let takeover = view.timing.takeover(lease::duration(watched)).max(settings.min_floor);
+        view.health = match by_lease(&mut view, lease::pulse(watched, takeover, settings.eager, now), alive_at, now) {
+            Ok(health) => health,
+            Err(unverified) => {
+                let long_gone = watched.lease.renewed.is_none_or(|at| words::age(now.wall, at) >= LONG_GONE);
+                without_leader(world, name, &members, long_gone, unverified, now, &mut view)
+            }
+        };
+    } else {
+        view.by_absence = true;
+        view.health = without_lease(world, name, &members, alive_at, now, &mut view);
     }
     if view.down().is_some() {
         view.evidence.extend(deployments_without_sidecar(world, name));

@@ -18,7 +18,7 @@ const DEFAULT_DURATION: Duration = Duration::from_secs(15);
 pub const LONGEST_LOOK: Duration = Duration::from_secs(30);
 
 /// What can be said of a lease's holder.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pulse {
     /// Renewed; `seen` when we saw it change ourselves.
     Beating {

@@ -153,6 +153,7 @@ pub struct SecretName {
 
 /// A VolumeSnapshotContent.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one mark of the object, there or not")]
 pub struct Content {
     /// Metadata.
     pub meta: Meta,

@@ -4,7 +4,6 @@ use super::{Context, Diagnosis, Draft, Floor, deletion, finalizers};
 use crate::domain::finding::{Class, Rung, Subject};
 use crate::domain::name::Key;
 use crate::domain::record::Kind;
-use crate::domain::timing::Timing;
 use crate::domain::words;
 
 /// snapshot-controller's finalizer on a claim that a snapshot is being cut from.
@@ -12,10 +11,10 @@ pub const SOURCE_FINALIZER: &str = "snapshot.storage.kubernetes.io/pvc-as-source
 
 /// Diagnoses one claim.
 #[must_use]
-pub fn diagnose(context: &Context<'_>, key: &Key) -> Diagnosis {
-    let Some(claim) = context.world.claims.get(key) else { return Diagnosis::not_found() };
+pub fn diagnose(ctx: &Context<'_>, key: &Key) -> Diagnosis {
+    let Some(claim) = ctx.world.claims.get(key) else { return Diagnosis::not_found() };
     let subject = Subject::new(Kind::PersistentVolumeClaim, key.clone());
-    let Some((since, age)) = deletion(&claim.meta, context.now) else {
+    let Some((since, age)) = deletion(&claim.meta, ctx.now) else {
         return Diagnosis::healthy("nothing asks for its deletion");
     };
     if !claim.meta.has_finalizer(SOURCE_FINALIZER) {
@@ -25,14 +24,14 @@ pub fn diagnose(context: &Context<'_>, key: &Key) -> Diagnosis {
             words::short(age)
         ));
     }
-    let Some(snapshot) = context.world.unready(key).next() else {
+    let Some(snapshot) = ctx.world.unready(key).next() else {
         let words = format!(
             "being deleted for {}; no snapshot of it is un-ready, so snapshot-controller lets go",
             words::short(age)
         );
         return Diagnosis::healthy(words);
     };
-    let others = context.world.unready(key).count().saturating_sub(1);
+    let others = ctx.world.unready(key).count().saturating_sub(1);
     let more = if others == 0 { String::new() } else { format!(" and {others} more") };
     let draft = Draft::new(
         Class::SourcePinned,
@@ -44,11 +43,11 @@ pub fn diagnose(context: &Context<'_>, key: &Key) -> Diagnosis {
         words::short(age),
         finalizers(&claim.meta)
     )])
-    .evidence(context.world.unready(key).map(|key| format!("VolumeSnapshot {key} is not ready")))
-    .caused_by(context.cause(Kind::VolumeSnapshot, snapshot))
+    .evidence(ctx.world.unready(key).map(|key| format!("VolumeSnapshot {key} is not ready")))
+    .caused_by(ctx.cause(Kind::VolumeSnapshot, snapshot))
     .repair(
         Rung::Report,
         format!("mend or delete VolumeSnapshot {snapshot}; snapshot-controller then lets the claim go"),
     );
-    context.settle(&subject, &claim.meta, None, Floor::age(context.timing(None).nudge_floor()), draft)
+    ctx.settle(&subject, &claim.meta, None, Floor::age(ctx.timing(None).nudge_floor()), draft)
 }

@@ -36,21 +36,21 @@ pub fn controller_subject(view: &View) -> Subject {
 
 /// Diagnoses a driver.
 #[must_use]
-pub fn diagnose(context: &Context<'_>, name: &str) -> Diagnosis {
-    let Some((driver, view)) = context.components.drivers.get_key_value(name) else {
-        let known = context.world.drivers.get(&Key::cluster(name)).is_some();
+pub fn diagnose(ctx: &Context<'_>, name: &str) -> Diagnosis {
+    let Some((driver, view)) = ctx.components.drivers.get_key_value(name) else {
+        let known = ctx.world.drivers.get(&Key::cluster(name)).is_some();
         return if known { Diagnosis::healthy("no snapshot concerns it") } else { Diagnosis::not_found() };
     };
     let verdict = match view.down() {
-        Some((class, unverified)) => down(context, driver, view, class, unverified),
-        None if context.storm(driver) => degraded(context, driver, view),
+        Some((class, unverified)) => down(ctx, driver, view, class, unverified),
+        None if ctx.storm(driver) => degraded(ctx, driver, view),
         None => Verdict::Normal { summary: alive_words(view), until: None },
     };
     Diagnosis { verdict, shape: None, recheck: view.recheck, wants: Vec::new() }
 }
 
-fn down(context: &Context<'_>, driver: &Arc<str>, view: &View, class: Class, unverified: bool) -> Verdict {
-    let contents = usize::try_from(context.world.content_count(driver)).unwrap_or(usize::MAX);
+fn down(ctx: &Context<'_>, driver: &Arc<str>, view: &View, class: Class, unverified: bool) -> Verdict {
+    let contents = usize::try_from(ctx.world.content_count(driver)).unwrap_or(usize::MAX);
     let (rung, text) = match class {
         Class::StaleLeader => (
             Rung::RestartCandidate,
@@ -75,7 +75,7 @@ fn down(context: &Context<'_>, driver: &Arc<str>, view: &View, class: Class, unv
         uid: None,
         driver: Some(Arc::clone(driver)),
         cause: None,
-        since: view.since.unwrap_or(context.now.wall),
+        since: view.since.unwrap_or(ctx.now.wall),
         summary: format!("csi-snapshotter of {driver}: {}", view.why),
         evidence,
         leaks: false,
@@ -85,15 +85,15 @@ fn down(context: &Context<'_>, driver: &Arc<str>, view: &View, class: Class, unv
     }))
 }
 
-fn degraded(context: &Context<'_>, driver: &Arc<str>, view: &View) -> Verdict {
-    let failing = context.components.failing.get(driver);
+fn degraded(ctx: &Context<'_>, driver: &Arc<str>, view: &View) -> Verdict {
+    let failing = ctx.components.failing.get(driver);
     let subjects: Vec<&Subject> = failing.into_iter().flatten().collect();
-    let of = context.world.content_count(driver);
-    let since = subjects.iter().filter_map(|subject| context.findings.get(subject)).map(|finding| finding.since).min();
+    let of = ctx.world.content_count(driver);
+    let since = subjects.iter().filter_map(|subject| ctx.findings.get(subject)).map(|finding| finding.since).min();
     let mut evidence: Vec<String> = subjects
         .iter()
         .take(NAMED)
-        .map(|subject| match context.findings.get(subject) {
+        .map(|subject| match ctx.findings.get(subject) {
             Some(finding) => format!("{subject}: {}, {}", finding.class, finding.summary),
             None => subject.to_string(),
         })
@@ -108,7 +108,7 @@ fn degraded(context: &Context<'_>, driver: &Arc<str>, view: &View) -> Verdict {
         uid: None,
         driver: Some(Arc::clone(driver)),
         cause: None,
-        since: since.unwrap_or(context.now.wall),
+        since: since.unwrap_or(ctx.now.wall),
         summary: format!("{} of {of} contents of {driver} fail at once: one incident of the driver or its backend", subjects.len()),
         evidence,
         leaks: false,
@@ -135,16 +135,16 @@ fn alive_words(view: &View) -> String {
 
 /// Diagnoses a lease: snapshot-controller's, or just its pulse.
 #[must_use]
-pub fn diagnose_lease(context: &Context<'_>, key: &Key) -> Diagnosis {
-    let concerned = context.components.controller.as_ref().filter(|view| controller_subject(view).key == *key);
+pub fn diagnose_lease(ctx: &Context<'_>, key: &Key) -> Diagnosis {
+    let concerned = ctx.components.controller.as_ref().filter(|view| controller_subject(view).key == *key);
     let Some(view) = concerned else {
-        return if context.world.leases.get(key).is_some() {
+        return if ctx.world.leases.get(key).is_some() {
             Diagnosis::healthy("not the lease of snapshot-controller; ask `why csidriver NAME` for a driver's")
         } else {
             Diagnosis::not_found()
         };
     };
-    let idle = context.world.snapshots.is_empty() && context.world.contents.is_empty();
+    let idle = ctx.world.snapshots.is_empty() && ctx.world.contents.is_empty();
     let verdict = match view.down() {
         Some((class, unverified)) if !idle => Verdict::Finding(Box::new(Finding {
             class,
@@ -152,7 +152,7 @@ pub fn diagnose_lease(context: &Context<'_>, key: &Key) -> Diagnosis {
             uid: None,
             driver: None,
             cause: None,
-            since: view.since.unwrap_or(context.now.wall),
+            since: view.since.unwrap_or(ctx.now.wall),
             summary: format!("snapshot-controller does not work: {}", view.why),
             evidence: view.evidence.clone(),
             leaks: false,

@@ -7,13 +7,12 @@ use super::{Context, Diagnosis, Draft, Floor, SnapshotState, get_snapshot};
 use crate::domain::finding::{Class, Rung, Subject};
 use crate::domain::logline;
 use crate::domain::record::{Content, ContentSource, DeletionPolicy};
-use crate::domain::timing::Timing;
 use crate::domain::words;
 
 /// Diagnoses a content that is not being deleted.
 #[must_use]
-pub fn live_content(context: &Context<'_>, subject: &Subject, content: &Content) -> Diagnosis {
-    if let Some(diagnosis) = locked_creation(context, subject, content) {
+pub fn live_content(ctx: &Context<'_>, subject: &Subject, content: &Content) -> Diagnosis {
+    if let Some(diagnosis) = locked_creation(ctx, subject, content) {
         return diagnosis;
     }
     let parked = content.policy != DeletionPolicy::Delete
@@ -23,22 +22,22 @@ pub fn live_content(context: &Context<'_>, subject: &Subject, content: &Content)
     if parked {
         return Diagnosis::healthy("nothing asks for its deletion");
     }
-    match context.snapshot_of(content) {
+    match ctx.snapshot_of(content) {
         SnapshotState::Lives(_) => Diagnosis::healthy(format!("bound to VolumeSnapshot {}", content.snapshot.key)),
         SnapshotState::Unbound => Diagnosis::healthy("not bound to a VolumeSnapshot yet"),
         SnapshotState::Unknown(doubt) => {
             Diagnosis::healthy(format!("whether its VolumeSnapshot lives cannot be told: {doubt}"))
                 .wanting([get_snapshot(&content.snapshot.key)])
         }
-        SnapshotState::Unconfirmed => abandoned(context, subject, content, "a live GET has not confirmed it yet", true)
+        SnapshotState::Unconfirmed => abandoned(ctx, subject, content, "a live GET has not confirmed it yet", true)
             .wanting([get_snapshot(&content.snapshot.key)]),
-        SnapshotState::Gone(how) => abandoned(context, subject, content, &how, false),
+        SnapshotState::Gone(how) => abandoned(ctx, subject, content, &how, false),
     }
 }
 
-fn abandoned(context: &Context<'_>, subject: &Subject, content: &Content, how: &str, unverified: bool) -> Diagnosis {
-    let timing = context.timing(context.driver(&content.driver));
-    let created = content.meta.created.map_or(context.now.wall, crate::domain::name::Stamp::timestamp);
+fn abandoned(ctx: &Context<'_>, subject: &Subject, content: &Content, how: &str, unverified: bool) -> Diagnosis {
+    let timing = ctx.timing(ctx.driver(&content.driver));
+    let created = content.meta.created.map_or(ctx.now.wall, crate::domain::name::Stamp::timestamp);
     let summary = format!(
         "alive, but its VolumeSnapshot {} is gone: its backend snapshot belongs to nobody",
         content.snapshot.key
@@ -59,28 +58,28 @@ fn abandoned(context: &Context<'_>, subject: &Subject, content: &Content, how: &
         );
     // Its age says nothing about when the VolumeSnapshot went: that must be seen twice.
     let floor = Floor::seen_twice(timing.nudge_floor());
-    context.settle(subject, &content.meta, Some(&content.driver), floor, draft)
+    ctx.settle(subject, &content.meta, Some(&content.driver), floor, draft)
 }
 
 /// `status.error` of a live content names a lock: its creation waits for an operation that never ends.
-fn locked_creation(context: &Context<'_>, subject: &Subject, content: &Content) -> Option<Diagnosis> {
+fn locked_creation(ctx: &Context<'_>, subject: &Subject, content: &Content) -> Option<Diagnosis> {
     let error = content.status.as_ref()?.error.as_ref()?;
     if !error.message.contains("Aborted") || !logline::is_lock_text(&error.message) {
         return None;
     }
-    let timing = context.timing(context.driver(&content.driver));
-    let created = content.meta.created.map_or(context.now.wall, crate::domain::name::Stamp::timestamp);
+    let timing = ctx.timing(ctx.driver(&content.driver));
+    let created = content.meta.created.map_or(ctx.now.wall, crate::domain::name::Stamp::timestamp);
     let summary = format!("driver {} refuses to create it: an operation on it never ended", content.driver);
     let seen = error
         .time
-        .map_or_else(String::new, |at| format!(" at {at}, {} ago", words::short(words::age(context.now.wall, at))));
+        .map_or_else(String::new, |at| format!(" at {at}, {} ago", words::short(words::age(ctx.now.wall, at))));
     let draft = Draft::new(Class::OperationLocked, created, summary)
         .evidence([format!("status.error{seen}: {}", error.message)])
-        .caused_by(context.driver_cause(&content.driver))
+        .caused_by(ctx.driver_cause(&content.driver))
         .repair(
             Rung::RestartLeader,
             "restart the pod of the csi-snapshotter leader (its driver holds the lock in memory)",
         );
     let floor = Floor::age(timing.nudge_floor());
-    Some(context.settle(subject, &content.meta, Some(&content.driver), floor, draft))
+    Some(ctx.settle(subject, &content.meta, Some(&content.driver), floor, draft))
 }

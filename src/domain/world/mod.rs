@@ -3,19 +3,22 @@
 //! [`World::apply`] takes one fact in and says which subjects it touches; it never judges. The failure it
 //! exists to prevent is a diagnosis on a half-taken-in change: indexes and records move together, here only.
 
+mod query;
+mod route;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::collection::Collection;
-use super::fact::{Change, Fact, Now, Source, SourceChange};
-use super::finding::Subject;
-use super::freshness::Sources;
-use super::identity;
-use super::name::{Key, Uid};
-use super::record::{
+use crate::domain::collection::Collection;
+use crate::domain::fact::{Change, Fact, Now, Source, SourceChange};
+use crate::domain::finding::Subject;
+use crate::domain::freshness::Sources;
+use crate::domain::identity;
+use crate::domain::name::Key;
+use crate::domain::record::{
     Attachment, CephCluster, Claim, ClaimPhase, Content, CsiDriver, EventRecord, Group, Job, Kind, Lease, Pod,
     Replication, Snapshot, SnapshotClass, SnapshotSource, StorageClass, Volume, Workload,
 };
@@ -209,7 +212,7 @@ impl World {
             Fact::Source(source, change) => self.apply_source(source, &change, now),
             Fact::Answered(..) | Fact::Tick => Vec::new(),
             object => {
-                if let Some(source) = source_of(&object) {
+                if let Some(source) = route::source_of(&object) {
                     self.sources.heard(source, now);
                 }
                 self.apply_object(object, now)
@@ -459,91 +462,8 @@ impl World {
     fn drop_unlisted(&mut self, source: Source, now: Now) {
         let keys = for_source!(self, source, unlisted);
         for key in keys {
-            self.apply_object(gone(source, key), now);
+            self.apply_object(route::gone(source, key), now);
         }
-    }
-}
-
-// === Questions ===
-
-impl World {
-    /// How many contents a driver has.
-    #[must_use]
-    pub fn content_count(&self, driver: &str) -> u32 {
-        self.index.contents.get(driver).copied().unwrap_or(0)
-    }
-
-    /// Drivers that contents name.
-    pub fn content_drivers(&self) -> impl Iterator<Item = &Arc<str>> {
-        self.index.contents.keys()
-    }
-
-    /// How many contents carry this handle.
-    #[must_use]
-    pub fn handle_count(&self, print: u64) -> u32 {
-        self.index.handles.get(&print).copied().unwrap_or(0)
-    }
-
-    /// Claims waiting to be restored from this snapshot.
-    pub fn restores(&self, snapshot: &Key) -> impl Iterator<Item = &Key> {
-        self.index.restores.get(snapshot).into_iter().flatten()
-    }
-
-    /// When a claim that waits for this snapshot was last seen to stop waiting.
-    #[must_use]
-    pub fn last_referred(&self, snapshot: &Key) -> Option<Duration> {
-        self.index.last_referred.get(snapshot).copied()
-    }
-
-    /// Snapshots of this claim that are not ready.
-    pub fn unready(&self, claim: &Key) -> impl Iterator<Item = &Key> {
-        self.index.unready.get(claim).into_iter().flatten()
-    }
-
-    /// Every snapshot that is not ready.
-    pub fn unready_snapshots(&self) -> impl Iterator<Item = &Key> {
-        self.index.not_ready.iter()
-    }
-
-    /// Snapshots being deleted.
-    pub fn deleting_snapshots(&self) -> impl Iterator<Item = &Key> {
-        self.index.deleting.iter()
-    }
-
-    /// The lease of this name that moved last; component namespaces are not known beforehand.
-    #[must_use]
-    pub fn lease(&self, name: &str) -> Option<(&Key, &WatchedLease)> {
-        self.index
-            .leases
-            .get(name)
-            .into_iter()
-            .flatten()
-            .filter_map(|key| self.leases.get(key).map(|lease| (key, lease)))
-            .max_by_key(|(_, lease)| (lease.changed, lease.lease.renewed))
-    }
-
-    /// Warning events about an object that lives under this uid, newest last.
-    #[must_use]
-    pub fn events(&self, kind: Kind, key: &Key, uid: &Uid) -> Vec<&EventRecord> {
-        let events = if kind == Kind::VolumeSnapshotContent { &self.content_events } else { &self.snapshot_events };
-        let about = Subject::new(kind, key.clone());
-        let mut found: Vec<&EventRecord> = self
-            .index
-            .events
-            .get(&about)
-            .into_iter()
-            .flatten()
-            .filter_map(|key| events.get(key))
-            .filter(|event| event.uid.as_ref() == Some(uid))
-            .collect();
-        found.sort_by_key(|event| event.last);
-        found
-    }
-
-    /// When this component last wrote an event, by the event's own time.
-    #[must_use]
-    pub fn sign_of_life(&self, component: &str) -> Option<Timestamp> {
-        self.index.alive.get(component).copied()
     }
 }
 
@@ -616,60 +536,4 @@ fn note_snapshot(touched: &mut BTreeSet<Subject>, key: &Key, snapshot: &Snapshot
 fn note_content(touched: &mut Vec<Subject>, key: &Key, content: &Content) {
     touched.push(Subject::new(Kind::VolumeSnapshotContent, key.clone()));
     touched.push(Subject::new(Kind::VolumeSnapshot, content.snapshot.key.clone()));
-}
-
-fn source_of(fact: &Fact) -> Option<Source> {
-    Some(match fact {
-        Fact::Source(source, _) => *source,
-        Fact::Snapshot(_) => Source::Snapshots,
-        Fact::Content(_) => Source::Contents,
-        Fact::SnapshotClass(_) => Source::SnapshotClasses,
-        Fact::Lease(_) => Source::Leases,
-        Fact::Claim(_) => Source::Claims,
-        Fact::Volume(_) => Source::Volumes,
-        Fact::Pod(_) => Source::Pods,
-        Fact::ReplicaSet(_) => Source::ReplicaSets,
-        Fact::Deployment(_) => Source::Deployments,
-        Fact::Job(_) => Source::Jobs,
-        Fact::StorageClass(_) => Source::StorageClasses,
-        Fact::CsiDriver(_) => Source::CsiDrivers,
-        Fact::Attachment(_) => Source::Attachments,
-        Fact::ContentEvent(_) => Source::ContentEvents,
-        Fact::SnapshotEvent(_) => Source::SnapshotEvents,
-        Fact::CephCluster(_) => Source::CephClusters,
-        Fact::ReplicationSource(_) => Source::ReplicationSources,
-        Fact::ReplicationDestination(_) => Source::ReplicationDestinations,
-        Fact::KopiaMaintenance(_) => Source::KopiaMaintenances,
-        Fact::Group(_) => Source::Groups,
-        Fact::GroupContent(_) => Source::GroupContents,
-        Fact::Answered(..) | Fact::Tick => return None,
-    })
-}
-
-/// The deletion of an object of this source, as a watch would have told it.
-#[must_use]
-pub fn gone(source: Source, key: Key) -> Fact {
-    match source {
-        Source::Snapshots => Fact::Snapshot(Change::Gone(key)),
-        Source::Contents => Fact::Content(Change::Gone(key)),
-        Source::SnapshotClasses => Fact::SnapshotClass(Change::Gone(key)),
-        Source::Leases => Fact::Lease(Change::Gone(key)),
-        Source::Claims => Fact::Claim(Change::Gone(key)),
-        Source::Volumes => Fact::Volume(Change::Gone(key)),
-        Source::Pods => Fact::Pod(Change::Gone(key)),
-        Source::ReplicaSets => Fact::ReplicaSet(Change::Gone(key)),
-        Source::Deployments => Fact::Deployment(Change::Gone(key)),
-        Source::Jobs => Fact::Job(Change::Gone(key)),
-        Source::StorageClasses => Fact::StorageClass(Change::Gone(key)),
-        Source::CsiDrivers => Fact::CsiDriver(Change::Gone(key)),
-        Source::Attachments => Fact::Attachment(Change::Gone(key)),
-        Source::ContentEvents => Fact::ContentEvent(Change::Gone(key)),
-        Source::SnapshotEvents => Fact::SnapshotEvent(Change::Gone(key)),
-        Source::CephClusters => Fact::CephCluster(Change::Gone(key)),
-        Source::ReplicationSources => Fact::ReplicationSource(Change::Gone(key)),
-        Source::ReplicationDestinations => Fact::ReplicationDestination(Change::Gone(key)),
-        Source::KopiaMaintenances => Fact::KopiaMaintenance(Change::Gone(key)),
-        Source::Groups => Fact::Group(Change::Gone(key)),
-        Source::GroupContents => Fact::GroupContent(Change::Gone(key)),
-    }
 }

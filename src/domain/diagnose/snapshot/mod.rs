@@ -4,21 +4,23 @@
 //! always waiting for something else: the finding names that, because treating the snapshot itself (removing
 //! its finalizers) is what orphans its content.
 
-use std::sync::Arc;
+mod create;
+
+pub use create::fails_in_driver;
+
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Context, Diagnosis, Draft, Floor, deletion, finalizers};
 use crate::domain::components::View;
+use crate::domain::diagnose::{Context, Diagnosis, Draft, Floor, deletion, finalizers};
 use crate::domain::fact::{Live, Probe, Source};
-use crate::domain::finding::{Cause, Class, Rung, Subject, Verdict};
-use crate::domain::logline;
+use crate::domain::finding::{Class, Rung, Subject, Verdict};
 use crate::domain::name::Key;
 use crate::domain::record::{Content, Kind, Snapshot};
 use crate::domain::timing::{SWEEPS, Timing};
 use crate::domain::words;
-use crate::domain::world::{content_key, source_claim};
+use crate::domain::world::content_key;
 
 /// snapshot-controller's finalizer on every live snapshot.
 pub const AS_SOURCE: &str = "snapshot.storage.kubernetes.io/volumesnapshot-as-source-protection";
@@ -43,7 +45,7 @@ const RULES: [fn(&Case<'_>) -> Option<Diagnosis>; 8] = [
 
 /// A snapshot being deleted, with everything its rules look at.
 struct Case<'a> {
-    context: &'a Context<'a>,
+    ctx: &'a Context<'a>,
     subject: Subject,
     snapshot: &'a Snapshot,
     content_key: Key,
@@ -56,17 +58,17 @@ struct Case<'a> {
 
 /// Diagnoses one snapshot.
 #[must_use]
-pub fn diagnose(context: &Context<'_>, key: &Key) -> Diagnosis {
-    let Some(snapshot) = context.world.snapshots.get(key) else { return Diagnosis::not_found() };
+pub fn diagnose(ctx: &Context<'_>, key: &Key) -> Diagnosis {
+    let Some(snapshot) = ctx.world.snapshots.get(key) else { return Diagnosis::not_found() };
     let subject = Subject::new(Kind::VolumeSnapshot, key.clone());
     let content_key = content_key(snapshot);
-    let content = context.world.contents.get(&content_key);
-    let Some((since, age)) = deletion(&snapshot.meta, context.now) else {
-        return live(context, &subject, snapshot, &content_key, content);
+    let content = ctx.world.contents.get(&content_key);
+    let Some((since, age)) = deletion(&snapshot.meta, ctx.now) else {
+        return create::live(ctx, &subject, snapshot, &content_key, content);
     };
-    let controller = context.components.controller.as_ref();
-    let timing = context.timing(content.and_then(|content| context.driver(&content.driver)).or(controller));
-    let case = Case { context, subject, snapshot, content_key, content, controller, timing, since, age };
+    let controller = ctx.components.controller.as_ref();
+    let timing = ctx.timing(content.and_then(|content| ctx.driver(&content.driver)).or(controller));
+    let case = Case { ctx, subject, snapshot, content_key, content, controller, timing, since, age };
     RULES.iter().find_map(|rule| rule(&case)).unwrap_or_else(|| case.waiting())
 }
 
@@ -92,7 +94,7 @@ impl Case<'_> {
 
     fn settle(&self, floor: Floor, draft: Draft) -> Diagnosis {
         let driver = self.content.map(|content| &content.driver);
-        let mut diagnosis = self.context.settle(&self.subject, &self.snapshot.meta, driver, floor, draft);
+        let mut diagnosis = self.ctx.settle(&self.subject, &self.snapshot.meta, driver, floor, draft);
         if let Verdict::Normal { summary, until } = &mut diagnosis.verdict {
             let due = until.map_or_else(
                 || "; a surer look is under way".to_owned(),
@@ -119,7 +121,7 @@ impl Case<'_> {
                 until,
             },
             shape: None,
-            recheck: wait.map(|wait| self.context.now.mono + wait),
+            recheck: wait.map(|wait| self.ctx.now.mono + wait),
             wants: Vec::new(),
         }
     }
@@ -143,8 +145,8 @@ impl Case<'_> {
 fn group_member(case: &Case<'_>) -> Option<Diagnosis> {
     let group = case.snapshot.group.as_ref()?;
     let key = Key::namespaced(case.subject.key.namespace.clone(), group.clone());
-    let sources = &case.context.world.sources;
-    if sources.known(Source::Groups) && case.context.world.groups.get(&key).is_none() {
+    let sources = &case.ctx.world.sources;
+    if sources.known(Source::Groups) && case.ctx.world.groups.get(&key).is_none() {
         return None;
     }
     let draft = case
@@ -158,12 +160,12 @@ fn restore_in_progress(case: &Case<'_>) -> Option<Diagnosis> {
     if !case.has(AS_SOURCE) && !case.has(PROVISIONER) {
         return None;
     }
-    let world = case.context.world;
+    let world = case.ctx.world;
     let claims: Vec<&Key> = world.restores(&case.subject.key).collect();
     let first = *claims.first()?;
     let more = claims.len() - 1;
     let more = if more == 0 { String::new() } else { format!(" and {more} more") };
-    let warning = case.context.memory.claim_event(first);
+    let warning = case.ctx.memory.claim_event(first);
     let probe =
         world.claims.get(first).map(|claim| Probe::ClaimEvents { claim: first.clone(), uid: claim.meta.uid.clone() });
     let waits = claims.iter().filter_map(|key| world.claims.get(key).map(|claim| (key, claim))).map(|(key, claim)| {
@@ -193,7 +195,7 @@ fn controller_down(case: &Case<'_>) -> Option<Diagnosis> {
     let draft = case
         .draft(Class::ControllerDown, format!("waits for snapshot-controller: {}", view.why))
         .evidence(view.evidence.iter().cloned())
-        .caused_by(case.context.controller_cause())
+        .caused_by(case.ctx.controller_cause())
         .unverified(unverified)
         .repair(Rung::Report, "bring snapshot-controller back; it goes on by itself");
     Some(case.settle(Floor::age(case.timing.short_floor()), draft))
@@ -202,19 +204,19 @@ fn controller_down(case: &Case<'_>) -> Option<Diagnosis> {
 /// The content is with the driver: whatever holds that one holds this one.
 fn waiting_for_content(case: &Case<'_>) -> Option<Diagnosis> {
     let content = case.content.filter(|content| content.being_deleted && case.has(BOUND))?;
-    let cause = case.context.cause(Kind::VolumeSnapshotContent, &case.content_key);
+    let reason = case.ctx.cause(Kind::VolumeSnapshotContent, &case.content_key);
     // A storm swallows the findings of its contents: the driver's is the cause then.
     let folded =
-        case.context.components.failing.get(&content.driver).is_some_and(|failing| {
+        case.ctx.components.failing.get(&content.driver).is_some_and(|failing| {
             failing.contains(&Subject::new(Kind::VolumeSnapshotContent, case.content_key.clone()))
         });
-    let blocked = cause.is_some() || folded;
+    let blocked = reason.is_some() || folded;
     let floor = if blocked { case.timing.short_floor() } else { case.timing.general_floor() };
-    let why = cause.as_ref().map_or_else(String::new, |cause| format!(" ({})", cause.class));
-    let storm = folded && case.context.storm(&content.driver);
+    let why = reason.as_ref().map_or_else(String::new, |found| format!(" ({})", found.class));
+    let storm = folded && case.ctx.storm(&content.driver);
     let draft = case
         .draft(Class::WaitingForContent, format!("waits for VolumeSnapshotContent {}{why}", case.content_key))
-        .caused_by(if storm { case.context.driver_cause(&content.driver).or(cause) } else { cause })
+        .caused_by(if storm { case.ctx.driver_cause(&content.driver).or(reason) } else { reason })
         .repair(
             Rung::Report,
             format!("what helps VolumeSnapshotContent {} helps here; never strip this object", case.content_key),
@@ -226,7 +228,7 @@ fn provisioner_orphan(case: &Case<'_>) -> Option<Diagnosis> {
     if !case.has(PROVISIONER) || case.snapshot.meta.finalizers.len() != 1 {
         return None;
     }
-    let sources = &case.context.world.sources;
+    let sources = &case.ctx.world.sources;
     if let Some(doubt) = sources.doubt(Source::Claims) {
         let draft = case
             .draft(
@@ -237,8 +239,8 @@ fn provisioner_orphan(case: &Case<'_>) -> Option<Diagnosis> {
         return Some(case.settle(Floor::age(SWEEPS.max(case.timing.raised_to)), draft));
     }
     // The sweeps count from the last claim that referred to it, if that was seen to go.
-    let referred = case.context.world.last_referred(&case.subject.key);
-    let quiet = referred.map_or(SWEEPS, |at| case.context.now.mono.saturating_sub(at));
+    let referred = case.ctx.world.last_referred(&case.subject.key);
+    let quiet = referred.map_or(SWEEPS, |at| case.ctx.now.mono.saturating_sub(at));
     let floor = Floor::age(SWEEPS.max(case.age + SWEEPS.saturating_sub(quiet)).max(case.timing.raised_to));
     let draft = case
         .draft(
@@ -277,9 +279,9 @@ fn missed_event(case: &Case<'_>) -> Option<Diagnosis> {
 /// Up to 8.5 snapshot-controller does not look again when the claim it waited for is bound (es#1366).
 fn restore_ended_unnoticed(case: &Case<'_>) -> Option<Diagnosis> {
     let untouched = case.has(AS_SOURCE) && case.content.is_some_and(|content| !content.being_deleted);
-    let ended = case.context.world.last_referred(&case.subject.key)?;
+    let ended = case.ctx.world.last_referred(&case.subject.key)?;
     let view = case.controller.filter(|view| untouched && view.alive())?;
-    let quiet = case.context.now.mono.saturating_sub(ended);
+    let quiet = case.ctx.now.mono.saturating_sub(ended);
     let floor = case.timing.nudge_floor();
     let draft = case
         .draft(Class::MissedEvent, "the restore from it has ended and snapshot-controller did not notice")
@@ -290,12 +292,12 @@ fn restore_ended_unnoticed(case: &Case<'_>) -> Option<Diagnosis> {
 }
 
 fn content_gone_unnoticed(case: &Case<'_>) -> Option<Diagnosis> {
-    if !case.has(BOUND) || case.content.is_some() || !case.context.world.sources.known(Source::Contents) {
+    if !case.has(BOUND) || case.content.is_some() || !case.ctx.world.sources.known(Source::Contents) {
         return None;
     }
     let view = case.controller.filter(|view| view.alive())?;
     let probe = Probe::Get { kind: Kind::VolumeSnapshotContent, key: case.content_key.clone() };
-    let live = case.context.memory.live(Kind::VolumeSnapshotContent, &case.content_key, case.context.now);
+    let live = case.ctx.memory.live(Kind::VolumeSnapshotContent, &case.content_key, case.ctx.now);
     let unverified = match live {
         Some(Live::Absent) => false,
         None => true,
@@ -323,212 +325,7 @@ fn unexplained(case: &Case<'_>) -> Option<Diagnosis> {
         .evidence(
             (!foreign.is_empty()).then(|| format!("also held by somebody else's finalizers: {}", foreign.join(", "))),
         )
-        .caused_by(case.context.controller_cause())
+        .caused_by(case.ctx.controller_cause())
         .repair(Rung::Report, "look at snapshot-controller's log for this object; do not remove its finalizers");
     Some(case.settle(Floor::age(case.timing.general_floor()), draft))
-}
-
-// === Not being deleted ===
-
-/// What keeps a snapshot from being cut.
-struct Blocked {
-    words: String,
-    cause: Option<Cause>,
-    /// There is positive evidence, and no need to wait for a resync.
-    proven: bool,
-    unverified: bool,
-    remedy: String,
-}
-
-fn live(
-    context: &Context<'_>,
-    subject: &Subject,
-    snapshot: &Snapshot,
-    content_key: &Key,
-    content: Option<&Content>,
-) -> Diagnosis {
-    if snapshot.ready == Some(true) {
-        return Diagnosis::healthy("ready to use");
-    }
-    let driver = content.map(|content| &content.driver).or_else(|| class_driver(context, subject, snapshot));
-    let view = driver.and_then(|driver| context.driver(driver));
-    let timing = context.timing(view);
-    let created = snapshot.meta.created.map_or(context.now.wall, crate::domain::name::Stamp::timestamp);
-    let age = words::age(context.now.wall, created);
-    let blocked = blocked_by(context, subject, snapshot, content_key, content, driver.map(|driver| &**driver));
-    let floor = if blocked.proven { timing.nudge_floor() } else { timing.general_floor() };
-    let errors =
-        [snapshot.error.as_ref(), content.and_then(|c| c.status.as_ref()).and_then(|status| status.error.as_ref())];
-    let mut lines: Vec<String> =
-        errors.into_iter().flatten().map(|error| format!("status.error: {}", error.message)).collect();
-    lines.dedup();
-    let ready = snapshot.ready.map_or("absent", |_| "false");
-    let draft = Draft::new(Class::CreateStuck, created, format!("never became ready: {}", blocked.words))
-        .evidence([
-            format!("created {created}, {} ago; readyToUse {ready}", words::short(age)),
-            content.map_or_else(
-                || format!("VolumeSnapshotContent {content_key}: none"),
-                |content| {
-                    format!(
-                        "VolumeSnapshotContent {content_key}: handle {}",
-                        if content.handle().is_some() { "set" } else { "none" }
-                    )
-                },
-            ),
-        ])
-        .evidence(lines)
-        .evidence(view.filter(|view| view.down().is_some()).map(|view| view.evidence.clone()).unwrap_or_default())
-        .caused_by(blocked.cause)
-        .unverified(blocked.unverified)
-        .repair(Rung::Report, blocked.remedy);
-    let mut diagnosis = context.settle(subject, &snapshot.meta, driver, Floor::age(floor), draft);
-    if let Verdict::Normal { summary, until } = &mut diagnosis.verdict {
-        let due = until.map_or_else(String::new, |at| format!(" until {}", words::clock(at)));
-        *summary = format!("being created for {}: normal{due}; if it lasts: {summary}", words::short(age));
-    }
-    diagnosis
-}
-
-/// The driver that the snapshot's class names; without one, that of the default class for its claim's volume.
-fn class_driver<'a>(context: &Context<'a>, subject: &Subject, snapshot: &Snapshot) -> Option<&'a Arc<str>> {
-    let world = context.world;
-    if let Some(name) = &snapshot.class {
-        return world.classes.get(&Key::cluster(&**name)).map(|class| &class.driver);
-    }
-    let driver = volume_driver(context, &source_claim(&subject.key, snapshot)?)?;
-    world
-        .classes
-        .iter()
-        .map(|(_, class)| class)
-        .find(|class| class.default && class.driver == *driver)
-        .map(|class| &class.driver)
-}
-
-/// The driver of a claim's volume.
-fn volume_driver<'a>(context: &Context<'a>, claim: &Key) -> Option<&'a Arc<str>> {
-    let name = context.world.claims.get(claim)?.volume.as_ref()?;
-    context.world.volumes.get(&Key::cluster(name.clone()))?.driver.as_ref()
-}
-
-fn blocked_by(
-    context: &Context<'_>,
-    subject: &Subject,
-    snapshot: &Snapshot,
-    content_key: &Key,
-    content: Option<&Content>,
-    driver: Option<&str>,
-) -> Blocked {
-    class_trouble(context, subject, snapshot, driver)
-        .or_else(|| controller_trouble(context, content))
-        .or_else(|| driver_trouble(context, driver))
-        .or_else(|| error_trouble(context, snapshot, content_key, content))
-        .unwrap_or_else(|| Blocked {
-            words: "nothing that can be seen from here says why".to_owned(),
-            cause: None,
-            proven: false,
-            unverified: false,
-            remedy: "look at the logs of snapshot-controller and of the driver's csi-snapshotter".to_owned(),
-        })
-}
-
-fn class_trouble(
-    context: &Context<'_>,
-    subject: &Subject,
-    snapshot: &Snapshot,
-    driver: Option<&str>,
-) -> Option<Blocked> {
-    let proven =
-        |words: String, remedy: String| Blocked { words, cause: None, proven: true, unverified: false, remedy };
-    let world = context.world;
-    if let Some(name) = &snapshot.class
-        && world.sources.known(Source::SnapshotClasses)
-        && world.classes.get(&Key::cluster(&**name)).is_none()
-    {
-        return Some(proven(
-            format!("VolumeSnapshotClass {name} does not exist"),
-            format!("create VolumeSnapshotClass {name}, or name another"),
-        ));
-    }
-    let claim_key = source_claim(&subject.key, snapshot)?;
-    if world.claims.get(&claim_key).is_none() {
-        let known = world.sources.known(Source::Claims);
-        return known.then(|| {
-            proven(
-                format!("its source PersistentVolumeClaim {claim_key} does not exist"),
-                format!("create {claim_key}, or delete the snapshot"),
-            )
-        });
-    }
-    match (volume_driver(context, &claim_key).map(|driver| &**driver), driver) {
-        (Some(has), Some(wants)) if has != wants => Some(proven(
-            format!("its claim's volume belongs to driver {has}, its VolumeSnapshotClass names {wants}"),
-            format!("use a VolumeSnapshotClass of driver {has}"),
-        )),
-        _ => None,
-    }
-}
-
-fn controller_trouble(context: &Context<'_>, content: Option<&Content>) -> Option<Blocked> {
-    let view = context.components.controller.as_ref()?;
-    let (_, unverified) = view.down().filter(|_| content.is_none())?;
-    Some(Blocked {
-        words: format!("snapshot-controller made no content for it: {}", view.why),
-        cause: context.controller_cause(),
-        proven: true,
-        unverified,
-        remedy: "bring snapshot-controller back".to_owned(),
-    })
-}
-
-fn driver_trouble(context: &Context<'_>, driver: Option<&str>) -> Option<Blocked> {
-    let driver = driver?;
-    let view = context.driver(driver)?;
-    let (_, unverified) = view.down()?;
-    Some(Blocked {
-        words: format!("no csi-snapshotter of {driver} works: {}", view.why),
-        cause: context.driver_cause(driver),
-        proven: true,
-        unverified,
-        remedy: format!("bring the csi-snapshotter of {driver} back (with Rook: snapshotPolicy must not be none)"),
-    })
-}
-
-fn error_trouble(
-    context: &Context<'_>,
-    snapshot: &Snapshot,
-    content_key: &Key,
-    content: Option<&Content>,
-) -> Option<Blocked> {
-    let of_content = content.and_then(|content| content.status.as_ref()).and_then(|status| status.error.as_ref());
-    let error = of_content.or(snapshot.error.as_ref())?;
-    let locked = logline::is_lock_text(&error.message);
-    let words = if locked {
-        "the driver refuses because an operation on it never ended"
-    } else {
-        "the driver answers with an error"
-    };
-    Some(Blocked {
-        words: format!("{words}: {}", error.message),
-        cause: context.cause(Kind::VolumeSnapshotContent, content_key),
-        proven: true,
-        unverified: false,
-        remedy: if locked {
-            "restart the pod of the csi-snapshotter leader (its driver holds the lock in memory)".to_owned()
-        } else {
-            "mend what the error names; csi-snapshotter retries by itself".to_owned()
-        },
-    })
-}
-
-/// Whether the creation fails for the driver's own reason: counts towards a storm, unless its content does.
-#[must_use]
-pub fn fails_in_driver(context: &Context<'_>, snapshot: &Snapshot, cause: Option<&Cause>) -> bool {
-    match cause {
-        Some(cause) => cause.class.is_component() && cause.class != Class::ControllerDown,
-        None => {
-            let status = context.world.contents.get(&content_key(snapshot)).and_then(|content| content.status.as_ref());
-            let error = status.and_then(|status| status.error.as_ref());
-            error.is_some_and(|error| error.message.contains("rpc error: code = "))
-        }
-    }
 }

@@ -1,0 +1,180 @@
+//! Rules that rest on what the driver answered, as Events and csi-snapshotter's log tell it - or on their silence.
+
+use std::time::Duration;
+
+use super::Case;
+use crate::domain::components::Health;
+use crate::domain::diagnose::{Diagnosis, Floor};
+use crate::domain::fact::Source;
+use crate::domain::finding::{Class, Rung};
+use crate::domain::logline::Attempt;
+use crate::domain::memory::Log;
+use crate::domain::record::SecretName;
+use crate::domain::words;
+
+/// Message of the deletion error event when the secret could not be read.
+const NO_CREDENTIALS: &str = "Failed to get snapshot credentials";
+
+pub(super) fn secret_missing(case: &Case<'_>) -> Option<Diagnosis> {
+    let event = case.error_event();
+    let attempt = case.attempt();
+    // The newest failure decides: a secret that is back leaves its old event behind for an hour.
+    let attempt_is_newer = match (attempt.and_then(|attempt| attempt.at), event.and_then(|event| event.last)) {
+        // Events have whole seconds: the log line of the same try is not newer.
+        (Some(attempt), Some(event)) => words::age(attempt, event) > Duration::from_secs(2),
+        (Some(_), None) => true,
+        _ => false,
+    };
+    let by_event = event.is_some_and(|event| event.message.starts_with(NO_CREDENTIALS));
+    let missing = if attempt_is_newer { attempt.is_some_and(Attempt::is_secret) } else { by_event };
+    if !missing {
+        return None;
+    }
+    let (named, remedy) = secret_words(case.content.secret.as_deref());
+    let draft = case.draft(Class::SecretMissing, named).evidence(case.failure_lines()).repair(Rung::Report, remedy);
+    Some(case.settle(Floor::age(case.timing.short_floor()), draft))
+}
+
+fn secret_words(secret: Option<&SecretName>) -> (String, String) {
+    match secret {
+        Some(secret) => (
+            format!("its deletion secret {}/{} cannot be read", secret.namespace, secret.name),
+            format!(
+                "restore Secret {} in namespace {}; csi-snapshotter retries by itself",
+                secret.name, secret.namespace
+            ),
+        ),
+        None => (
+            "its deletion secret cannot be read, and its annotations do not name one".to_owned(),
+            "restore the annotations deletion-secret-name and deletion-secret-namespace of the content".to_owned(),
+        ),
+    }
+}
+
+pub(super) fn operation_locked(case: &Case<'_>) -> Option<Diagnosis> {
+    // Younger than that, a restore may hold the lock by right: then it merely retries.
+    let old = case.age >= case.timing.nudge_floor();
+    let attempt = case.attempt().filter(|attempt| old && attempt.is_lock())?;
+    let draft = case
+        .draft(Class::OperationLocked, format!("driver {} refuses: an operation on this snapshot never ended", case.content.driver))
+        .evidence(case.failure_lines())
+        .evidence([format!("driver's words: {}", attempt.words)])
+        .repair(
+            Rung::RestartLeader,
+            "restart the pod of the csi-snapshotter leader (its driver holds the lock in memory), wait for the new leader, \
+             then nudge; removing the finalizer would leave the backend snapshot behind",
+        );
+    Some(case.settle(Floor::age(case.timing.nudge_floor()), draft))
+}
+
+pub(super) fn backend_error(case: &Case<'_>) -> Option<Diagnosis> {
+    let attempt = case.attempt().filter(|attempt| {
+        !matches!(&*attempt.code, "" | "DeadlineExceeded" | "Canceled" | "Aborted" | "ResourceExhausted")
+    })?;
+    let draft = case
+        .draft(
+            Class::BackendError,
+            format!("driver {} answers {}: {}", case.content.driver, attempt.code, attempt.words),
+        )
+        .evidence(case.failure_lines())
+        .repair(Rung::Report, "mend the storage backend; csi-snapshotter retries by itself");
+    Some(case.settle(Floor::age(case.timing.short_floor()), draft))
+}
+
+pub(super) fn retrying(case: &Case<'_>) -> Option<Diagnosis> {
+    if !case.retries() {
+        return None;
+    }
+    let code = case.attempt().filter(|attempt| !attempt.code.is_empty()).map(|attempt| format!(" ({})", attempt.code));
+    let summary = format!(
+        "driver {} fails to delete{}; csi-snapshotter tries again, at most {} apart",
+        case.content.driver,
+        code.unwrap_or_default(),
+        words::short(case.timing.retry_max)
+    );
+    let draft = case.draft(Class::Retrying, summary).evidence(case.failure_lines()).repair(
+        Rung::Report,
+        "wait: retries are automatic; if it lasts, look at the driver's log and at the storage backend",
+    );
+    Some(case.settle(Floor::age(case.timing.short_floor()), draft))
+}
+
+/// Rests on an absence: no try was ever made. So it needs a source that would have told of one.
+pub(super) fn missed_event(case: &Case<'_>) -> Option<Diagnosis> {
+    let content = case.content;
+    let sources = &case.ctx.world.sources;
+    let handled = content.being_deleted && content.handle().is_some() && case.holds_own_finalizer();
+    // A node's own sidecar serves it: what is known of the driver's leader says nothing about that one.
+    if content.managed_by.is_some()
+        || !handled
+        || case.error_event().is_some()
+        || case.attempt().is_some()
+        || case.ctx.storm(&content.driver)
+    {
+        return None;
+    }
+    let Health::Alive { seen } = case.view?.health else { return None };
+    let events =
+        sources.known(Source::ContentEvents) && sources.get(Source::ContentEvents).is_some_and(|f| f.ever_synced);
+    let logged = match case.log() {
+        // It speaks for the time from the deletion to the reading: that has to be as long as the floor.
+        Some(Log::Read { since, read, .. }) => {
+            let covered = words::age(*read, case.since) >= case.timing.nudge_floor();
+            covered && since.is_some_and(|since| since <= case.since)
+        }
+        // Asked for and not answered yet: the answer may hold a try.
+        None if case.view?.log.is_some() => return None,
+        Some(Log::Forbidden | Log::Failed(_)) | None => false,
+    };
+    if !events && !logged {
+        return None;
+    }
+    let witness = if logged { "csi-snapshotter's log since the deletion" } else { "the Events about it" };
+    let draft = case
+        .draft(Class::MissedEvent, "csi-snapshotter never tried to delete it: it missed the deletion")
+        .evidence([format!("no try in {witness}; the leader is alive")])
+        .evidence(case.view.map(|view| view.evidence.clone()).unwrap_or_default())
+        .unverified(!seen)
+        .repair(Rung::Nudge, "touch one annotation of the content: csi-snapshotter looks again at once and deletes");
+    Some(case.settle(Floor::age(case.timing.nudge_floor()), draft))
+}
+
+pub(super) fn unexplained(case: &Case<'_>) -> Option<Diagnosis> {
+    if case.age < case.timing.general_floor() {
+        return None;
+    }
+    let health = match case.view.map(|view| &view.health) {
+        Some(Health::Unknown(why)) => {
+            Some(format!("whether a csi-snapshotter of {} works cannot be told: {why}", case.content.driver))
+        }
+        _ => None,
+    };
+    let (log, remedy) = match case.log() {
+        Some(Log::Forbidden) => (
+            Some("csi-snapshotter's log may not be read".to_owned()),
+            "grant pods/log: only csi-snapshotter's log says what the driver answered".to_owned(),
+        ),
+        Some(Log::Failed(words)) => (
+            Some(format!("csi-snapshotter's log could not be read: {words}")),
+            "look at csi-snapshotter's log".to_owned(),
+        ),
+        Some(Log::Read { .. }) => (
+            Some("csi-snapshotter's log does not mention it".to_owned()),
+            "look at the logs of csi-snapshotter and of the driver".to_owned(),
+        ),
+        None => (None, format!("look at the log of the csi-snapshotter of {}", case.content.driver)),
+    };
+    let node = case
+        .content
+        .managed_by
+        .as_ref()
+        .map(|node| format!("served by the csi-snapshotter of node {node}, whose health is not judged"));
+    let draft = case
+        .draft(Class::Unexplained, "stuck, and nothing that can be seen from here explains it")
+        .evidence(case.failure_lines())
+        .evidence(node)
+        .evidence(health)
+        .evidence(log)
+        .repair(Rung::Report, remedy);
+    Some(case.settle(Floor::age(case.timing.general_floor()), draft))
+}
