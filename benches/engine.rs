@@ -8,7 +8,6 @@
     clippy::unwrap_used,
     clippy::print_stdout,
     clippy::disallowed_methods,
-    clippy::cast_precision_loss,
     reason = "a benchmark stops where it stands, prints, and reads the clock"
 )]
 
@@ -39,13 +38,13 @@ fn measure(pairs: u32) {
     let filled = began.elapsed();
     let row = |event: &str, mut times: Vec<Duration>| {
         times.sort();
-        let at = |share: f64| times.get(((times.len() - 1) as f64 * share) as usize).unwrap().as_secs_f64() * 1e6;
+        let at = |percent: usize| times.get((times.len() - 1) * percent / 100).unwrap().as_secs_f64() * 1e6;
         println!(
             "| {pairs} | {:.2} s | {event} | {:.1} us | {:.1} us | {:.0} us |",
             filled.as_secs_f64(),
-            at(0.5),
-            at(0.99),
-            at(1.0)
+            at(50),
+            at(99),
+            at(100)
         );
     };
     let mut healthy = Vec::new();

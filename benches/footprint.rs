@@ -8,6 +8,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::indexing_slicing,
     clippy::print_stdout,
     clippy::disallowed_methods,
     reason = "a benchmark stops where it stands, prints, and reads the clock"
@@ -18,7 +19,9 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use futures::AsyncBufReadExt as _;
 use stack::{Load, Options, Stack};
+use volwarden::io::client::{Target, connect};
 
 /// What a process has used.
 struct Usage {
@@ -28,7 +31,7 @@ struct Usage {
 }
 
 fn main() {
-    let pairs = std::env::args().filter_map(|word| word.parse().ok()).next().unwrap_or(20_000);
+    let pairs = std::env::args().find_map(|word| word.parse().ok()).unwrap_or(20_000);
     println!("| lists | ready | CPU | resident | peak | /api/v1/state | after 60 s |");
     println!("| --- | --- | --- | --- | --- | --- | --- |");
     for streaming in [true, false] {
@@ -43,41 +46,33 @@ fn main() {
     }
 }
 
-/// A plain client reading the same lists: kubectl's own HTTP, without a decoder.
+/// A plain HTTP client that reads the same two streaming lists to their end and keeps nothing.
 fn floor(stack: &Stack) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let target = Target { kubeconfig: Some(stack.kubeconfig().to_owned()), context: None };
     let began = Instant::now();
-    let query = "watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true&timeoutSeconds=600";
-    let mut bytes = 0;
-    for plural in ["volumesnapshots", "volumesnapshotcontents"] {
-        let path = format!("/apis/snapshot.storage.k8s.io/v1/{plural}?{query}");
-        let mut child = Command::new(stack.tools().path("kubectl").unwrap())
-            .arg("--kubeconfig")
-            .arg(stack.kubeconfig())
-            .args(["get", "--raw", &path])
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut out = child.stdout.take().unwrap();
-        let mut buffer = vec![0; 1 << 16];
-        let mut tail = Vec::new();
-        loop {
-            let read = out.read(&mut buffer).unwrap();
-            bytes += read;
-            tail.extend_from_slice(&buffer[..read]);
-            if read == 0 || tail.windows(22).any(|window| window == b"k8s.io/initial-events-") {
-                break;
-            }
-            let keep = tail.len().saturating_sub(64);
-            tail.drain(..keep);
+    let bytes = runtime.block_on(async {
+        let client = connect(&target).await.unwrap();
+        read_list(&client, "volumesnapshots").await + read_list(&client, "volumesnapshotcontents").await
+    });
+    let megabytes = bytes / 1_000_000;
+    println!("| floor: a plain client | {:.1} s | | | | {megabytes} MB read | |", began.elapsed().as_secs_f64());
+}
+
+async fn read_list(client: &kube::Client, plural: &str) -> usize {
+    let query = "watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true";
+    let path = format!("/apis/snapshot.storage.k8s.io/v1/{plural}?{query}&timeoutSeconds=600");
+    let request = http::Request::get(path).body(Vec::new()).unwrap();
+    let mut lines = std::pin::pin!(client.request_stream(request).await.unwrap());
+    let (mut bytes, mut line) = (0, String::new());
+    loop {
+        line.clear();
+        let read = lines.read_line(&mut line).await.unwrap();
+        bytes += read;
+        if read == 0 || line.starts_with("{\"type\":\"BOOKMARK\"") {
+            return bytes;
         }
-        child.kill().unwrap();
-        child.wait().unwrap();
     }
-    println!(
-        "| floor: a plain client, streaming | {:.1} s | | | | {} MB read | |",
-        began.elapsed().as_secs_f64(),
-        bytes / 1_000_000
-    );
 }
 
 fn daemon(stack: &Stack, lists: &str, pairs: usize) {
