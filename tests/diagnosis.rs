@@ -160,6 +160,20 @@ fn two_5_a_missing_snapshot_needs_a_complete_list_and_a_live_404() {
 }
 
 #[test]
+fn two_16_what_cannot_be_told_is_said_by_the_daemon_too() {
+    let mut lab = Lab::new();
+    lab.feed(Fact::Source(Source::Snapshots, SourceChange::Forbidden("no".into())));
+    let mut content = deleting(&lab, "c", "s", 600);
+    content.being_deleted = false;
+    lab.content("c", content);
+    assert_eq!(lab.classes(), []);
+    lab.pass(370);
+    let finding = lab.finding(VolumeSnapshotContent, "c").unwrap();
+    assert_eq!(finding.class, Class::Unexplained);
+    assert!(finding.summary.contains("cannot be told"), "{}", finding.summary);
+}
+
+#[test]
 fn two_6_the_name_taken_by_a_new_snapshot_is_not_the_old_one() {
     let class = content_class(100, |lab, c| {
         let mut again = ready(lab, "s", "other");

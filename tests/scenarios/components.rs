@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use stack::{Fault, Options, Stack, Volume};
 
 use super::doctor::{doctor, doctor_as, why};
+use super::replay::Recorder;
 use super::{
     CONTENT_FINALIZER, CONTENTS, SNAPSHOTS, SOON, age_content, age_snapshot, ready_snapshot, text, turn, wait_for,
     wait_gone, with_claim,
@@ -157,6 +158,7 @@ fn backend_has(stack: &Stack, content: &str) -> bool {
 fn three_8_without_a_csi_snapshotter_nothing_is_ever_cut() {
     let Some(_turn) = turn() else { return };
     let stack = with_claim(Options { snapshotters: Vec::new(), ..Options::full() });
+    let recorder = Recorder::start(&stack);
     stack.snapshot("default", "stuck", "data", "fast").unwrap();
     wait_for(&stack, SNAPSHOTS, Some("default"), "stuck", "/status/boundVolumeSnapshotContentName", Value::is_string);
     assert_eq!(doctor(&stack).class(VS, "stuck"), "", "not before its time");
@@ -166,6 +168,7 @@ fn three_8_without_a_csi_snapshotter_nothing_is_ever_cut() {
     let finding = report.finding(VS, "stuck").unwrap();
     assert_eq!(text(finding, "/cause"), format!("DriverGone CSIDriver {}", stack::DRIVER));
     assert_eq!(report.class("CSIDriver", stack::DRIVER), "DriverGone");
+    recorder.agrees_with(&stack, &report);
 }
 
 #[test]

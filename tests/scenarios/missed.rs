@@ -9,6 +9,7 @@ use serde_json::Value;
 use stack::{Options, Stack};
 
 use super::doctor::doctor;
+use super::replay::Recorder;
 use super::{CONTENTS, SNAPSHOTS, text, turn, wait_for, with_claim};
 
 /// How often it is tried.
@@ -19,6 +20,7 @@ fn two_11_a_missed_deletion_is_named_and_a_nudge_would_help() {
     let Some(_turn) = turn() else { return };
     let args = vec!["--resync-period=24h".to_owned()];
     let stack = with_claim(Options { snapshotter_args: args, ..Options::full() });
+    let recorder = Recorder::start(&stack);
     let (content, missed) = (1..=TRIES)
         .find_map(|number| try_once(&stack, number))
         .unwrap_or_else(|| panic!("csi-snapshotter missed no deletion in {TRIES} tries"));
@@ -33,6 +35,7 @@ fn two_11_a_missed_deletion_is_named_and_a_nudge_would_help() {
         ("MissedEvent".to_owned(), "Nudge".to_owned())
     );
     assert_eq!(finding.get("unverified"), Some(&Value::Bool(false)));
+    recorder.agrees_with(&stack, &report);
     // The proof that it is what it is called: the nudge that the finding names mends it at once.
     stack.kubectl(["annotate", CONTENTS, &content, "example.com/nudge=1"]).unwrap();
     super::wait_gone(&stack, CONTENTS, None, &content);

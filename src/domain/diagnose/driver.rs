@@ -54,7 +54,7 @@ fn down(ctx: &Context<'_>, driver: &Arc<str>, view: &View, class: Class, unverif
     let (rung, text) = match class {
         Class::StaleLeader => (
             Rung::RestartCandidate,
-            "restart the Ready candidate that did not take over; only if that fails, delete the lease".to_owned(),
+            "restart the Ready pod that does not lead; only if that fails, delete the lease".to_owned(),
         ),
         Class::DriverUnknown => (
             Rung::Report,

@@ -19,7 +19,6 @@ use crate::domain::finding::{Cause, Class, Finding, Subject, Verdict};
 use crate::domain::memory::Memory;
 use crate::domain::name::Key;
 use crate::domain::record::{Content, Kind};
-use crate::domain::timing::SHORT;
 use crate::domain::words;
 use crate::domain::world::{Touch, World, content_key};
 
@@ -516,7 +515,7 @@ impl Engine {
             }
             Class::Retrying => {
                 let view = finding.driver.as_deref().and_then(|driver| self.components.drivers.get(driver));
-                let floor = view.map_or(SHORT, |view| view.timing.nudge_floor());
+                let floor = self.context(now).timing(view).nudge_floor();
                 words::age(now.wall, finding.since) >= floor
             }
             Class::CreateStuck => self.world.snapshots.get(&finding.subject.key).is_some_and(|snapshot| {

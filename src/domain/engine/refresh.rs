@@ -73,10 +73,13 @@ impl Engine {
         else {
             return;
         };
-        let class = snapshot.class.as_ref().and_then(|name| self.world.classes.get(&Key::cluster(&**name)));
-        if let Some(driver) =
-            class.map(|class| Arc::clone(&class.driver)).filter(|driver| !self.components.drivers.contains_key(driver))
-        {
+        let classes = self.world.classes.iter().filter(|(key, class)| match &snapshot.class {
+            Some(name) => *key.name == **name,
+            None => class.default,
+        });
+        let unmet = |driver: &Arc<str>| !self.components.drivers.contains_key(driver);
+        let drivers: BTreeSet<Arc<str>> = classes.map(|(_, class)| Arc::clone(&class.driver)).filter(unmet).collect();
+        for driver in drivers {
             self.refresh_driver(&driver, &mut Work::default(), now, effects);
         }
     }

@@ -44,7 +44,8 @@ impl Stack {
     /// Starts a stack and waits until all of it is ready.
     #[expect(clippy::needless_pass_by_value, reason = "options are written where they are used")]
     pub fn start(options: Options) -> Result<Self, Error> {
-        let tools = available()?;
+        let bare = !options.snapshot_crds && !options.snapshot_controller && !options.driver;
+        let tools = if bare { tools::control_plane()? } else { available()? };
         let mut attempt = 1;
         loop {
             match Self::start_once(&tools, &options) {
@@ -59,12 +60,14 @@ impl Stack {
     /// Uses a cluster that is already there. It has no processes, no backend and no audit log of ours: what needs one
     /// of them answers with an error that says so.
     pub fn attach(kubeconfig: &Path) -> Result<Self, Error> {
-        let (tools, _) = tools::find()?; // kubectl is all that it needs
+        let (tools, _) = tools::find()?;
         let kubeconfig = std::path::absolute(kubeconfig)
             .map_err(Error::io(format!("cannot find the kubeconfig {}", kubeconfig.display())))?;
         let folder = new_folder()?;
         let watchdog = Watchdog::start(&folder)?;
-        let kubectl = Kubectl::new(tools.path("kubectl")?, &kubeconfig, &folder);
+        // Any kubectl will do for somebody else's cluster.
+        let program = tools.path("kubectl").unwrap_or(Path::new("kubectl"));
+        let kubectl = Kubectl::new(program, &kubeconfig, &folder);
         let stack = Self {
             watchdog: Some(watchdog),
             processes: BTreeMap::new(),

@@ -11,9 +11,10 @@ use crate::error::Error;
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/build");
 /// Set to `1`, it turns missing programs from a failure into a suite that says it did not run.
 const OPTIONAL: &str = "VOLWARDEN_STACK_OPTIONAL";
-/// What every test of the stack may need.
-const NEEDED: [&str; 7] =
-    ["etcd", "kube-apiserver", "kubectl", "snapshot-controller", "csi-snapshotter", "csi-driver", "snapshot-crds"];
+/// What a control plane needs, and [`crate::Options::control_plane`] nothing else.
+const CONTROL_PLANE: [&str; 3] = ["etcd", "kube-apiserver", "kubectl"];
+/// What everything else needs besides.
+const SNAPSHOTS: [&str; 4] = ["snapshot-controller", "csi-snapshotter", "csi-driver", "snapshot-crds"];
 
 /// The programs of the stack, by name.
 #[derive(Clone, Debug)]
@@ -56,8 +57,17 @@ impl std::error::Error for Missing {}
 
 /// Finds the programs in the cache, or says which are missing. Builds nothing.
 pub fn available() -> Result<Tools, Missing> {
+    needed(CONTROL_PLANE.iter().chain(&SNAPSHOTS))
+}
+
+/// The same for a bare control plane, which `KUBEBUILDER_ASSETS` has too.
+pub(crate) fn control_plane() -> Result<Tools, Missing> {
+    needed(CONTROL_PLANE.iter())
+}
+
+fn needed<'a>(names: impl Iterator<Item = &'a &'a str>) -> Result<Tools, Missing> {
     let (found, said) = find()?;
-    let tools: Vec<_> = NEEDED.iter().filter(|name| !found.0.contains_key(**name)).map(ToString::to_string).collect();
+    let tools: Vec<_> = names.filter(|name| !found.0.contains_key(**name)).map(ToString::to_string).collect();
     if tools.is_empty() { Ok(found) } else { Err(Missing { tools, said }) }
 }
 

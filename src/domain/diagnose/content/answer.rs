@@ -134,7 +134,7 @@ pub(super) fn missed_event(case: &Case<'_>) -> Option<Diagnosis> {
         .draft(Class::MissedEvent, "csi-snapshotter never tried to delete it: it missed the deletion")
         .evidence([format!("no try in {witness}; the leader is alive")])
         .evidence(case.view.map(|view| view.evidence.clone()).unwrap_or_default())
-        .unverified(!seen)
+        .unverified(!seen && case.ctx.settings.eager)
         .repair(Rung::Nudge, "touch one annotation of the content: csi-snapshotter looks again at once and deletes");
     Some(case.settle(Floor::age(case.timing.nudge_floor()), draft))
 }

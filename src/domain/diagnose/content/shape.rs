@@ -82,14 +82,17 @@ pub(super) fn unmarked(case: &Case<'_>) -> Option<Diagnosis> {
             Some(orphaned(case, doubt, true).wanting([probe]))
         }
         SnapshotState::Unknown(doubt) => {
+            // A list that is merely late comes soon; one that never comes has to be said by the daemon too.
+            let eager = case.ctx.settings.eager;
             let summary =
                 format!("whether its VolumeSnapshot {} lives cannot be told: {doubt}", case.content.snapshot.key);
             let draft = case
                 .draft(Class::Unexplained, summary)
-                .unverified(true)
+                .unverified(eager)
                 .repair(Rung::Report, "let Volwarden read VolumeSnapshots; nothing is done on a guess");
             let probe = get_snapshot(&case.content.snapshot.key);
-            Some(case.settle(Floor::age(case.timing.short_floor()), draft).wanting([probe]))
+            let floor = if eager { case.timing.short_floor() } else { case.timing.general_floor() };
+            Some(case.settle(Floor::age(floor), draft).wanting([probe]))
         }
     }
 }
