@@ -50,16 +50,24 @@ fn main() {
 fn floor(stack: &Stack) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let target = Target { kubeconfig: Some(stack.kubeconfig().to_owned()), context: None };
-    let began = Instant::now();
-    let bytes = runtime.block_on(async {
+    let (bytes, took) = runtime.block_on(async {
         let client = connect(&target).await.unwrap();
-        read_list(&client, "volumesnapshots").await + read_list(&client, "volumesnapshotcontents").await
+        loop {
+            let began = Instant::now();
+            let (one, two) =
+                (read_list(&client, "volumesnapshots").await, read_list(&client, "volumesnapshotcontents").await);
+            // After a load straight into etcd the server's cache lags and answers with an error at first.
+            if let (Some(one), Some(two)) = (one, two) {
+                break (one + two, began.elapsed());
+            }
+        }
     });
     let megabytes = bytes / 1_000_000;
-    println!("| floor: a plain client | {:.1} s | | | | {megabytes} MB read | |", began.elapsed().as_secs_f64());
+    println!("| floor: a plain client | {:.1} s | | | | {megabytes} MB read | |", took.as_secs_f64());
 }
 
-async fn read_list(client: &kube::Client, plural: &str) -> usize {
+/// The bytes of a streaming list; `None` if the server ended it with an error.
+async fn read_list(client: &kube::Client, plural: &str) -> Option<usize> {
     let query = "watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true";
     let path = format!("/apis/snapshot.storage.k8s.io/v1/{plural}?{query}&timeoutSeconds=600");
     let request = http::Request::get(path).body(Vec::new()).unwrap();
@@ -69,8 +77,11 @@ async fn read_list(client: &kube::Client, plural: &str) -> usize {
         line.clear();
         let read = lines.read_line(&mut line).await.unwrap();
         bytes += read;
-        if read == 0 || line.starts_with("{\"type\":\"BOOKMARK\"") {
-            return bytes;
+        if read == 0 || line.starts_with("{\"type\":\"ERROR\"") {
+            return None;
+        }
+        if line.starts_with("{\"type\":\"BOOKMARK\"") {
+            return Some(bytes);
         }
     }
 }
