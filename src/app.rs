@@ -172,6 +172,8 @@ pub async fn serve(settings: &Settings, mut stop: watch::Receiver<bool>) -> Resu
     watches::spawn(client, facts, &mut crew.tasks);
 
     tokio::select! {
+        // The HTTP server ends at the same word: that it was told to is no failure of its own.
+        biased;
         _ = stop.wait_for(|stop| *stop) => {
             info!("told to stop");
             crew.dismiss().await

@@ -17,6 +17,9 @@ const EVERY: Duration = Duration::from_millis(100);
 /// The shortest look: the reads that the first diagnosis asks for are answered within it.
 const GRACE: Duration = Duration::from_millis(500);
 
+/// How long a source that fails from the beginning is waited for.
+const TRY_AGAIN: Duration = Duration::from_secs(8);
+
 /// The longest look unless one is asked for.
 const LONGEST: Duration = Duration::from_secs(30);
 
@@ -31,7 +34,9 @@ pub(super) async fn observe(look: &Look, args: &LookArgs, terminal: Terminal) ->
         let progress = look.desk.progress().await.ok_or(AppError::EngineGone)?;
         let settled = match settled_at {
             Some(at) => at,
-            None if progress.settled || began.elapsed() >= args.timeout => *settled_at.insert(Instant::now()),
+            None if settled(&progress, began.elapsed()) || began.elapsed() >= args.timeout => {
+                *settled_at.insert(Instant::now())
+            }
             None => {
                 terminal.progress(&syncing(&progress.sources));
                 tokio::time::sleep(EVERY).await;
@@ -47,6 +52,13 @@ pub(super) async fn observe(look: &Look, args: &LookArgs, terminal: Terminal) ->
         terminal.progress(&format!("observing: {} of at most {} s", observed.as_secs(), until.as_secs()));
         tokio::time::sleep(EVERY).await;
     }
+}
+
+/// Whether every source has said where it stands. One that fails is tried again first: a CRD that was made a
+/// moment ago answers with errors for as long.
+fn settled(progress: &Progress, waited: Duration) -> bool {
+    let failing = progress.sources.iter().any(|source| source.state == "Failing");
+    progress.settled && (!failing || waited >= TRY_AGAIN)
 }
 
 /// One lease duration: a live leader renews within it.
@@ -82,6 +94,21 @@ mod tests {
             outstanding,
             sources: Vec::new(),
         }
+    }
+
+    #[test]
+    fn a_source_that_fails_is_tried_again_before_it_is_called_so() {
+        let mut failing = progress(false, 0, None);
+        failing.sources.push(SourceView {
+            kind: "VolumeSnapshot",
+            state: "Failing",
+            objects: 0,
+            silent_seconds: None,
+            message: None,
+        });
+        assert!(!settled(&failing, Duration::from_secs(7)));
+        assert!(settled(&failing, TRY_AGAIN));
+        assert!(settled(&progress(false, 0, None), Duration::ZERO));
     }
 
     const fn s(seconds: u64) -> Duration {
