@@ -13,7 +13,7 @@ fn a_cluster_without_snapshots_and_one_with_nothing_but_their_crds() {
     let Some(_turn) = turn() else { return };
     let stack = Stack::start(Options::control_plane()).unwrap();
     let report = doctor(&stack);
-    assert_eq!((report.exit, report.findings().len()), (0, 0));
+    assert_eq!((report.exit, report.findings().len()), (0, 0), "{:#}", report.json);
     for kind in ["VolumeSnapshot", "VolumeSnapshotContent", "CephCluster", "ReplicationSource", "VolumeGroupSnapshot"] {
         assert_eq!(text(report.source(kind), "/state"), "NotInstalled", "{kind}");
     }
@@ -24,7 +24,7 @@ fn a_cluster_without_snapshots_and_one_with_nothing_but_their_crds() {
 
     let stack = Stack::start(Options::api_only()).unwrap();
     let report = doctor(&stack);
-    assert_eq!((report.exit, report.findings().len()), (0, 0));
+    assert_eq!((report.exit, report.findings().len()), (0, 0), "{:#}", report.json);
     assert_eq!(text(report.source("VolumeSnapshot"), "/state"), "Synced");
     assert_eq!(text(report.source("KopiaMaintenance"), "/state"), "NotInstalled");
 }
