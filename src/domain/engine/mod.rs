@@ -174,12 +174,17 @@ impl Engine {
         roots.sort_by_key(rank);
         let mut out = Vec::with_capacity(shown.len());
         let mut stack: Vec<&Finding> = roots.into_iter().rev().collect();
-        while let Some(finding) = stack.pop() {
-            out.push(finding);
-            if let Some(mut children) = beneath.remove(&(finding.class, &finding.subject)) {
-                children.sort_by_key(rank);
-                stack.extend(children.into_iter().rev());
+        loop {
+            while let Some(finding) = stack.pop() {
+                out.push(finding);
+                if let Some(mut children) = beneath.remove(&(finding.class, &finding.subject)) {
+                    children.sort_by_key(rank);
+                    stack.extend(children.into_iter().rev());
+                }
             }
+            // Two that name each other as the cause hang on no root: they must not vanish for it.
+            let Some((_, children)) = beneath.pop_first() else { break };
+            stack = children;
         }
         out
     }
@@ -413,7 +418,9 @@ impl Engine {
                 work.subject(Subject::new(Kind::PersistentVolumeClaim, key.clone()));
             }
         }
-        for subject in self.findings.keys() {
+        // Components are refreshed by their own way: `rediagnose` would forget for how long they have been missing.
+        let component = |kind| matches!(kind, Kind::CsiDriver | Kind::Lease);
+        for subject in self.findings.keys().filter(|subject| !component(subject.kind)) {
             work.subject(subject.clone());
         }
     }

@@ -99,6 +99,7 @@ impl Engine {
         if !concerned {
             self.components.drivers.remove(driver);
             self.components.failing.remove(driver);
+            self.memory.note_shape(&subject, None, now);
             self.leases.retain(|_, drivers| {
                 drivers.remove(driver);
                 !drivers.is_empty()

@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use crate::domain::collection::Collection;
 use crate::domain::fact::{Change, Fact, Now, Source, SourceChange};
 use crate::domain::finding::Subject;
-use crate::domain::freshness::Sources;
+use crate::domain::freshness::{Sources, State};
 use crate::domain::identity;
 use crate::domain::name::Key;
 use crate::domain::record::{
@@ -212,16 +212,26 @@ impl World {
             Fact::Source(source, change) => self.apply_source(source, &change, now),
             Fact::Answered(..) | Fact::Tick => Vec::new(),
             object => {
-                if let Some(source) = route::source_of(&object) {
-                    self.sources.heard(source, now);
+                let Some(source) = route::source_of(&object) else { return Vec::new() };
+                let was = self.state_of(source);
+                self.sources.heard(source, now);
+                let mut touched = self.apply_object(object, now);
+                // The first object after a failure ends it: what rested on the doubt is looked at again.
+                if was != self.state_of(source) {
+                    touched.push(Touch::Everything);
                 }
-                self.apply_object(object, now)
+                touched
             }
         }
     }
 
+    fn state_of(&self, source: Source) -> Option<std::mem::Discriminant<State>> {
+        self.sources.get(source).map(|entry| std::mem::discriminant(&entry.state))
+    }
+
     fn apply_source(&mut self, source: Source, change: &SourceChange, now: Now) -> Vec<Touch> {
-        let was_known = self.sources.known(source);
+        // Not whether it was known: a list that began and was then refused is the end of what was known.
+        let was = self.state_of(source);
         self.sources.apply(source, change, now);
         match change {
             SourceChange::ListBegan => {
@@ -243,15 +253,15 @@ impl World {
                 vec![Touch::Everything]
             }
             SourceChange::Progress | SourceChange::Forbidden(_) | SourceChange::Failing(_) => {
-                if was_known == self.sources.known(source) { Vec::new() } else { vec![Touch::Everything] }
+                if was == self.state_of(source) { Vec::new() } else { vec![Touch::Everything] }
             }
         }
     }
 
     fn apply_object(&mut self, fact: Fact, now: Now) -> Vec<Touch> {
         match fact {
-            Fact::Snapshot(change) => self.apply_snapshot(change),
-            Fact::Content(change) => self.apply_content(change),
+            Fact::Snapshot(change) => self.unless_idle(|world| world.apply_snapshot(change)),
+            Fact::Content(change) => self.unless_idle(|world| world.apply_content(change)),
             Fact::Lease(change) => self.apply_lease(change, now),
             Fact::Claim(change) => self.apply_claim(change, now),
             Fact::ContentEvent(change) => self.apply_event(change, Source::ContentEvents),
@@ -279,6 +289,16 @@ impl World {
         }
     }
 
+    /// The first object to care for and the last one change whether a dead snapshot-controller is anybody's trouble.
+    fn unless_idle(&mut self, apply: impl FnOnce(&mut Self) -> Vec<Touch>) -> Vec<Touch> {
+        let was_idle = self.idle();
+        let mut touched = apply(self);
+        if was_idle != self.idle() {
+            touched.push(Touch::Lease(identity::CONTROLLER_LEASE.into()));
+        }
+        touched
+    }
+
     fn apply_snapshot(&mut self, change: Change<Snapshot>) -> Vec<Touch> {
         let mut touched = BTreeSet::new();
         let (key, fresh) = match change {
@@ -290,6 +310,13 @@ impl World {
         } else {
             self.index.last_referred.remove(&key);
         }
+        // Who waits for a driver changes whether anybody has to care for it.
+        let [before, after] = [self.snapshots.get(&key), fresh.as_ref()].map(waits_for);
+        let drivers: BTreeSet<Arc<str>> = if before == after {
+            BTreeSet::new()
+        } else {
+            [before, after].into_iter().flatten().flat_map(|waits| self.drivers_of(waits.0)).cloned().collect()
+        };
         let added = fresh.as_ref().map(SnapshotMarks::of);
         let old = match fresh {
             Some(snapshot) => self.snapshots.put(key.clone(), snapshot),
@@ -302,7 +329,7 @@ impl World {
         if let Some(marks) = added {
             self.index.mark_snapshot(&key, marks);
         }
-        touched.into_iter().map(Touch::Subject).collect()
+        touched.into_iter().map(Touch::Subject).chain(drivers.into_iter().map(Touch::Driver)).collect()
     }
 
     fn apply_content(&mut self, change: Change<Content>) -> Vec<Touch> {
@@ -315,6 +342,10 @@ impl World {
         let names = [self.contents.get(key).map(|content| &content.driver), new];
         let drivers: Vec<(Arc<str>, u32)> =
             names.into_iter().flatten().map(|name| (Arc::clone(name), self.content_count(name))).collect();
+        let print = |content: &Content| content.handle().map(|handle| handle.print);
+        let fresh = if let Change::Applied(_, content) = &change { print(content) } else { None };
+        let prints = [self.contents.get(key).and_then(print), fresh];
+        let shared = prints.map(|print| print.is_some_and(|print| self.handle_count(print) > 1));
         let (key, old) = match change {
             Change::Applied(key, content) => {
                 note_content(&mut touched, &key, &content);
@@ -336,6 +367,13 @@ impl World {
                 take_one(&mut self.index.handles, &handle.print);
             }
             take_one(&mut self.index.contents, &old.driver);
+        }
+        // Whether somebody else carries its handle decides what a deletion may destroy. Copies are rare: look for them.
+        for (print, was) in prints.into_iter().zip(shared).filter_map(|(print, was)| Some((print?, was))) {
+            if was != (self.handle_count(print) > 1) {
+                let same = self.contents.iter().filter(|(_, other)| other.handle().is_some_and(|h| h.print == print));
+                touched.extend(same.map(|(key, _)| Subject::new(Kind::VolumeSnapshotContent, key.clone())));
+            }
         }
         touched.sort();
         touched.dedup();
@@ -403,7 +441,12 @@ impl World {
             }
         };
         if old.is_some() {
-            touched.insert(Subject::new(Kind::PersistentVolumeClaim, key));
+            touched.insert(Subject::new(Kind::PersistentVolumeClaim, key.clone()));
+        }
+        // A snapshot cannot be cut from a claim that is not there, or has no volume.
+        let volume = |claim: &Claim| claim.volume.clone();
+        if old.as_ref().map(volume) != self.claims.get(&key).map(volume) {
+            touched.extend(self.unready(&key).map(|snapshot| Subject::new(Kind::VolumeSnapshot, snapshot.clone())));
         }
         touched.into_iter().map(Touch::Subject).collect()
     }
@@ -523,6 +566,14 @@ pub fn content_key(snapshot: &Snapshot) -> Key {
         (Some(name), _) | (None, SnapshotSource::Content(name)) => Key::cluster(name.clone()),
         _ => Key::cluster(format!("snapcontent-{}", snapshot.meta.uid)),
     }
+}
+
+/// What drivers a snapshot that waits to be cut hangs on: its class, if it names one.
+#[derive(PartialEq, Eq)]
+struct Waits<'a>(Option<&'a Arc<str>>);
+
+fn waits_for(snapshot: Option<&Snapshot>) -> Option<Waits<'_>> {
+    snapshot.filter(|snapshot| snapshot.ready != Some(true)).map(|snapshot| Waits(snapshot.class.as_ref()))
 }
 
 fn note_snapshot(touched: &mut BTreeSet<Subject>, key: &Key, snapshot: &Snapshot) {

@@ -11,6 +11,21 @@ use crate::domain::name::{Key, Uid};
 use crate::domain::record::{EventRecord, Kind};
 
 impl World {
+    /// There is nothing that a snapshot-controller would have to care for.
+    #[must_use]
+    pub fn idle(&self) -> bool {
+        self.snapshots.is_empty() && self.contents.is_empty()
+    }
+
+    /// The drivers that a snapshot of this class may wait for; without a class, those of the default ones.
+    #[must_use]
+    pub fn drivers_of(&self, class: Option<&Arc<str>>) -> Vec<&Arc<str>> {
+        match class {
+            Some(name) => self.classes.get(&Key::cluster(&**name)).map(|class| &class.driver).into_iter().collect(),
+            None => self.classes.iter().filter(|(_, class)| class.default).map(|(_, class)| &class.driver).collect(),
+        }
+    }
+
     /// How many contents a driver has.
     #[must_use]
     pub fn content_count(&self, driver: &str) -> u32 {
