@@ -238,7 +238,15 @@ const BY_ABSENCE: [Class; 7] = [
     Class::ProvisionerOrphan,
 ];
 
-const POORER: [Source; 4] = [Source::Snapshots, Source::Leases, Source::Pods, Source::CsiDrivers];
+const POORER: [Source; 7] = [
+    Source::Snapshots,
+    Source::Contents,
+    Source::Leases,
+    Source::Pods,
+    Source::CsiDrivers,
+    Source::ContentEvents,
+    Source::SnapshotEvents,
+];
 
 proptest! {
     #![proptest_config(cases(256))]
@@ -263,7 +271,7 @@ proptest! {
         }
         for source in Source::ALL {
             // A watch that lags: its list is complete, and what came since is not told.
-            let lags = kind == 2 && matches!(source, Source::Snapshots | Source::Contents);
+            let lags = kind == 2 && source == Source::Snapshots;
             let state = match kind {
                 _ if !dark.contains(&source) || lags => SourceChange::ListEnded,
                 0 => SourceChange::Forbidden("no".into()),

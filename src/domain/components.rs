@@ -208,7 +208,7 @@ fn by_lease(view: &mut View, pulse: Pulse, alive_at: Option<Timestamp>, now: Now
         Pulse::Beating { seen, until } => (Ok(Health::Alive { seen }), Some(until)),
         Pulse::Undecided(until) => (Ok(Health::Undecided), Some(until)),
         Pulse::Dead { .. } if works_without_lease(alive_at, view.since, now) => {
-            (Ok(Health::Alive { seen: false }), Some(now.mono + RECENT))
+            (Ok(Health::Alive { seen: false }), still_recent(alive_at, now))
         }
         Pulse::Dead { unverified } => (Err(unverified.is_some()), unverified),
     };
@@ -219,6 +219,11 @@ fn by_lease(view: &mut View, pulse: Pulse, alive_at: Option<Timestamp>, now: Now
 /// Events that a dead leader cannot have written: newer than its lease, and recent.
 fn works_without_lease(alive_at: Option<Timestamp>, missing_since: Option<Timestamp>, now: Now) -> bool {
     alive_at.is_some_and(|at| words::age(now.wall, at) < RECENT && missing_since.is_none_or(|since| at > since))
+}
+
+/// When the newest event stops being a sign of life.
+fn still_recent(alive_at: Option<Timestamp>, now: Now) -> Option<Duration> {
+    alive_at.map(|at| now.mono + RECENT.saturating_sub(words::age(now.wall, at)))
 }
 
 fn holds(key: &Key, pod: &Pod, lease: &Key, holder: &str) -> bool {
@@ -288,7 +293,12 @@ fn without_lease(
         return Health::Unknown(format!("Pod {} elects a leader, but there is no lease", member.key));
     }
     if works_without_lease(alive_at, None, now) {
+        view.recheck = still_recent(alive_at, now);
         return Health::Alive { seen: false };
+    }
+    // Without the Events nobody knows that it writes none.
+    if let Some(doubt) = world.sources.doubt(Source::ContentEvents) {
+        return Health::Unknown(doubt);
     }
     view.evidence.push(format!("no Lease named {} in any namespace", identity::snapshotter_lease(driver)));
     let exists = known(world, driver);
@@ -412,7 +422,14 @@ fn controller_without_lease(
         return Health::Alive { seen: true };
     }
     if works_without_lease(alive_at, None, now) {
+        view.recheck = still_recent(alive_at, now);
         return Health::Alive { seen: false };
+    }
+    // Without the Events nobody knows that it writes none; without contents and claims, that it is its turn.
+    for source in [Source::SnapshotEvents, Source::Contents, Source::Claims] {
+        if let Some(doubt) = world.sources.doubt(source) {
+            return Health::Unknown(doubt);
+        }
     }
     let Some((key, since)) = waiting else {
         return Health::Unknown(format!("no lease named {CONTROLLER_LEASE}, and nothing that waits for it"));

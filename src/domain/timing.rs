@@ -152,7 +152,8 @@ pub fn go_duration(text: &str) -> Option<Duration> {
         total += number.parse::<f64>().ok()? * scale;
         rest = tail;
     }
-    Duration::try_from_secs_f64(total).ok()
+    // Go's own limit, 292 years: sums of a few of them stay within a Duration.
+    Duration::try_from_secs_f64(total).ok().filter(|duration| duration.as_nanos() <= i64::MAX.unsigned_abs().into())
 }
 
 #[cfg(test)]

@@ -144,9 +144,8 @@ pub fn diagnose_lease(ctx: &Context<'_>, key: &Key) -> Diagnosis {
             Diagnosis::not_found()
         };
     };
-    let idle = ctx.world.snapshots.is_empty() && ctx.world.contents.is_empty();
     let verdict = match view.down() {
-        Some((class, unverified)) if !idle => Verdict::Finding(Box::new(Finding {
+        Some((class, unverified)) if !ctx.world.idle() => Verdict::Finding(Box::new(Finding {
             class,
             subject: controller_subject(view),
             uid: None,

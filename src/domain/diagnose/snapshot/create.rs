@@ -187,7 +187,10 @@ fn error_trouble(
     };
     Some(Blocked {
         words: format!("{words}: {}", error.message),
-        cause: ctx.cause(Kind::VolumeSnapshotContent, content_key),
+        // A content that waits for this very snapshot is no cause of it.
+        cause: ctx
+            .cause(Kind::VolumeSnapshotContent, content_key)
+            .filter(|cause| cause.class != Class::AwaitingSnapshot),
         proven: true,
         unverified: false,
         remedy: if locked {

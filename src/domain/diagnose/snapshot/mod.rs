@@ -186,8 +186,11 @@ fn restore_in_progress(case: &Case<'_>) -> Option<Diagnosis> {
 fn controller_down(case: &Case<'_>) -> Option<Diagnosis> {
     let view = case.controller?;
     let (_, unverified) = view.down()?;
-    let drivers_turn =
-        case.has(BOUND) && case.content.is_some_and(|content| content.being_deleted && content.meta.deleted.is_some());
+    // A content that cannot be seen may be with the driver.
+    let drivers_turn = case.has(BOUND)
+        && case.content.map_or(!case.ctx.world.sources.known(Source::Contents), |content| {
+            content.being_deleted && content.meta.deleted.is_some()
+        });
     let controllers_turn = case.has(AS_SOURCE) || case.has(BOUND) || case.has(IN_GROUP);
     if drivers_turn || !controllers_turn {
         return None;
