@@ -355,33 +355,11 @@ impl Outbox {
 
 /// The label of `volwarden_facts_total`.
 fn fact_kind(fact: &Fact) -> &'static str {
-    let source = match fact {
-        Fact::Source(source, _) => *source,
-        Fact::Snapshot(_) => Source::Snapshots,
-        Fact::Content(_) => Source::Contents,
-        Fact::SnapshotClass(_) => Source::SnapshotClasses,
-        Fact::Lease(_) => Source::Leases,
-        Fact::Claim(_) => Source::Claims,
-        Fact::Volume(_) => Source::Volumes,
-        Fact::Pod(_) => Source::Pods,
-        Fact::ReplicaSet(_) => Source::ReplicaSets,
-        Fact::Deployment(_) => Source::Deployments,
-        Fact::Job(_) => Source::Jobs,
-        Fact::StorageClass(_) => Source::StorageClasses,
-        Fact::CsiDriver(_) => Source::CsiDrivers,
-        Fact::Attachment(_) => Source::Attachments,
-        Fact::ContentEvent(_) => Source::ContentEvents,
-        Fact::SnapshotEvent(_) => Source::SnapshotEvents,
-        Fact::CephCluster(_) => Source::CephClusters,
-        Fact::ReplicationSource(_) => Source::ReplicationSources,
-        Fact::ReplicationDestination(_) => Source::ReplicationDestinations,
-        Fact::KopiaMaintenance(_) => Source::KopiaMaintenances,
-        Fact::Group(_) => Source::Groups,
-        Fact::GroupContent(_) => Source::GroupContents,
-        Fact::Answered(..) => return "Answer",
-        Fact::Tick => return "Tick",
-    };
-    source.as_str()
+    match fact {
+        Fact::Answered(..) => "Answer",
+        Fact::Tick => "Tick",
+        object => object.source().map_or("", Source::as_str),
+    }
 }
 
 fn probe_kind(probe: &Probe) -> &'static str {

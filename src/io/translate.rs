@@ -289,7 +289,7 @@ impl Translator {
         }
         let key = self.key_of(metadata.namespace.as_deref(), &metadata.name);
         let chosen = self.chooses();
-        let fact = (!chosen || self.kept.remove(&key)).then(|| gone_fact(self.source, key));
+        let fact = (!chosen || self.kept.remove(&key)).then(|| Fact::gone(self.source, key));
         Ok((fact, metadata.resource_version))
     }
 
@@ -358,32 +358,6 @@ fn split_line(line: &str) -> Option<(&str, &str)> {
 /// `deletionTimestamp` must not vanish for being odd.
 fn stamp(moment: Moment) -> Option<Stamp> {
     Stamp::from_second(moment.0.as_second().clamp(1, i64::from(u32::MAX)))
-}
-
-fn gone_fact(source: Source, key: Key) -> Fact {
-    match source {
-        Source::Snapshots => Fact::Snapshot(Change::Gone(key)),
-        Source::Contents => Fact::Content(Change::Gone(key)),
-        Source::SnapshotClasses => Fact::SnapshotClass(Change::Gone(key)),
-        Source::Leases => Fact::Lease(Change::Gone(key)),
-        Source::Claims => Fact::Claim(Change::Gone(key)),
-        Source::Volumes => Fact::Volume(Change::Gone(key)),
-        Source::Pods => Fact::Pod(Change::Gone(key)),
-        Source::ReplicaSets => Fact::ReplicaSet(Change::Gone(key)),
-        Source::Deployments => Fact::Deployment(Change::Gone(key)),
-        Source::Jobs => Fact::Job(Change::Gone(key)),
-        Source::StorageClasses => Fact::StorageClass(Change::Gone(key)),
-        Source::CsiDrivers => Fact::CsiDriver(Change::Gone(key)),
-        Source::Attachments => Fact::Attachment(Change::Gone(key)),
-        Source::ContentEvents => Fact::ContentEvent(Change::Gone(key)),
-        Source::SnapshotEvents => Fact::SnapshotEvent(Change::Gone(key)),
-        Source::CephClusters => Fact::CephCluster(Change::Gone(key)),
-        Source::ReplicationSources => Fact::ReplicationSource(Change::Gone(key)),
-        Source::ReplicationDestinations => Fact::ReplicationDestination(Change::Gone(key)),
-        Source::KopiaMaintenances => Fact::KopiaMaintenance(Change::Gone(key)),
-        Source::Groups => Fact::Group(Change::Gone(key)),
-        Source::GroupContents => Fact::GroupContent(Change::Gone(key)),
-    }
 }
 
 /// Translates one recorded watch line (`{"type":..,"object":..}`) into facts, as the live watch would. A

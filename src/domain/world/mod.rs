@@ -4,7 +4,6 @@
 //! exists to prevent is a diagnosis on a half-taken-in change: indexes and records move together, here only.
 
 mod query;
-mod route;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -212,7 +211,7 @@ impl World {
             Fact::Source(source, change) => self.apply_source(source, &change, now),
             Fact::Answered(..) | Fact::Tick => Vec::new(),
             object => {
-                let Some(source) = route::source_of(&object) else { return Vec::new() };
+                let Some(source) = object.source() else { return Vec::new() };
                 let was = self.state_of(source);
                 self.sources.heard(source, now);
                 let mut touched = self.apply_object(object, now);
@@ -505,7 +504,7 @@ impl World {
     fn drop_unlisted(&mut self, source: Source, now: Now) {
         let keys = for_source!(self, source, unlisted);
         for key in keys {
-            self.apply_object(route::gone(source, key), now);
+            self.apply_object(Fact::gone(source, key), now);
         }
     }
 }
