@@ -67,14 +67,6 @@ pub fn image_base(image: &str) -> &str {
     last.split(':').next().unwrap_or(last)
 }
 
-/// Tag of an image, `v8.5.0` above; empty without one.
-#[must_use]
-pub fn image_tag(image: &str) -> &str {
-    let last = image.rsplit('/').next().unwrap_or(image);
-    let last = last.split('@').next().unwrap_or(last);
-    last.split_once(':').map_or("", |(_, tag)| tag)
-}
-
 /// Whether this container is the csi-snapshotter sidecar.
 #[must_use]
 pub fn is_snapshotter(container: &Container) -> bool {
@@ -147,7 +139,7 @@ mod tests {
     #[test]
     fn images_are_read_without_registry_tag_and_digest() {
         let image = "registry.k8s.io:5000/sig-storage/csi-snapshotter:v8.5.0@sha256:00";
-        assert_eq!((image_base(image), image_tag(image)), ("csi-snapshotter", "v8.5.0"));
-        assert_eq!((image_base("csi-snapshotter"), image_tag("csi-snapshotter")), ("csi-snapshotter", ""));
+        assert_eq!(image_base(image), "csi-snapshotter");
+        assert_eq!(image_base("csi-snapshotter"), "csi-snapshotter");
     }
 }

@@ -22,7 +22,7 @@ use super::engine::Settings;
 use super::fact::{Live, Now, Probe, Source};
 use super::finding::{Cause, Class, Finding, Repair, Rung, Subject, Verdict};
 use super::memory::Memory;
-use super::name::{Key, Uid};
+use super::name::Key;
 use super::record::{Content, Kind, Meta, Snapshot};
 use super::timing::Timing;
 use super::words;
@@ -364,10 +364,4 @@ pub fn deletion(meta: &Meta, now: Now) -> Option<(Timestamp, Duration)> {
 #[must_use]
 pub fn finalizers(meta: &Meta) -> String {
     if meta.finalizers.is_empty() { "none".to_owned() } else { meta.finalizers.join(", ") }
-}
-
-/// Uid in words, for evidence.
-#[must_use]
-pub fn uid_words(uid: &Uid) -> String {
-    format!("uid {uid}")
 }
