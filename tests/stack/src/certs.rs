@@ -42,14 +42,14 @@ impl Authority {
         self.folder.join("ca.crt")
     }
 
-    /// The API server's certificate.
-    pub(crate) fn server(&self) -> Result<Pair, Error> {
-        let names = ["localhost", "kubernetes.default.svc"].map(ToOwned::to_owned);
+    /// The certificate of a server on 127.0.0.1 that is also known under these names.
+    pub(crate) fn server(&self, server: &str, names: &[&str]) -> Result<Pair, Error> {
+        let names: Vec<_> = names.iter().map(ToString::to_string).collect();
         let mut params = CertificateParams::new(names).map_err(failed)?;
         params.subject_alt_names.push(SanType::IpAddress(Ipv4Addr::LOCALHOST.into()));
-        params.distinguished_name.push(DnType::CommonName, "kube-apiserver");
+        params.distinguished_name.push(DnType::CommonName, server);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        self.sign(params, "apiserver")
+        self.sign(params, server)
     }
 
     /// The private and the public key of service account tokens.
@@ -61,8 +61,8 @@ impl Authority {
         Ok((private, public))
     }
 
-    /// Writes the kubeconfig of a user who shows a client certificate.
-    pub(crate) fn kubeconfig(&self, server: &str, user: &str, groups: &[&str]) -> Result<PathBuf, Error> {
+    /// The client certificate of a user.
+    pub(crate) fn user(&self, user: &str, groups: &[&str]) -> Result<Pair, Error> {
         if user.is_empty() || user.contains('/') {
             return Err(Error::other(format!("'{user}' cannot be a user's name here: it must be a file's name")));
         }
@@ -80,9 +80,13 @@ impl Authority {
             }
         }
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        let name = format!("user-{user}");
-        let pair = self.sign(params, &name)?;
-        let path = self.folder.join(format!("{name}.kubeconfig"));
+        self.sign(params, &format!("user-{user}"))
+    }
+
+    /// Writes the kubeconfig of a user who shows a client certificate.
+    pub(crate) fn kubeconfig(&self, server: &str, user: &str, groups: &[&str]) -> Result<PathBuf, Error> {
+        let pair = self.user(user, groups)?;
+        let path = self.folder.join(format!("user-{user}.kubeconfig"));
         let config = json!({
             "apiVersion": "v1",
             "kind": "Config",

@@ -18,6 +18,9 @@ pub(crate) struct ControlPlane {
     pub(crate) etcd: String,
     pub(crate) audit_log: PathBuf,
     pub(crate) admin: PathBuf,
+    /// The private key that signs service account tokens.
+    pub(crate) token_key: PathBuf,
+    token_public_key: PathBuf,
     folder: PathBuf,
     etcd_peer: String,
     port: u16,
@@ -32,12 +35,15 @@ impl ControlPlane {
         let authority = Authority::new(&keys)?;
         let server = format!("https://127.0.0.1:{port}");
         let admin = authority.kubeconfig(&server, "admin", &["system:masters"])?;
+        let (token_key, token_public_key) = authority.token_keys()?;
         Ok(Self {
             authority,
             server,
             etcd: format!("http://127.0.0.1:{etcd_port}"),
             audit_log: folder.join("audit.log"),
             admin,
+            token_key,
+            token_public_key,
             folder: folder.to_owned(),
             etcd_peer: format!("http://127.0.0.1:{peer_port}"),
             port,
@@ -61,8 +67,7 @@ impl ControlPlane {
 
     /// How kube-apiserver is started.
     pub(crate) fn apiserver_plan(&self, tools: &Tools, options: &Options) -> Result<Plan, Error> {
-        let server = self.authority.server()?;
-        let (token_key, token_public_key) = self.authority.token_keys()?;
+        let server = self.authority.server("kube-apiserver", &["localhost", "kubernetes.default.svc"])?;
         let policy = self.folder.join("audit-policy.json");
         let rules = json!({
             "apiVersion": "audit.k8s.io/v1",
@@ -82,16 +87,20 @@ impl ControlPlane {
             .flag("anonymous-auth", false)
             .flag("authorization-mode", "RBAC")
             .flag("service-account-issuer", "https://kubernetes.default.svc")
-            .path("service-account-key-file", &token_public_key)
-            .path("service-account-signing-key-file", &token_key)
+            .path("service-account-key-file", &self.token_public_key)
+            .path("service-account-signing-key-file", &self.token_key)
             .flag("service-cluster-ip-range", "10.0.0.0/24")
             .flag("allow-privileged", true)
-            // Without kube-controller-manager no namespace has the service account that it would ask for.
-            .flag("disable-admission-plugins", "ServiceAccount")
             .flag("endpoint-reconciler-type", "none")
             .flag("profiling", false)
             .path("audit-policy-file", &policy)
             .path("audit-log-path", &self.audit_log);
+        plan = if options.nodes.is_empty() {
+            // Without kube-controller-manager no namespace has the service account that it would ask for.
+            plan.flag("disable-admission-plugins", "ServiceAccount")
+        } else {
+            self.reach_kubelets(plan)?
+        };
         if !options.streaming_lists {
             plan = plan.flag("feature-gates", "WatchList=false");
         }
@@ -100,10 +109,20 @@ impl ControlPlane {
         }
         Ok(plan.args(options.apiserver_args.iter().cloned()))
     }
+
+    /// How kube-apiserver shows itself to kubelets, for logs, and knows them.
+    fn reach_kubelets(&self, plan: Plan) -> Result<Plan, Error> {
+        let client = self.authority.user("kube-apiserver-kubelet-client", &["system:masters"])?;
+        Ok(plan
+            .path("kubelet-client-certificate", &client.certificate)
+            .path("kubelet-client-key", &client.key)
+            .path("kubelet-certificate-authority", &self.authority.certificate())
+            .flag("kubelet-preferred-address-types", "InternalIP"))
+    }
 }
 
 /// Ports that nobody listens on; all of them held at once, so that they differ.
-fn free_ports<const N: usize>() -> Result<[u16; N], Error> {
+pub(crate) fn free_ports<const N: usize>() -> Result<[u16; N], Error> {
     let failed = || Error::io("cannot find a free port on 127.0.0.1");
     let mut listeners = Vec::with_capacity(N);
     for _ in 0..N {

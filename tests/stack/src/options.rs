@@ -43,6 +43,12 @@ pub struct Options {
     pub snapshotters: Vec<String>,
     /// More of their arguments, such as `--resync-period=24h`; repeating one overrides the stack's own.
     pub snapshotter_args: Vec<String>,
+    /// The nodes that pods run on, each a process `kubelet-NAME`, and with any of them kube-controller-manager. What
+    /// these kubelets do not do stands in the README.
+    pub nodes: Vec<String>,
+    /// Whether watches of all that matters are recorded from the start; see [`crate::Stack::record_everything`]. Only
+    /// with the snapshot CRDs.
+    pub record: bool,
     /// Whether the API server streams lists (WatchList).
     pub streaming_lists: bool,
     /// More of kube-apiserver's arguments.
@@ -67,6 +73,8 @@ impl Options {
             volumes: Vec::new(),
             snapshotters: Vec::new(),
             snapshotter_args: Vec::new(),
+            nodes: Vec::new(),
+            record: true,
             streaming_lists: true,
             apiserver_args: Vec::new(),
             apiserver_memory: None,
@@ -88,6 +96,17 @@ impl Options {
             driver: true,
             driver_object: true,
             snapshotters: vec!["snapshotter-0".to_owned()],
+            ..Self::api_only()
+        }
+    }
+
+    /// Everything, where the driver and its csi-snapshotters are to run as pods: two nodes, and nobody who looks after
+    /// snapshot contents until [`crate::Stack::deploy`].
+    #[must_use]
+    pub fn pods() -> Self {
+        Self {
+            snapshot_controller: true,
+            nodes: ["node-a", "node-b"].map(ToOwned::to_owned).to_vec(),
             ..Self::api_only()
         }
     }

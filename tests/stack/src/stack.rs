@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -15,10 +16,11 @@ use crate::etcd::Etcd;
 use crate::kubectl::Kubectl;
 use crate::options::Options;
 use crate::process::{LOOK_AGAIN, Plan, Process};
+use crate::recorder::Recorder;
 use crate::tools::{Tools, available};
 use crate::watchdog::Watchdog;
 use crate::{CONTROLLER_LEASE, CONTROLLER_LEASE_NAMESPACE, DRIVER, SNAPSHOTTER_LEASE, SNAPSHOTTER_LEASE_NAMESPACE};
-use crate::{snapshots, tools};
+use crate::{failure, nodes, snapshots, tools};
 
 /// Names a cluster to test against instead of a stack of one's own; see [`Stack::from_environment`].
 const SCRATCH_CLUSTER: &str = "VOLWARDEN_TEST_KUBECONFIG";
@@ -34,6 +36,8 @@ pub struct Stack {
     processes: BTreeMap<String, Process>,
     control_plane: Option<ControlPlane>,
     backend: Option<Backend>,
+    nodes: Vec<String>,
+    recorder: OnceLock<Recorder>,
     kubectl: Kubectl,
     kubeconfig: PathBuf,
     tools: Tools,
@@ -49,7 +53,9 @@ impl Stack {
         let mut attempt = 1;
         loop {
             match Self::start_once(&tools, &options) {
-                Err(Error::Ended { log, .. }) if attempt < ATTEMPTS && log.contains("address already in use") => {
+                Err(Error::Ended { log, .. })
+                    if attempt < ATTEMPTS && log.to_lowercase().contains("address already in use") =>
+                {
                     attempt += 1;
                 }
                 outcome => return outcome,
@@ -73,6 +79,8 @@ impl Stack {
             processes: BTreeMap::new(),
             control_plane: None,
             backend: None,
+            nodes: Vec::new(),
+            recorder: OnceLock::new(),
             kubectl,
             kubeconfig,
             tools,
@@ -100,6 +108,8 @@ impl Stack {
             processes: BTreeMap::new(),
             control_plane: None,
             backend: None,
+            nodes: options.nodes.clone(),
+            recorder: OnceLock::new(),
             kubectl: Kubectl::new(tools.path("kubectl")?, &kubeconfig, &folder),
             kubeconfig,
             tools: tools.clone(),
@@ -109,11 +119,14 @@ impl Stack {
         stack.run(control_plane.apiserver_plan(tools, options)?)?;
         stack.control_plane = Some(control_plane);
         stack.wait_ready()?;
+        stack.start_crds(options)?;
+        stack.start_nodes()?;
         stack.start_snapshots(options)?;
+        stack.wait_nodes()?;
         Ok(stack)
     }
 
-    fn start_snapshots(&mut self, options: &Options) -> Result<(), Error> {
+    fn start_crds(&self, options: &Options) -> Result<(), Error> {
         let crds = snapshots::crd_files(&self.tools, options)?;
         if !crds.is_empty() {
             let files: Vec<_> = crds.iter().flat_map(|file| ["-f".into(), file.display().to_string()]).collect();
@@ -121,6 +134,28 @@ impl Stack {
             let wait = ["wait", "--for=condition=Established", "--timeout=60s"];
             self.kubectl(wait.into_iter().chain(files.iter().map(String::as_str)))?;
         }
+        if options.snapshot_crds && options.record { self.record_everything() } else { Ok(()) }
+    }
+
+    /// After the CRDs: kube-controller-manager looks for new kinds only every 30 s.
+    fn start_nodes(&mut self) -> Result<(), Error> {
+        if self.nodes.is_empty() {
+            return Ok(());
+        }
+        let plane = self.control_plane()?;
+        let mut parts = vec![nodes::controller_manager_plan(&self.tools, plane)?];
+        for node in &self.nodes {
+            parts.push(nodes::kubelet_plan(&self.tools, plane, &self.folder, node)?);
+        }
+        parts.into_iter().try_for_each(|plan| self.run(plan))
+    }
+
+    fn wait_nodes(&self) -> Result<(), Error> {
+        self.nodes.iter().try_for_each(|node| self.wait_node(node))?;
+        if self.nodes.is_empty() { Ok(()) } else { self.wait_namespace("default") }
+    }
+
+    fn start_snapshots(&mut self, options: &Options) -> Result<(), Error> {
         if options.driver_object {
             let spec = json!({"attachRequired": false, "podInfoOnMount": false});
             self.apply_json(&json!({
@@ -130,13 +165,15 @@ impl Stack {
         if options.snapshot_controller {
             self.run(snapshots::controller_plan(&self.tools, options, &self.kubeconfig)?)?;
         }
-        if options.driver {
+        if options.driver || !options.nodes.is_empty() {
             let backend = Backend::new(&self.folder)?;
             for volume in &options.volumes {
                 backend.add_volume(volume)?;
             }
-            self.run(snapshots::driver_plan(&self.tools, &self.folder, backend.folder())?)?;
             self.backend = Some(backend);
+        }
+        if options.driver {
+            self.run(snapshots::driver_plan(&self.tools, &self.folder, self.backend()?.folder())?)?;
             self.until("csi-driver listens on its socket", || snapshots::socket(&self.folder).exists().then_some(()))?;
         }
         for (number, host) in options.snapshotters.iter().enumerate() {
@@ -176,7 +213,7 @@ impl Stack {
     }
 
     /// As [`Self::wait`], but a process that ends is the answer at once.
-    fn until<T>(&self, what: &str, mut look: impl FnMut() -> Option<T>) -> Result<T, Error> {
+    pub(crate) fn until<T>(&self, what: &str, mut look: impl FnMut() -> Option<T>) -> Result<T, Error> {
         let mut ended = Ok(());
         let outcome = self.wait(what, READY, || {
             if let Some(found) = look() {
@@ -242,6 +279,12 @@ impl Stack {
         Ok(&self.control_plane()?.server)
     }
 
+    /// The names of the nodes.
+    #[must_use]
+    pub fn nodes(&self) -> &[String] {
+        &self.nodes
+    }
+
     /// A kubeconfig for a user who may do only what roles bound to them, or to their one group, allow.
     pub fn kubeconfig_for(&self, user: &str, groups: &[&str]) -> Result<PathBuf, Error> {
         let control_plane = self.control_plane()?;
@@ -281,14 +324,18 @@ impl Stack {
         Ok(Etcd::new(&self.control_plane()?.etcd))
     }
 
-    pub(crate) fn backend(&self) -> Result<&Backend, Error> {
-        self.control_plane()?;
-        self.backend
-            .as_ref()
-            .ok_or_else(|| Error::other("this stack was started without the CSI driver (Options::driver)"))
+    pub(crate) fn recorder(&self) -> &OnceLock<Recorder> {
+        &self.recorder
     }
 
-    fn control_plane(&self) -> Result<&ControlPlane, Error> {
+    pub(crate) fn backend(&self) -> Result<&Backend, Error> {
+        self.control_plane()?;
+        self.backend.as_ref().ok_or_else(|| {
+            Error::other("this stack has no backend: neither the CSI driver (Options::driver) nor nodes")
+        })
+    }
+
+    pub(crate) fn control_plane(&self) -> Result<&ControlPlane, Error> {
         self.control_plane
             .as_ref()
             .ok_or_else(|| Error::other("this is a cluster that was attached to: its control plane is not ours"))
@@ -297,6 +344,10 @@ impl Stack {
 
 impl Drop for Stack {
     fn drop(&mut self) {
+        if std::thread::panicking() && self.control_plane.is_some() {
+            failure::keep(self);
+        }
+        drop(self.recorder.take());
         // One way to end for a dropped stack and for a killed harness: the watchdog's.
         drop(self.watchdog.take());
         for process in self.processes.values() {

@@ -9,6 +9,8 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use rustix::process::Pid;
+
 use crate::error::Error;
 
 /// The variable that marks the processes of a stack; its value is the stack's folder.
@@ -35,6 +37,14 @@ done
 [ -z "$3" ] || rm -f -- "$3"
 [ -n "$4" ] || rm -rf -- "$2"
 "#;
+
+/// Whether a process that is alive belongs to the stack in `folder`.
+pub(crate) fn carries_mark(pid: Pid, folder: &Path) -> bool {
+    let mark = format!("{MARK}={}", folder.display());
+    // Of a process that has ended, waited for or not, nothing can be read.
+    let environment = std::fs::read(format!("/proc/{}/environ", pid.as_raw_nonzero())).unwrap_or_default();
+    environment.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes())
+}
 
 /// The shell that waits for the end of the harness.
 pub(crate) struct Watchdog {
