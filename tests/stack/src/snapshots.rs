@@ -47,14 +47,16 @@ pub(crate) fn socket(folder: &Path) -> PathBuf {
     folder.join("csi.sock")
 }
 
-/// How the CSI driver is started.
+/// How the CSI driver is started: with the words of a ceph-csi pod, and a log that says every call.
 pub(crate) fn driver_plan(tools: &Tools, folder: &Path, state: &Path) -> Result<Plan, Error> {
-    let words = ["--name", DRIVER, "--socket"].map(ToOwned::to_owned);
     Ok(Plan::new("csi-driver", tools.path("csi-driver")?)
-        .args(words)
-        .arg(socket(folder).to_string_lossy())
-        .arg("--state")
-        .arg(state.to_string_lossy()))
+        .flag("type", "rbd")
+        .flag("drivername", DRIVER)
+        .flag("endpoint", format!("unix://{}", socket(folder).display()))
+        .flag("nodeid", "stack")
+        .flag("controllerserver", true)
+        .flag("v", 5)
+        .path("state", state))
 }
 
 /// How a csi-snapshotter is started: under a host name of its own, since that is its identity in the leader lease.

@@ -1,9 +1,16 @@
 //! Faults on demand: `faults.json` in the state folder, read at every call, so that it can change while the driver runs.
 //!
-//! A list of objects: `call` (`DeleteSnapshot`), `id` (only calls on this handle or name; all of them if absent), and
-//! what to do, in this order: `delay_ms` waits; `hang` waits until the fault is gone from the file; `stuck` waits until
-//! the process ends, whatever the file says; `code` and `message` fail with that gRPC status. Waiting calls hold their
-//! locks even after the caller gave up, which is what a call into a dead storage cluster does.
+//! A list of objects, of which the first that fits a call counts:
+//! - `call`: such as `DeleteSnapshot`;
+//! - `id`: only calls on this handle (`Delete...`) or name (`Create...`); all of them if absent;
+//! - `delay_ms`: waits so long;
+//! - `stuck`: then waits until the process ends, whatever the file says;
+//! - `hang`: then waits until the fault is gone from the file;
+//! - `code` and `message`: then fails with that gRPC status.
+//!
+//! Waiting calls hold their locks even after the caller gave up, which is what a call into a dead storage cluster does.
+//! Every process on the folder reads the file: what only one of them is to suffer has to be lifted before the other's
+//! calls, and `stuck` then keeps the first one's.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,10 +18,12 @@ use std::time::Duration;
 use serde::Deserialize;
 use tonic::{Code, Status};
 
+use crate::log::{Call, FAULTS};
+
 /// How often a hanging call looks whether its fault has been lifted.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
-/// One line of the file.
+/// One object of the file.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Fault {
@@ -56,9 +65,9 @@ impl Faults {
     }
 
     /// Suffers what the file says of this call; returns when the call may go on.
-    pub async fn suffer(&self, call: &str, id: &str) -> Result<(), Status> {
+    pub async fn suffer(&self, log: &Call, call: &str, id: &str) -> Result<(), Status> {
         let Some(fault) = self.of(call, id)? else { return Ok(()) };
-        eprintln!("{call} {id}: {fault:?}");
+        log.info(FAULTS, &format!("a fault on demand: {fault:?}"));
         tokio::time::sleep(Duration::from_millis(fault.delay_ms)).await;
         if fault.stuck {
             std::future::pending::<()>().await;

@@ -1,77 +1,60 @@
-//! The CSI driver of Volwarden's test stack: a controller whose volumes and snapshots are plain files.
+//! The CSI driver of Volwarden's test stack: a controller whose volumes and snapshots are plain files, and which to
+//! csi-snapshotter, csi-provisioner and a reader of its log looks like ceph-csi's RBD driver.
 //!
-//! It is a real backend as far as csi-snapshotter can tell: what it holds outlives it, its operations hold locks as
+//! It is a real backend as far as the sidecars can tell: what it holds outlives it, its operations hold locks as
 //! ceph-csi's do, and its folder says what exists whatever Kubernetes believes. On top of that it fails on demand
-//! (see [`faults`]). It mounts nothing: there is no kubelet in the stack.
-#![forbid(unsafe_code)]
+//! (see [`faults`]). It attaches and mounts nothing, and group snapshots are not part of it.
 
+mod arguments;
 mod driver;
 mod faults;
+mod handle;
 mod locks;
+mod log;
+mod secrets;
 mod service;
 mod store;
 mod wire;
 
 use std::error::Error;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use clap::Parser;
 use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_stream::wrappers::UnixListenerStream;
 
-const USAGE: &str = "usage: csi-driver --name DRIVER --socket PATH --state FOLDER";
-
-/// What the command line says.
-struct Arguments {
-    name: String,
-    socket: PathBuf,
-    state: PathBuf,
-}
-
-impl Arguments {
-    fn parse(mut words: impl Iterator<Item = String>) -> Result<Self, String> {
-        let (mut name, mut socket, mut state) = (None, None, None);
-        while let Some(word) = words.next() {
-            let place = match word.as_str() {
-                "--name" => &mut name,
-                "--socket" => &mut socket,
-                "--state" => &mut state,
-                other => return Err(format!("unknown argument {other}; {USAGE}")),
-            };
-            *place = Some(words.next().ok_or_else(|| format!("{word} needs a value; {USAGE}"))?);
-        }
-        match (name, socket, state) {
-            (Some(name), Some(socket), Some(state)) => Ok(Self { name, socket: socket.into(), state: state.into() }),
-            _ => Err(USAGE.to_owned()),
-        }
-    }
-}
+use crate::arguments::Arguments;
+use crate::driver::Driver;
+use crate::log::Log;
+use crate::service::Csi;
 
 async fn serve(arguments: Arguments) -> Result<(), Box<dyn Error>> {
-    let store = store::Store::open(&arguments.state)?;
+    let driver = Arc::new(Driver::new(&arguments)?);
+    let socket = &arguments.endpoint;
     // A socket file that a killed predecessor left behind would make bind fail.
-    if arguments.socket.exists() {
-        std::fs::remove_file(&arguments.socket)?;
+    if socket.exists() {
+        std::fs::remove_file(socket)?;
     }
-    let listener = UnixListener::bind(&arguments.socket)?;
+    let listener =
+        UnixListener::bind(socket).map_err(|error| format!("cannot listen on {}: {error}", socket.display()))?;
     let mut terminate = signal(SignalKind::terminate())?;
-    let driver = Arc::new(driver::Driver::new(arguments.name, store, faults::Faults::in_folder(&arguments.state)));
-    eprintln!("serving on {}", arguments.socket.display());
+    Log::info(&format!("Listening for connections on address: {}", socket.display()));
     let server = tonic::transport::Server::builder()
-        .serve_with_incoming(service::Csi::new(driver), UnixListenerStream::new(listener));
+        .serve_with_incoming(Csi::new(driver, Log::new(arguments.verbosity)), UnixListenerStream::new(listener));
     // A hung operation must not keep a terminated driver alive, so there is no graceful shutdown.
     tokio::select! {
         outcome = server => outcome?,
-        _ = terminate.recv() => eprintln!("terminated"),
+        _ = terminate.recv() => Log::info("terminated"),
     }
     Ok(())
 }
 
 fn main() -> ExitCode {
-    let outcome = Arguments::parse(std::env::args().skip(1)).map_err(Into::into).and_then(|arguments| {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let arguments = Arguments::parse();
+    let outcome = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let outcome = outcome.map_err(Into::into).and_then(|runtime| {
         let outcome = runtime.block_on(serve(arguments));
         runtime.shutdown_background();
         outcome
@@ -79,7 +62,7 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("csi-driver: {error}");
+            Log::fatal(&format!("csi-driver: {error}"));
             ExitCode::FAILURE
         }
     }

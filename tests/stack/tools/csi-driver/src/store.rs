@@ -1,15 +1,23 @@
 //! What exists: `volumes/ID.json` and `snapshots/ID.json` in the state folder, each written whole or not at all.
 //!
 //! The folder is the truth that tests compare Kubernetes with, so a file appears before a call is answered and is gone
-//! before a deletion is. Volumes may be added from outside while the driver runs; snapshots are only its own.
+//! before a deletion is. Several processes share it, as replicas of a driver share a pool: nothing of it is remembered
+//! between calls, so nothing can be stale, and what others add, change or remove from outside counts at once.
 
-use std::collections::HashMap;
+use std::fs::{File, TryLockError};
 use std::io;
+use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, sleep};
+
+/// How long another process may hold a folder; it needs a few milliseconds, unless it is frozen just then.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How often a folder that another process holds is tried again.
+const TRY_AGAIN: Duration = Duration::from_millis(2);
 
 /// A volume as stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +39,9 @@ pub struct Snapshot {
     pub size_bytes: i64,
     /// Nanoseconds since 1970.
     pub created_ns: u64,
+    /// The group snapshot that it belongs to; only ever set from outside, since the driver makes no groups.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
 }
 
 impl Snapshot {
@@ -40,124 +51,128 @@ impl Snapshot {
     }
 }
 
-/// The state folder and an index of the names in it.
+/// Something with a handle, and the name that it was asked for under.
+pub trait Record: Serialize + DeserializeOwned {
+    /// The handle.
+    fn id(&self) -> &str;
+    /// The request's name.
+    fn name(&self) -> &str;
+}
+
+impl Record for Volume {
+    fn id(&self) -> &str {
+        &self.id
+    }
+    fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl Record for Snapshot {
+    fn id(&self) -> &str {
+        &self.id
+    }
+    fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+/// The state folder.
 pub struct Store {
-    volumes: PathBuf,
-    snapshots: PathBuf,
-    volume_ids: HashMap<String, String>,
-    snapshot_ids: HashMap<String, String>,
+    /// The volumes in it.
+    pub volumes: Records<Volume>,
+    /// The snapshots in it.
+    pub snapshots: Records<Snapshot>,
 }
 
 impl Store {
     /// Opens the folder, making it if it is not there.
     pub fn open(folder: &Path) -> io::Result<Self> {
-        let (volumes, snapshots) = (folder.join("volumes"), folder.join("snapshots"));
-        std::fs::create_dir_all(&volumes)?;
-        std::fs::create_dir_all(&snapshots)?;
-        let volume_ids = all::<Volume>(&volumes)?.into_iter().map(|volume| (volume.name, volume.id)).collect();
-        let snapshot_ids =
-            all::<Snapshot>(&snapshots)?.into_iter().map(|snapshot| (snapshot.name, snapshot.id)).collect();
-        Ok(Self { volumes, snapshots, volume_ids, snapshot_ids })
+        Ok(Self {
+            volumes: Records::open(folder.join("volumes"))?,
+            snapshots: Records::open(folder.join("snapshots"))?,
+        })
+    }
+}
+
+/// The records of one kind: a folder with a file for each.
+pub struct Records<T> {
+    folder: PathBuf,
+    kind: PhantomData<T>,
+}
+
+impl<T: Record> Records<T> {
+    fn open(folder: PathBuf) -> io::Result<Self> {
+        std::fs::create_dir_all(&folder)?;
+        Ok(Self { folder, kind: PhantomData })
     }
 
-    /// The volume with this id.
-    pub fn volume(&self, id: &str) -> io::Result<Option<Volume>> {
-        read(&self.volumes, id)
-    }
-
-    /// The volume that was made under this name.
-    pub fn volume_named(&self, name: &str) -> io::Result<Option<Volume>> {
-        self.volume_ids.get(name).map_or(Ok(None), |id| self.volume(id))
-    }
-
-    /// Adds a volume.
-    pub fn add_volume(&mut self, volume: &Volume) -> io::Result<()> {
-        write(&self.volumes, &volume.id, volume)?;
-        self.volume_ids.insert(volume.name.clone(), volume.id.clone());
-        Ok(())
-    }
-
-    /// Removes a volume; it need not exist.
-    pub fn remove_volume(&mut self, id: &str) -> io::Result<()> {
-        if let Some(volume) = self.volume(id)? {
-            remove(&self.volumes, id)?;
-            self.volume_ids.remove(&volume.name);
+    /// The record with this id.
+    pub fn get(&self, id: &str) -> io::Result<Option<T>> {
+        let Some(path) = self.file(id) else { return Ok(None) };
+        match std::fs::read(&path) {
+            Ok(text) => serde_json::from_slice(&text)
+                .map(Some)
+                .map_err(|error| io::Error::other(format!("cannot understand {}: {error}", path.display()))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
         }
-        Ok(())
     }
 
-    /// The snapshot with this id.
-    pub fn snapshot(&self, id: &str) -> io::Result<Option<Snapshot>> {
-        read(&self.snapshots, id)
-    }
-
-    /// The snapshot that was made under this name.
-    pub fn snapshot_named(&self, name: &str) -> io::Result<Option<Snapshot>> {
-        self.snapshot_ids.get(name).map_or(Ok(None), |id| self.snapshot(id))
-    }
-
-    /// All snapshots, by id.
-    pub fn snapshots(&self) -> io::Result<Vec<Snapshot>> {
-        let mut snapshots: Vec<Snapshot> = all(&self.snapshots)?;
-        snapshots.sort_by(|a, b| a.id.cmp(&b.id));
-        Ok(snapshots)
-    }
-
-    /// Adds a snapshot.
-    pub fn add_snapshot(&mut self, snapshot: &Snapshot) -> io::Result<()> {
-        write(&self.snapshots, &snapshot.id, snapshot)?;
-        self.snapshot_ids.insert(snapshot.name.clone(), snapshot.id.clone());
-        Ok(())
-    }
-
-    /// Removes a snapshot; it need not exist.
-    pub fn remove_snapshot(&mut self, id: &str) -> io::Result<()> {
-        if let Some(snapshot) = self.snapshot(id)? {
-            remove(&self.snapshots, id)?;
-            self.snapshot_ids.remove(&snapshot.name);
+    /// All records, by id.
+    pub fn all(&self) -> io::Result<Vec<T>> {
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir(&self.folder)? {
+            let name = entry?.file_name();
+            let Some(id) = name.to_str().and_then(|name| name.strip_suffix(".json")) else { continue };
+            found.extend(self.get(id)?); // it may have been removed since it was listed
         }
-        Ok(())
+        found.sort_by(|a: &T, b| a.id().cmp(b.id()));
+        Ok(found)
     }
-}
 
-/// A random id with a prefix: `snap-2f0c...`.
-pub fn new_id(prefix: &str) -> io::Result<String> {
-    let random = std::fs::read_to_string("/proc/sys/kernel/random/uuid")?;
-    Ok(format!("{prefix}-{}", random.trim()))
-}
-
-/// Ids come from callers: one that is no plain file name is the id of nothing.
-fn file(folder: &Path, id: &str) -> Option<PathBuf> {
-    let plain = !id.is_empty() && id.len() < 200 && !id.starts_with('.') && !id.contains(['/', '\0']);
-    plain.then(|| folder.join(format!("{id}.json")))
-}
-
-fn read<T: DeserializeOwned>(folder: &Path, id: &str) -> io::Result<Option<T>> {
-    let Some(path) = file(folder, id) else { return Ok(None) };
-    match std::fs::read(&path) {
-        Ok(text) => Ok(Some(serde_json::from_slice(&text)?)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
+    /// The record of that name if there is one, else the new one, added: of all calls in all processes, one adds it.
+    pub async fn find_or_add(&self, new: T) -> io::Result<T> {
+        let _alone = self.hold().await?;
+        if let Some(found) = self.all()?.into_iter().find(|found| found.name() == new.name()) {
+            return Ok(found);
+        }
+        let path = self.file(new.id()).ok_or_else(|| io::Error::other(format!("{} is no file's name", new.id())))?;
+        let partial = self.folder.join(format!(".{}", new.id()));
+        std::fs::write(&partial, serde_json::to_vec(&new)?)?;
+        std::fs::rename(partial, path)?;
+        Ok(new)
     }
-}
 
-fn write<T: Serialize>(folder: &Path, id: &str, value: &T) -> io::Result<()> {
-    let path = file(folder, id).ok_or_else(|| io::Error::other(format!("{id} cannot be a file's name")))?;
-    let partial = folder.join(format!(".{id}"));
-    std::fs::write(&partial, serde_json::to_vec(value)?)?;
-    std::fs::rename(partial, path)
-}
-
-fn remove(folder: &Path, id: &str) -> io::Result<()> {
-    file(folder, id).map_or(Ok(()), std::fs::remove_file)
-}
-
-fn all<T: DeserializeOwned>(folder: &Path) -> io::Result<Vec<T>> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder)? {
-        let name = entry?.file_name();
-        let Some(id) = name.to_str().and_then(|name| name.strip_suffix(".json")) else { continue };
-        found.extend(read(folder, id)?);
+    /// Removes a record; it need not exist. The file is all there is of it, so this needs no lock.
+    pub fn remove(&self, id: &str) -> io::Result<()> {
+        match self.file(id).map_or(Ok(()), std::fs::remove_file) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            outcome => outcome,
+        }
     }
-    Ok(found)
+
+    /// Ids come from callers: one that is no plain file name is the id of nothing.
+    fn file(&self, id: &str) -> Option<PathBuf> {
+        let plain = !id.is_empty() && id.len() < 200 && !id.starts_with('.') && !id.contains(['/', '\0']);
+        plain.then(|| self.folder.join(format!("{id}.json")))
+    }
+
+    /// Keeps all other processes from adding, until the file is dropped or this process ends.
+    async fn hold(&self) -> io::Result<File> {
+        let path = self.folder.join(".lock");
+        let file = File::create(&path)?;
+        let end = Instant::now() + PATIENCE;
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(file),
+                Err(TryLockError::Error(error)) => return Err(error),
+                Err(TryLockError::WouldBlock) if Instant::now() < end => sleep(TRY_AGAIN).await,
+                Err(TryLockError::WouldBlock) => {
+                    let held = format!("{} has been locked for {PATIENCE:?}: is a driver frozen?", path.display());
+                    return Err(io::Error::new(io::ErrorKind::TimedOut, held));
+                }
+            }
+        }
+    }
 }

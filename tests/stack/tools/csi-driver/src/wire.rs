@@ -1,10 +1,17 @@
 //! The messages of CSI v1 that a controller with snapshots needs, field numbers as in the specification.
 //!
 //! Fields that the driver does not read are left out: protobuf skips what a message does not declare.
+#![expect(clippy::struct_field_names, reason = "the specification's names")]
 
 use std::collections::HashMap;
 
 use prost::{Message, Oneof};
+
+/// A request of CSI.
+pub trait Asked: Message + Default + 'static {
+    /// The handle or name that it is about; empty if it is about none.
+    fn request_id(&self) -> &str;
+}
 
 /// Requests without a field that the driver reads, and answers that say only "done".
 #[derive(Clone, PartialEq, Message)]
@@ -61,6 +68,8 @@ pub struct CreateVolumeRequest {
     pub capacity_range: Option<CapacityRange>,
     #[prost(message, repeated, tag = "3")]
     pub volume_capabilities: Vec<VolumeCapability>,
+    #[prost(map = "string, string", tag = "5")]
+    pub secrets: HashMap<String, String>,
     #[prost(message, optional, tag = "6")]
     pub volume_content_source: Option<VolumeContentSource>,
 }
@@ -144,6 +153,8 @@ pub struct CreateVolumeResponse {
 pub struct DeleteRequest {
     #[prost(string, tag = "1")]
     pub id: String,
+    #[prost(map = "string, string", tag = "2")]
+    pub secrets: HashMap<String, String>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -180,6 +191,8 @@ pub struct CreateSnapshotRequest {
     pub source_volume_id: String,
     #[prost(string, tag = "2")]
     pub name: String,
+    #[prost(map = "string, string", tag = "3")]
+    pub secrets: HashMap<String, String>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -227,4 +240,40 @@ pub struct ListSnapshotsResponse {
 pub struct NodeInfo {
     #[prost(string, tag = "1")]
     pub node_id: String,
+}
+
+impl Asked for Empty {
+    fn request_id(&self) -> &'static str {
+        ""
+    }
+}
+
+impl Asked for CreateVolumeRequest {
+    fn request_id(&self) -> &str {
+        &self.name
+    }
+}
+
+impl Asked for DeleteRequest {
+    fn request_id(&self) -> &str {
+        &self.id
+    }
+}
+
+impl Asked for ValidateRequest {
+    fn request_id(&self) -> &str {
+        &self.volume_id
+    }
+}
+
+impl Asked for CreateSnapshotRequest {
+    fn request_id(&self) -> &str {
+        &self.name
+    }
+}
+
+impl Asked for ListSnapshotsRequest {
+    fn request_id(&self) -> &str {
+        &self.snapshot_id
+    }
 }
