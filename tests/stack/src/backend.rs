@@ -63,7 +63,7 @@ impl Fault {
         Self { call: call.to_owned(), ..Self::default() }
     }
 
-    /// Only for one handle (`DeleteSnapshot`) or name (`CreateSnapshot`).
+    /// Only for one handle (`DeleteSnapshot`, `DeleteVolume`) or name (`CreateSnapshot`, `CreateVolume`).
     #[must_use]
     pub fn on(mut self, id: &str) -> Self {
         self.id = Some(id.to_owned());
@@ -179,6 +179,9 @@ impl Stack {
     }
 
     /// Replaces the driver's faults: of those that fit a call, the first one counts. It may be running.
+    ///
+    /// All drivers on the folder have them. To have only one suffer, let its call run into a [`Fault::stuck`] and then
+    /// set none: that call stays where it is, with its locks, and the other drivers are well.
     pub fn set_faults(&self, faults: &[Fault]) -> Result<(), Error> {
         let backend = self.backend()?;
         let content = faults.iter().map(Fault::to_json).collect();
