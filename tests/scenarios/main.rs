@@ -15,12 +15,15 @@
     reason = "a scenario stops where it stands, prints, and waits in real time"
 )]
 
+mod answers;
 mod cluster;
 mod components;
 mod doctor;
+mod leaders;
 mod missed;
 mod replay;
 mod shapes;
+mod story;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

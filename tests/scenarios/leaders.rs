@@ -1,0 +1,220 @@
+//! Who leads: pods that are killed, frozen, rolled and cut off, under every name a holder can have.
+
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use stack::{Options, Rook, Stack};
+
+use super::doctor::doctor;
+use super::story::{Story, driver_is};
+use super::{SOON, text};
+
+const SNAPSHOTTER: &str = "csi-snapshotter";
+
+#[test]
+fn six_1_a_driver_that_keeps_dying_is_gone_and_one_that_died_once_is_not() {
+    let Some(story) = Story::begin("6.1", "a driver that dies", Options::pods()) else { return };
+    let rook = Rook { replicas: 1, ..Rook::operator() };
+    story.given_driver(&rook);
+    story.given_bound_volume("data", &rook);
+    let cuts = story.given_snapshots("data", &rook, &["kept", "waiting"]);
+    let [kept, waiting] = cuts.as_slice() else { panic!("two snapshots: {cuts:?}") };
+    let pod = story.leader(&rook);
+
+    story.step("when the driver's process is killed once");
+    story.stack.pod(&rook.namespace, &pod).unwrap().kill("csi-rbdplugin").unwrap();
+    let restarted = |status: &Value| status.to_string().contains("Lost connection to CSI driver");
+    super::wait_for(&story.stack, "pod", Some(&rook.namespace), &pod, "/status/containerStatuses", restarted);
+    story.then_nothing_is_named("the kubelet starts both again");
+    story.leader(&rook);
+    story.when_deleted(&[kept]);
+    story.then_gone(&[kept]);
+
+    story.step("when the driver cannot start any more");
+    let container = json!({"name": "csi-rbdplugin", "command": ["false"], "args": []});
+    let patch = json!({"spec": {"template": {"spec": {"containers": [container]}}}});
+    let words = ["patch", "deployment", &rook.deployment, "-n", &rook.namespace, "-p", &patch.to_string()];
+    story.stack.kubectl(words).unwrap();
+    let looping = |pods: &Value| pods.to_string().contains("CrashLoopBackOff");
+    let what = "the driver's container is in CrashLoopBackOff";
+    let selector = format!("app={}", rook.app);
+    let pods = ["get", "pods", "-n", &rook.namespace, "-l", &selector];
+    story.stack.wait(what, SOON, || story.stack.kubectl_json(pods).ok().filter(looping).map(drop)).unwrap();
+    story.when_deleted(&[waiting]);
+    story.then_nothing_is_named("its lease may still be taken");
+    story.when_time_passes(100, &[waiting]);
+    let gone = [
+        driver_is("DriverGone", &rook.driver),
+        waiting.content_is("DriverGone"),
+        waiting.snapshot_is("WaitingForContent"),
+    ];
+    let report = story.then_a_long_look_says(&gone);
+    let finding = report.finding("CSIDriver", &rook.driver).unwrap();
+    assert!(finding.to_string().contains("csi-snapshotter"), "{finding:#}");
+    assert_eq!(finding.get("unverified"), Some(&json!(false)));
+}
+
+#[test]
+fn six_2_a_dead_leader_without_and_with_a_candidate() {
+    let Some(story) = Story::begin("6.2", "the leader's node loses its power", Options::pods()) else { return };
+    // Two drivers side by side: one has a candidate that is Ready and stopped, the other has nobody.
+    let alone = Rook { replicas: 1, ..Rook::classic() };
+    let pair = Rook::operator();
+    for rook in [&alone, &pair] {
+        story.given_driver(rook);
+    }
+    story.given_bound_volume("alone", &alone);
+    story.given_bound_volume("pair", &pair);
+    story.given_snapshots("alone", &alone, &["alone"]);
+    story.given_snapshots("pair", &pair, &["pair"]);
+    let (leader, candidate) = (story.leader(&pair), story.candidate(&pair));
+    let only = story.leader(&alone);
+    story.step("when the candidate is frozen, and the leaders are killed for good");
+    let pod = |rook: &Rook, name: &str| story.stack.pod(&rook.namespace, name).unwrap();
+    pod(&pair, &candidate).pause(SNAPSHOTTER).unwrap();
+    let node = pod(&pair, &leader).node().to_owned();
+    let other = pod(&alone, &only).node().to_owned();
+    story.stack.kill_node(&node).unwrap();
+    if other != node {
+        // Nobody restarts it: the deployment wants none any more, and its pod's last words stay in the lease.
+        story
+            .stack
+            .kubectl(["scale", "deployment", &alone.deployment, "-n", &alone.namespace, "--replicas=0"])
+            .unwrap();
+    }
+    story.then_nothing_is_named("a lease has its time");
+    let expected = [driver_is("DriverGone", &alone.driver), driver_is("StaleLeader", &pair.driver)];
+    let report = story.then_a_long_look_says(&expected);
+    let stale = report.finding("CSIDriver", &pair.driver).unwrap();
+    assert!(text(stale, "/summary").contains(&format!("{candidate}, which is Ready, did not take over")), "{stale:#}");
+    assert_eq!(text(stale, "/repair/rung"), "RestartCandidate");
+    story.step("when the candidate goes on");
+    pod(&pair, &candidate).resume(SNAPSHOTTER).unwrap();
+    let leads = || story.stack.leader_pod(&pair.namespace, &pair.driver).filter(|name| *name == candidate);
+    story.stack.wait("the candidate leads", SOON, leads).unwrap();
+    story.then_doctor_says(&[driver_is("DriverGone", &alone.driver)]);
+}
+
+/// The holder of a lease is found for what it is: each frozen leader is named by its pod.
+#[test]
+fn six_3_holders_with_dots_long_names_and_on_the_host_network() {
+    let Some(story) = Story::begin("6.3", "names of holders", Options::pods()) else { return };
+    let dots = Rook { replicas: 1, ..Rook::operator() };
+    let long = Rook {
+        driver: "long.csi.example.com".to_owned(),
+        deployment: "csi-controller-of-a-storage-whose-name-does-not-fit-a-host-name".to_owned(),
+        replicas: 1,
+        ..Rook::classic()
+    };
+    let host = Rook {
+        driver: "host.csi.example.com".to_owned(),
+        deployment: "csi-host".to_owned(),
+        host_network: true,
+        replicas: 1,
+        ..Rook::classic()
+    };
+    let all = [&dots, &long, &host];
+    for rook in all {
+        story.given_driver(rook);
+        let claim = rook.driver.replace('.', "-");
+        story.given_bound_volume(&claim, rook);
+        story.given_snapshots(&claim, rook, &[&claim]);
+    }
+    let leaders = all.map(|rook| story.leader(rook));
+    assert!(leaders[0].contains('.') && leaders[1].len() > 63, "{leaders:?}");
+    story.step("when every leader is frozen");
+    for (rook, leader) in all.iter().zip(&leaders) {
+        story.stack.pod(&rook.namespace, leader).unwrap().pause(SNAPSHOTTER).unwrap();
+    }
+    story.then_nothing_is_named("a lease has its time");
+    let report = story.then_a_long_look_says(&all.map(|rook| driver_is("StaleLeader", &rook.driver)));
+    for (rook, leader) in all.iter().zip(&leaders) {
+        let summary = text(report.finding("CSIDriver", &rook.driver).unwrap(), "/summary");
+        assert!(summary.contains(&format!("{leader} holds the lease and is Ready")), "{summary}");
+    }
+    story.step("when they go on");
+    for (rook, leader) in all.iter().zip(&leaders) {
+        story.stack.pod(&rook.namespace, leader).unwrap().resume(SNAPSHOTTER).unwrap();
+    }
+    let healthy = || doctor(&story.stack).lines().is_empty().then_some(());
+    story.stack.wait("nothing is named any more", SOON, healthy).unwrap();
+}
+
+/// A healthy driver that is rolled, and whose leader changes, is nothing to speak of: not to `doctor`, and not to the
+/// daemon, which watches all the time.
+#[test]
+fn six_4_rollouts_and_changes_of_leader_are_nothing() {
+    let Some(story) = Story::begin("6.4", "a healthy driver is rolled", Options::pods()) else { return };
+    let (recreated, rolling) = (Rook::operator(), Rook::classic());
+    for (rook, claim) in [(&recreated, "recreated"), (&rolling, "rolling")] {
+        story.given_driver(rook);
+        story.given_bound_volume(claim, rook);
+        story.given_snapshots(claim, rook, &[claim]);
+    }
+    let daemon = Daemon::start(&story.stack);
+    for rook in [&recreated, &rolling] {
+        story.step(&format!("when Deployment {} is rolled", rook.deployment));
+        story.stack.kubectl(["rollout", "restart", "deployment", &rook.deployment, "-n", &rook.namespace]).unwrap();
+        story.then_nothing_is_named("a rollout begins");
+        story.stack.rollout(&rook.namespace, &rook.deployment).unwrap();
+        story.then_nothing_is_named("a rollout has ended");
+        story.when_leader_restarts(rook);
+        story.then_nothing_is_named("another leads");
+    }
+    let (first, second) = (story.ready("recreated"), story.ready("rolling"));
+    story.when_deleted(&[&first, &second]);
+    story.then_gone(&[&first, &second]);
+    story.step("then the daemon has named nothing either");
+    assert_eq!(daemon.named(), Vec::<String>::new());
+}
+
+/// `volwarden run` beside the scenario; ended with it.
+struct Daemon {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Daemon {
+    fn start(stack: &Stack) -> Self {
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let log = stack.folder().join("volwarden.log");
+        let child = Command::new(env!("CARGO_BIN_EXE_volwarden"))
+            .args(["run", "--listen", &address.to_string(), "--kubeconfig"])
+            .arg(stack.kubeconfig())
+            .env("VOLWARDEN_LOG_FORMAT", "json")
+            .stderr(File::create(&log).unwrap())
+            .spawn()
+            .unwrap();
+        let daemon = Self { child, log };
+        stack.wait("the daemon is ready", SOON, || is_ready(address).then_some(())).unwrap();
+        daemon
+    }
+
+    /// The findings that it has ever logged.
+    fn named(&self) -> Vec<String> {
+        let log = std::fs::read_to_string(&self.log).unwrap();
+        assert!(log.contains("listening"), "this is its log: {log}");
+        log.lines().filter(|line| line.contains("finding")).map(ToOwned::to_owned).collect()
+    }
+}
+
+fn is_ready(address: SocketAddr) -> bool {
+    let mut answer = String::new();
+    let asked = TcpStream::connect_timeout(&address, Duration::from_secs(1)).and_then(|mut stream| {
+        write!(stream, "GET /readyz HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")?;
+        stream.read_to_string(&mut answer)
+    });
+    asked.is_ok() && answer.starts_with("HTTP/1.1 200")
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
