@@ -35,8 +35,12 @@ fn main() {
     println!("| lists | ready | CPU | resident | peak | /api/v1/state | after 60 s |");
     println!("| --- | --- | --- | --- | --- | --- | --- |");
     for streaming in [true, false] {
-        let options =
-            Options { streaming_lists: streaming, apiserver_memory: Some("6GiB".to_owned()), ..Options::api_only() };
+        let options = Options {
+            streaming_lists: streaming,
+            record: false,
+            apiserver_memory: Some("6GiB".to_owned()),
+            ..Options::api_only()
+        };
         let stack = Stack::start(options).expect("the stack starts");
         stack.load(&Load::pairs(pairs)).expect("the load is in");
         if streaming {

@@ -110,8 +110,10 @@ fn objects(stack: &Stack, to: &Path, lost: &mut Vec<String>) {
     for kind in KINDS {
         let objects = stack.kubectl(["get", kind, "--all-namespaces", "-o", "json", "--request-timeout=10s"]);
         let kept = objects.and_then(|objects| write(&to.join(format!("{kind}.json")), objects));
-        if let Err(error) = kept {
-            lost.push(format!("{kind}: {error}"));
+        match kept {
+            Err(Error::Command { stderr, .. }) if stderr.contains("doesn't have a resource type") => {}
+            Err(error) => lost.push(format!("{kind}: {error}")),
+            Ok(()) => {}
         }
     }
 }

@@ -48,7 +48,8 @@ impl Stack {
     /// Starts a stack and waits until all of it is ready.
     #[expect(clippy::needless_pass_by_value, reason = "options are written where they are used")]
     pub fn start(options: Options) -> Result<Self, Error> {
-        let bare = !options.snapshot_crds && !options.snapshot_controller && !options.driver;
+        let bare =
+            !options.snapshot_crds && !options.snapshot_controller && !options.driver && options.nodes.is_empty();
         let tools = if bare { tools::control_plane()? } else { available()? };
         let mut attempt = 1;
         loop {

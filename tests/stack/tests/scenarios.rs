@@ -223,7 +223,7 @@ fn users_have_only_their_roles() {
 #[test]
 fn a_load_is_served_as_bound_pairs() {
     let Some(_turn) = turn() else { return };
-    let stack = Stack::start(Options::api_only()).unwrap();
+    let stack = Stack::start(Options { record: false, ..Options::api_only() }).unwrap();
     let loaded = stack.load(&Load::pairs(200)).unwrap();
     assert_eq!(loaded.objects, 400);
     let mean = loaded.bytes / loaded.objects;
