@@ -107,6 +107,23 @@ async fn a_name_that_two_processes_want_at_once_is_given_once() {
 }
 
 #[tokio::test]
+async fn a_process_that_is_frozen_while_it_adds_delays_additions_only() {
+    let folder = folder();
+    let driver = Driver::start(folder.path(), "one", &[]).await;
+    let handle = driver.snapshot("snapshot-1").await.unwrap();
+    let held = std::fs::File::open(folder.path().join("state/snapshots/.lock")).unwrap();
+    held.lock().unwrap();
+    let released = async {
+        driver.logs("Req-ID: snapshot-2 GRPC call").await;
+        driver.delete(&handle).await.unwrap();
+        assert_eq!(files(folder.path(), "snapshots"), 0, "nothing is added meanwhile");
+        drop(held);
+    };
+    let (added, ()) = tokio::join!(driver.snapshot("snapshot-2"), released);
+    added.unwrap();
+}
+
+#[tokio::test]
 async fn a_stuck_call_locks_its_own_process_only() {
     let folder = folder();
     let (one, other) =
