@@ -7,6 +7,7 @@
     reason = "a test may stop where it stands"
 )]
 
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -33,7 +34,8 @@ fn start_driver(program: &Path, folder: &Path, name: &str) -> (Running, PathBuf)
         .spawn()
         .unwrap();
     let end = Instant::now() + Duration::from_secs(10);
-    while !socket.exists() {
+    // The socket's file is there a moment before anyone listens on it.
+    while UnixStream::connect(&socket).is_err() {
         assert!(Instant::now() < end, "the driver does not listen");
         std::thread::sleep(Duration::from_millis(10));
     }

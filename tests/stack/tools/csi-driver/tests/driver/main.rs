@@ -11,7 +11,6 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use tempfile::TempDir;
-use tokio::time::Duration;
 use tonic::{Code, Status};
 
 use crate::process::Driver;
@@ -61,11 +60,11 @@ fn locked(key: &str) -> String {
     format!("an operation with the given Volume ID {key} already exists")
 }
 
-/// Begins a deletion that never ends, and waits until it holds its locks. Its caller gives up at once.
-async fn stick(driver: &Driver, folder: &Path, handle: &str) {
-    set_faults(folder, STUCK_DELETION);
+/// Begins a deletion that suffers `faults`, waits until it holds its locks, and gives it up. The faults are lifted then.
+async fn give_up(driver: &Driver, folder: &Path, handle: &str, faults: &str) {
+    set_faults(folder, faults);
     tokio::select! {
-        ended = driver.delete(handle) => panic!("a stuck call ended: {ended:?}"),
+        ended = driver.delete(handle) => panic!("a waiting call ended: {ended:?}"),
         () = driver.logs("a fault on demand") => {}
     }
     set_faults(folder, "[]");
@@ -129,7 +128,7 @@ async fn a_stuck_call_locks_its_own_process_only() {
     let (one, other) =
         (Driver::start(folder.path(), "one", &[]).await, Driver::start(folder.path(), "other", &[]).await);
     let handle = one.snapshot("snapshot-1").await.unwrap();
-    stick(&one, folder.path(), &handle).await;
+    give_up(&one, folder.path(), &handle, STUCK_DELETION).await;
 
     says(&one.delete(&handle).await.unwrap_err(), Code::Aborted, &locked(&handle));
     says(&one.snapshot("snapshot-1").await.unwrap_err(), Code::Aborted, &locked("snapshot-1"));
@@ -221,8 +220,7 @@ async fn the_log_is_read_as_ceph_csis_is() {
     assert!(!log.contains("GRPC call"), "not at this verbosity:\n{log}");
 
     let driver = Driver::start(folder.path(), "loud", &[]).await;
-    set_faults(folder.path(), "[]");
-    stick(&driver, folder.path(), &handle).await;
+    give_up(&driver, folder.path(), &handle, STUCK_DELETION).await;
     driver.delete(&handle).await.unwrap_err();
     driver.logs(&format!("Req-ID: {handle} GRPC call: /csi.v1.Controller/DeleteSnapshot\n")).await;
     driver.logs(&format!("an operation with the given Snapshot ID {handle} already exists\n")).await;
@@ -234,8 +232,7 @@ async fn an_error_is_logged_though_its_caller_has_gone() {
     let folder = folder();
     let driver = Driver::start(folder.path(), "one", &[]).await;
     let handle = driver.snapshot("snapshot-1").await.unwrap();
-    set_faults(folder.path(), r#"[{"call": "DeleteSnapshot", "delay_ms": 300, "code": 4, "message": "too late"}]"#);
-    let gave_up = tokio::time::timeout(Duration::from_millis(50), driver.delete(&handle)).await;
-    assert!(gave_up.is_err(), "the caller waited");
+    let late = r#"[{"call": "DeleteSnapshot", "hang": true, "code": 4, "message": "too late"}]"#;
+    give_up(&driver, folder.path(), &handle, late).await;
     driver.logs("GRPC error: rpc error: code = DeadlineExceeded desc = too late").await;
 }

@@ -1,6 +1,7 @@
 //! A driver as a process, and a client that speaks to it as a sidecar does.
 
 use std::fs::File;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -44,7 +45,8 @@ impl Driver {
             .stderr(Stdio::from(File::create(&log).unwrap()))
             .spawn()
             .unwrap();
-        until("the driver listens", || socket.exists()).await;
+        // The socket's file is there a moment before anyone listens on it.
+        until("the driver listens", || UnixStream::connect(&socket).is_ok()).await;
         let channel = Endpoint::from_shared(format!("unix://{}", socket.display())).unwrap().connect().await.unwrap();
         Self { child, channel, log }
     }
