@@ -172,13 +172,14 @@ impl Container {
         self.id = Some(id);
     }
 
-    /// It could not be started; a later try may do better.
-    pub fn failed(&mut self, failure: &Failure) {
+    /// It could not be started, and a later try may do better; false if the last try failed for the same reason.
+    pub fn failed(&mut self, failure: &Failure) -> bool {
         if let Some(terminated) = self.state.terminated.take() {
             self.last = Some(terminated);
         }
-        self.state = waiting(failure.reason, Some(failure.message.clone()));
         self.start_at = Instant::now() + TRY_AGAIN;
+        let state = waiting(failure.reason, Some(failure.message.clone()));
+        std::mem::replace(&mut self.state, state.clone()) != state
     }
 
     /// Its process has ended. `pod` is the pod as kubelet names it in messages.

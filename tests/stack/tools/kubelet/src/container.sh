@@ -19,30 +19,26 @@ inside() { chroot "$root" sh -c "$@"; }
 mount -t tmpfs -o mode=755 container "$layer"
 mkdir "$layer/upper" "$layer/work" "$root"
 for entry in /*; do
-    name=${entry#/}
     if [ -L "$entry" ]; then
-        ln -s -- "$(readlink -- "$entry")" "$root/$name"
+        cp -P -- "$entry" "$root$entry"
     elif [ -d "$entry" ]; then
-        mkdir -- "$root/$name"
-        case $name in proc | sys | dev) continue ;; esac
-        mkdir -- "$layer/upper/$name" "$layer/work/$name"
+        case $entry in /proc | /sys | /dev) continue ;; esac
+        mkdir -- "$root$entry" "$layer/upper$entry" "$layer/work$entry"
         # Without root's rights a folder with mounts below it cannot be a lower layer; then it is the host's own.
-        mount -t overlay -o "lowerdir=$entry,upperdir=$layer/upper/$name,workdir=$layer/work/$name$options" \
-            container "$root/$name" 2>/dev/null || mount --rbind -- "$entry" "$root/$name"
+        mount -t overlay -o "lowerdir=$entry,upperdir=$layer/upper$entry,workdir=$layer/work$entry$options" \
+            container "$root$entry" 2>/dev/null || mount --rbind -- "$entry" "$root$entry"
     fi
 done
+
+mkdir "$root/proc" "$root/sys" "$root/dev"
 mount --rbind /proc "$root/proc"
 mount --rbind /sys "$root/sys"
-
 mount -t tmpfs -o mode=755 dev "$root/dev"
 for device in null zero full random urandom tty; do
     : >"$root/dev/$device"
     mount --bind "/dev/$device" "$root/dev/$device"
 done
-ln -s /proc/self/fd "$root/dev/fd"
-ln -s /proc/self/fd/0 "$root/dev/stdin"
-ln -s /proc/self/fd/1 "$root/dev/stdout"
-ln -s /proc/self/fd/2 "$root/dev/stderr"
+cp -P /dev/fd /dev/stdin /dev/stdout /dev/stderr "$root/dev"
 mkdir -m 1777 "$root/dev/shm"
 
 while [ "$1" != -- ]; do

@@ -16,11 +16,7 @@ pub fn expand<'a>(text: &str, value_of: impl Fn(&str) -> Option<&'a str>) -> Str
         } else if let Some((name, after)) = rest.strip_prefix('(').and_then(|reference| reference.split_once(')')) {
             match value_of(name) {
                 Some(value) => expanded.push_str(value),
-                None => {
-                    expanded.push_str("$(");
-                    expanded.push_str(name);
-                    expanded.push(')');
-                }
+                None => expanded.extend(["$(", name, ")"]),
             }
             rest = after;
         } else {

@@ -80,13 +80,13 @@ mod tests {
 
     use super::*;
 
-    fn pod(spec: Value) -> Pod {
+    fn pod(spec: &Value) -> Pod {
         let mut whole = json!({"containers": []});
         whole.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
         serde_json::from_value(json!({"metadata": {"name": "web"}, "spec": whole})).unwrap()
     }
 
-    fn required(terms: Value) -> Value {
+    fn required(terms: &Value) -> Value {
         let selector = json!({"nodeSelectorTerms": terms});
         json!({"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": selector}}})
     }
@@ -105,19 +105,19 @@ mod tests {
             (json!({"schedulingGates": [{"name": "wait"}]}), false),
             (json!({"nodeSelector": {"disk": "ssd"}}), true),
             (json!({"nodeSelector": {"disk": "ssd", "zone": "2"}}), false),
-            (required(name("node-a")), true),
-            (required(name("node-b")), false),
-            (required(json!([{}])), false),
-            (required(label("disk", "In", json!(["hdd", "ssd"]))), true),
-            (required(label("disk", "NotIn", json!(["ssd"]))), false),
-            (required(label("none", "NotIn", json!(["ssd"]))), true),
-            (required(label("none", "Exists", json!([]))), false),
-            (required(label("none", "DoesNotExist", json!([]))), true),
-            (required(label("size", "Gt", json!(["7"]))), true),
-            (required(label("size", "Lt", json!(["8"]))), false),
-            (required(label("size", "Near", json!(["8"]))), false),
+            (required(&name("node-a")), true),
+            (required(&name("node-b")), false),
+            (required(&json!([{}])), false),
+            (required(&label("disk", "In", json!(["hdd", "ssd"]))), true),
+            (required(&label("disk", "NotIn", json!(["ssd"]))), false),
+            (required(&label("none", "NotIn", json!(["ssd"]))), true),
+            (required(&label("none", "Exists", json!([]))), false),
+            (required(&label("none", "DoesNotExist", json!([]))), true),
+            (required(&label("size", "Gt", json!(["7"]))), true),
+            (required(&label("size", "Lt", json!(["8"]))), false),
+            (required(&label("size", "Near", json!(["8"]))), false),
         ] {
-            assert_eq!(fits(&pod(spec.clone()), &node), expected, "{spec}");
+            assert_eq!(fits(&pod(&spec), &node), expected, "{spec}");
         }
     }
 
@@ -141,7 +141,7 @@ mod tests {
             (json!({"unschedulable": true}), cordon, true),
         ] {
             let node = serde_json::from_value(json!({"metadata": {"name": "node-a"}, "spec": spec})).unwrap();
-            assert_eq!(fits(&pod(json!({"tolerations": tolerations})), &node), expected, "{spec} {tolerations}");
+            assert_eq!(fits(&pod(&json!({"tolerations": tolerations})), &node), expected, "{spec} {tolerations}");
         }
     }
 }

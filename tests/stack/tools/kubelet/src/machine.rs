@@ -27,9 +27,12 @@ pub struct Machine {
     pub processes: Processes,
 }
 
-/// The statuses of the pods, by namespace and name, as the endpoint for logs needs them.
+/// The statuses of the pods as the endpoint for logs needs them.
 #[derive(Clone, Default)]
-pub struct Pods(Arc<Mutex<HashMap<(String, String), (String, PodStatus)>>>);
+pub struct Pods(Arc<Mutex<Statuses>>);
+
+/// By namespace and name: the uid and the status.
+type Statuses = HashMap<(String, String), (String, PodStatus)>;
 
 impl Pods {
     /// The uid and the status of a pod.
@@ -51,7 +54,7 @@ impl Pods {
         }
     }
 
-    fn all(&self) -> MutexGuard<'_, HashMap<(String, String), (String, PodStatus)>> {
+    fn all(&self) -> MutexGuard<'_, Statuses> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -89,10 +92,10 @@ impl Processes {
     pub fn remove(&self, pid: Pid) {
         let Some(path) = self.running().remove(&pid.as_raw_nonzero().get()) else { return };
         // A pod of the same name may have taken the file over.
-        if std::fs::read_to_string(&path).is_ok_and(|text| text == pid.to_string()) {
-            if let Err(error) = std::fs::remove_file(&path) {
-                eprintln!("cannot remove {}: {error}", path.display());
-            }
+        if std::fs::read_to_string(&path).is_ok_and(|text| text == pid.to_string())
+            && let Err(error) = std::fs::remove_file(&path)
+        {
+            eprintln!("cannot remove {}: {error}", path.display());
         }
     }
 
@@ -101,7 +104,9 @@ impl Processes {
         let pids: Vec<_> = self.running().keys().filter_map(|pid| Pid::from_raw(*pid)).collect();
         let alive = |pid: &Pid| launch::signal(*pid, Signal::KILL);
         let (alive, dead): (Vec<_>, Vec<_>) = pids.into_iter().partition(alive);
-        dead.into_iter().for_each(|pid| self.remove(pid));
+        for pid in dead {
+            self.remove(pid);
+        }
         alive.is_empty()
     }
 

@@ -150,7 +150,7 @@ fn status(known: &NodeStatus, identity: &Identity) -> NodeStatus {
 
 fn capacity() -> BTreeMap<String, Quantity> {
     let machine = rustix::system::sysinfo();
-    let memory = u64::from(machine.mem_unit).saturating_mul(machine.totalram.into()) >> 10;
+    let memory = u64::from(machine.mem_unit).saturating_mul(machine.totalram) >> 10;
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     [("cpu", processors.to_string()), ("memory", format!("{memory}Ki")), ("pods", "110".to_owned())]
         .map(|(name, quantity)| (name.to_owned(), Quantity(quantity)))

@@ -32,6 +32,7 @@ pub async fn run(machine: Machine, mut latest: watch::Receiver<Arc<Pod>>) {
     let (ends, mut ended) = mpsc::channel(16);
     let pod = latest.borrow_and_update().clone();
     let mut actor = Actor::new(machine, pod, ends);
+    actor.report().await; // so that the API hears of the pod before its containers have started
     loop {
         let wake = actor.round().await;
         tokio::select! {
@@ -147,8 +148,9 @@ impl Actor {
                 self.ended(Ended { index, terminated });
             }
             Err(failure) => {
-                eprintln!("{name}: container {}: {failure}", container.spec.name);
-                container.failed(&failure);
+                if container.failed(&failure) {
+                    eprintln!("{name}: container {}: {failure}", container.spec.name);
+                }
             }
         }
     }

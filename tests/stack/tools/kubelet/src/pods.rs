@@ -24,8 +24,12 @@ pub async fn run(machine: Machine, owners: Owners) {
             Event::Listed(pods) => {
                 let uids: Vec<_> = pods.iter().filter_map(ResourceExt::uid).collect();
                 let gone: Vec<_> = tasks.latest.keys().filter(|uid| !uids.contains(uid)).cloned().collect();
-                gone.iter().for_each(|uid| tasks.gone(uid));
-                pods.into_iter().for_each(|pod| tasks.changed(pod));
+                for uid in gone {
+                    tasks.gone(&uid);
+                }
+                for pod in pods {
+                    tasks.changed(pod);
+                }
             }
             Event::Changed(pod) => tasks.changed(pod),
             Event::Gone(pod) => tasks.gone(&pod.uid().unwrap_or_default()),

@@ -1,5 +1,6 @@
 //! From a container's spec to what its process is made of; everything that the spec refers to is read here.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use k8s_openapi::api::core::v1::{Container, Pod};
@@ -36,10 +37,10 @@ impl Folder {
 
     /// Removes all of it.
     pub fn remove(&self) {
-        if let Err(error) = std::fs::remove_dir_all(&self.0) {
-            if error.kind() != std::io::ErrorKind::NotFound {
-                eprintln!("cannot remove {}: {error}", self.0.display());
-            }
+        if let Err(error) = std::fs::remove_dir_all(&self.0)
+            && error.kind() != ErrorKind::NotFound
+        {
+            eprintln!("cannot remove {}: {error}", self.0.display());
         }
     }
 }
