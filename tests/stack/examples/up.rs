@@ -29,6 +29,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
     }
     let stack = match &rook {
+        Some(_) if !hosts.is_empty() => return Err("hosts are for csi-snapshotters that are no pods".into()),
         Some(rook) => with_rook(rook)?,
         None => with_processes(hosts)?,
     };

@@ -31,7 +31,7 @@ impl Stack {
         self.mark_unreachable(name)
     }
 
-    /// Brings back a node that was lost or killed, and waits until it is ready.
+    /// Brings back a node that was lost or killed, and waits until its kubelet says that it is ready.
     pub fn return_node(&self, name: &str) -> Result<(), Error> {
         let process = self.process(&kubelet(name))?;
         match process.pid().and_then(as_pid) {
@@ -43,7 +43,6 @@ impl Stack {
             }
             None => process.start()?,
         }
-        self.mark_reachable(name)?;
         self.wait_node(name)
     }
 
@@ -101,11 +100,6 @@ impl Stack {
             Err(Error::Command { stderr, .. }) if stderr.contains("NotFound") => Ok(()), // deleted in the meantime
             outcome => outcome.map(drop),
         }
-    }
-
-    fn mark_reachable(&self, name: &str) -> Result<(), Error> {
-        let taints: Vec<_> = other_taints(&self.node(name)?).collect();
-        self.patch("node", None, name, None, &json!({"spec": {"taints": taints}})).map(drop)
     }
 
     fn node(&self, name: &str) -> Result<Value, Error> {

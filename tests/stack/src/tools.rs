@@ -14,7 +14,16 @@ const OPTIONAL: &str = "VOLWARDEN_STACK_OPTIONAL";
 /// What a control plane needs, and [`crate::Options::control_plane`] nothing else.
 const CONTROL_PLANE: [&str; 3] = ["etcd", "kube-apiserver", "kubectl"];
 /// What everything else needs besides.
-const SNAPSHOTS: [&str; 4] = ["snapshot-controller", "csi-snapshotter", "csi-driver", "snapshot-crds"];
+const SNAPSHOTS: [&str; 8] = [
+    "csi-driver",
+    "csi-provisioner",
+    "csi-snapshotter",
+    "kopia",
+    "kube-controller-manager",
+    "kubelet",
+    "snapshot-controller",
+    "snapshot-crds",
+];
 
 /// The programs of the stack, by name.
 #[derive(Clone, Debug)]
