@@ -83,7 +83,10 @@ fn five_1_locks_errors_and_creations_that_never_end() {
     class_moves_to(&story, "shifting", &rook.driver);
     story.when_driver_fails("is well again", &[]);
     story.when_leader_restarts(&rook);
-    story.then_gone(&[locked, internal, precondition, &mismatched, &undone]);
+    story.then_gone(&[locked, internal, precondition, &mismatched]);
+    // csi-snapshotter may miss a deletion that was asked for before the creation was answered: hence the second step.
+    story.when_nudged(&undone);
+    story.then_gone(&[&undone]);
     story.ready("hung");
     story.then_nothing_is_named("all of it came right");
 }

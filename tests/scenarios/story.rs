@@ -138,10 +138,12 @@ impl Story {
         self.stack.set_faults(faults).unwrap();
     }
 
-    /// A snapshot is asked for; it need not become ready.
+    /// A snapshot is asked for and bound; it need not become ready.
     pub(crate) fn when_created(&self, name: &str, claim: &str, rook: &Rook) -> Cut {
         self.step(&format!("when VolumeSnapshot {name} of {claim} is created"));
         let snapshot = self.stack.snapshot("default", name, claim, &rook.driver).unwrap();
+        let held = |all: &Value| all.as_array().is_some_and(|all| all.len() == 2);
+        super::wait_for(&self.stack, SNAPSHOTS, NAMESPACE, name, "/metadata/finalizers", held);
         let content = format!("snapcontent-{}", text(&snapshot, "/metadata/uid"));
         Cut { snapshot: name.to_owned(), content, handle: String::new() }
     }
@@ -207,6 +209,21 @@ impl Story {
         self.stack.wait(what, SOON, || self.leader_now(rook).filter(|new| *new != old)).unwrap();
     }
 
+    /// The nudge: one annotation of a content is touched, once its creation has been answered.
+    pub(crate) fn when_nudged(&self, cut: &Cut) {
+        self.step(&format!("when {} is nudged", cut.content));
+        let what = "its creation has been answered";
+        let answered = || match self.stack.get(CONTENTS, None, &cut.content).ok()? {
+            Some(content) => (!content.to_string().contains("being-created")).then_some(()),
+            None => Some(()), // it needed no nudge
+        };
+        self.stack.wait(what, SOON, answered).unwrap();
+        let nudged = self.stack.kubectl(["annotate", CONTENTS, &cut.content, "example.com/nudge=1"]);
+        if let Err(error) = nudged {
+            assert!(error.to_string().contains("NotFound"), "{error}");
+        }
+    }
+
     fn leader_now(&self, rook: &Rook) -> Option<String> {
         self.stack.leader_pod(&rook.namespace, &rook.driver)
     }
@@ -256,10 +273,10 @@ impl Story {
         assert!(leaked.is_empty(), "left behind in the backend: {leaked:?}");
     }
 
-    /// What `why` says of an object.
+    /// What `why` says of an object, on one line.
     pub(crate) fn why(&self, kind: &str, name: &str) -> String {
         self.step(&format!("then why {kind} {name}"));
-        why(&self.stack, kind, name)
+        why(&self.stack, kind, name).split_whitespace().collect::<Vec<_>>().join(" ")
     }
 
     /// A user who may read everything that Volwarden watches, and no logs.

@@ -2,8 +2,11 @@
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde_json::json;
+use ureq::Agent;
+use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig};
 
 use crate::certs::Authority;
 use crate::error::{Error, create_dir, write};
@@ -118,6 +121,24 @@ impl ControlPlane {
             .path("kubelet-client-key", &client.key)
             .path("kubelet-certificate-authority", &self.authority.certificate())
             .flag("kubelet-preferred-address-types", "InternalIP"))
+    }
+}
+
+impl ControlPlane {
+    /// An HTTP client for somebody who may do everything, with a certificate of their own.
+    pub(crate) fn agent(&self, user: &str) -> Result<Agent, Error> {
+        let read = |path: &Path| std::fs::read(path).map_err(Error::io(format!("cannot read {}", path.display())));
+        let wrong = |error: ureq::Error| Error::other(format!("{user}'s certificate cannot be used: {error}"));
+        let pair = self.authority.user(user, &["system:masters"])?;
+        let certificate = Certificate::from_pem(&read(&pair.certificate)?).map_err(wrong)?;
+        let key = PrivateKey::from_pem(&read(&pair.key)?).map_err(wrong)?;
+        let authority = Certificate::from_pem(&read(&self.authority.certificate())?).map_err(wrong)?;
+        let tls = TlsConfig::builder()
+            .root_certs(RootCerts::new_with_certs(&[authority]))
+            .client_cert(Some(ClientCert::new_with_certs(&[certificate], key)))
+            .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .build();
+        Ok(Agent::config_builder().tls_config(tls).http_status_as_error(false).build().new_agent())
     }
 }
 

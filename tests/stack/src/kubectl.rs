@@ -130,6 +130,9 @@ impl Stack {
 
     /// An object as it is now, or `None` if there is none.
     pub fn get(&self, kind: &str, namespace: Option<&str>, name: &str) -> Result<Option<Value>, Error> {
+        if let Some(reader) = self.reader() {
+            return reader.object(kind, namespace, name);
+        }
         let mut command = self.client().command();
         command.args(["get", kind, name, "--ignore-not-found", "-o", "json"]);
         command.args(namespace.map(|namespace| format!("--namespace={namespace}")));

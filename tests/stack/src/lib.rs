@@ -39,6 +39,7 @@ mod pods;
 mod process;
 mod rbac;
 mod record;
+mod reader;
 mod recorder;
 mod rook;
 mod snapshots;

@@ -12,7 +12,6 @@ use std::thread;
 use std::time::Duration;
 
 use ureq::Agent;
-use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig};
 
 use crate::control_plane::ControlPlane;
 use crate::error::Error;
@@ -40,7 +39,8 @@ pub(crate) struct Recorder {
 
 impl Recorder {
     fn start(plane: &ControlPlane, folder: &Path, nodes: bool) -> Result<Self, Error> {
-        let agent = agent(plane)?;
+        // In the audit log its watches are nobody else's.
+        let agent = plane.agent("recorder")?;
         let recorder = Self { ended: Arc::default() };
         for (kind, path) in KINDS.iter().filter(|(kind, _)| nodes || *kind != "pods") {
             let file = file(folder, kind);
@@ -59,22 +59,6 @@ impl Drop for Recorder {
     fn drop(&mut self) {
         self.ended.store(true, Ordering::Relaxed);
     }
-}
-
-/// A client with a certificate of its own: in the audit log, its watches are nobody else's.
-fn agent(plane: &ControlPlane) -> Result<Agent, Error> {
-    let read = |path: PathBuf| std::fs::read(&path).map_err(Error::io(format!("cannot read {}", path.display())));
-    let wrong = |error: ureq::Error| Error::other(format!("the recorder's certificate cannot be used: {error}"));
-    let user = plane.authority.user("recorder", &["system:masters"])?;
-    let certificate = Certificate::from_pem(&read(user.certificate)?).map_err(wrong)?;
-    let key = PrivateKey::from_pem(&read(user.key)?).map_err(wrong)?;
-    let authority = Certificate::from_pem(&read(plane.authority.certificate())?).map_err(wrong)?;
-    let tls = TlsConfig::builder()
-        .root_certs(RootCerts::new_with_certs(&[authority]))
-        .client_cert(Some(ClientCert::new_with_certs(&[certificate], key)))
-        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .build();
-    Ok(Agent::config_builder().tls_config(tls).build().new_agent())
 }
 
 /// Watches again and again. What exists comes first in each watch, as `ADDED`.

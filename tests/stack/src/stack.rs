@@ -16,6 +16,7 @@ use crate::etcd::Etcd;
 use crate::kubectl::Kubectl;
 use crate::options::Options;
 use crate::process::{LOOK_AGAIN, Plan, Process};
+use crate::reader::Reader;
 use crate::recorder::Recorder;
 use crate::tools::{Tools, available};
 use crate::watchdog::Watchdog;
@@ -38,6 +39,7 @@ pub struct Stack {
     backend: Option<Backend>,
     nodes: Vec<String>,
     recorder: OnceLock<Recorder>,
+    reader: Option<Reader>,
     kubectl: Kubectl,
     kubeconfig: PathBuf,
     tools: Tools,
@@ -82,6 +84,7 @@ impl Stack {
             backend: None,
             nodes: Vec::new(),
             recorder: OnceLock::new(),
+            reader: None,
             kubectl,
             kubeconfig,
             tools,
@@ -111,6 +114,7 @@ impl Stack {
             backend: None,
             nodes: options.nodes.clone(),
             recorder: OnceLock::new(),
+            reader: None,
             kubectl: Kubectl::new(tools.path("kubectl")?, &kubeconfig, &folder),
             kubeconfig,
             tools: tools.clone(),
@@ -118,6 +122,7 @@ impl Stack {
         };
         stack.run(control_plane.etcd_plan(tools)?)?;
         stack.run(control_plane.apiserver_plan(tools, options)?)?;
+        stack.reader = Some(Reader::new(&control_plane)?);
         stack.control_plane = Some(control_plane);
         stack.wait_ready()?;
         stack.start_crds(options)?;
@@ -315,6 +320,11 @@ impl Stack {
                 serde_json::from_str(line).map_err(|error| Error::other(format!("an audit line is no JSON: {error}")))
             })
             .collect()
+    }
+
+    /// Reads without kubectl, unless this is a cluster that was attached to.
+    pub(crate) fn reader(&self) -> Option<&Reader> {
+        self.reader.as_ref()
     }
 
     pub(crate) fn client(&self) -> &Kubectl {
