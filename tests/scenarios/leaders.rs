@@ -16,6 +16,12 @@ use super::{SOON, text};
 
 const SNAPSHOTTER: &str = "csi-snapshotter";
 
+/// A driver beside Rook's own, deployed as Rook used to.
+fn another(driver: &str, deployment: &str) -> Rook {
+    let (driver, deployment) = (driver.to_owned(), deployment.to_owned());
+    Rook { driver, app: deployment.clone(), deployment, nodes: false, replicas: 1, ..Rook::classic() }
+}
+
 #[test]
 fn six_1_a_driver_that_keeps_dying_is_gone_and_one_that_died_once_is_not() {
     let Some(story) = Story::begin("6.1", "a driver that dies", Options::pods()) else { return };
@@ -28,12 +34,17 @@ fn six_1_a_driver_that_keeps_dying_is_gone_and_one_that_died_once_is_not() {
 
     story.step("when the driver's process is killed once");
     story.stack.pod(&rook.namespace, &pod).unwrap().kill("csi-rbdplugin").unwrap();
-    let restarted = |status: &Value| status.to_string().contains("Lost connection to CSI driver");
-    super::wait_for(&story.stack, "pod", Some(&rook.namespace), &pod, "/status/containerStatuses", restarted);
-    story.then_nothing_is_named("the kubelet starts both again");
-    story.leader(&rook);
+    let statuses = |wanted: &dyn Fn(&str) -> bool| {
+        let wanted = |all: &Value| wanted(&all.to_string());
+        super::wait_for(&story.stack, "pod", Some(&rook.namespace), &pod, "/status/containerStatuses", wanted);
+    };
+    statuses(&|all| all.contains(r#""restartCount":1"#) && all.matches(r#""ready":true"#).count() == 3);
+    story.then_nothing_is_named("the kubelet has started it again");
+    // csi-snapshotter notices at its next call, ends, and is started again too.
     story.when_deleted(&[kept]);
+    statuses(&|all| all.contains("Lost connection to CSI driver, exiting"));
     story.then_gone(&[kept]);
+    story.then_nothing_is_named("both work again");
 
     story.step("when the driver cannot start any more");
     let container = json!({"name": "csi-rbdplugin", "command": ["false"], "args": []});
@@ -63,7 +74,7 @@ fn six_1_a_driver_that_keeps_dying_is_gone_and_one_that_died_once_is_not() {
 fn six_2_a_dead_leader_without_and_with_a_candidate() {
     let Some(story) = Story::begin("6.2", "the leader's node loses its power", Options::pods()) else { return };
     // Two drivers side by side: one has a candidate that is Ready and stopped, the other has nobody.
-    let alone = Rook { replicas: 1, ..Rook::classic() };
+    let alone = another("alone.csi.example.com", "csi-alone");
     let pair = Rook::operator();
     for rook in [&alone, &pair] {
         story.given_driver(rook);
@@ -105,19 +116,8 @@ fn six_2_a_dead_leader_without_and_with_a_candidate() {
 fn six_3_holders_with_dots_long_names_and_on_the_host_network() {
     let Some(story) = Story::begin("6.3", "names of holders", Options::pods()) else { return };
     let dots = Rook { replicas: 1, ..Rook::operator() };
-    let long = Rook {
-        driver: "long.csi.example.com".to_owned(),
-        deployment: "csi-controller-of-a-storage-whose-name-does-not-fit-a-host-name".to_owned(),
-        replicas: 1,
-        ..Rook::classic()
-    };
-    let host = Rook {
-        driver: "host.csi.example.com".to_owned(),
-        deployment: "csi-host".to_owned(),
-        host_network: true,
-        replicas: 1,
-        ..Rook::classic()
-    };
+    let long = another("long.csi.example.com", "csi-controller-of-a-storage-whose-name-does-not-fit-a-host-name");
+    let host = Rook { host_network: true, ..another("host.csi.example.com", "csi-host") };
     let all = [&dots, &long, &host];
     for rook in all {
         story.given_driver(rook);
@@ -150,7 +150,8 @@ fn six_3_holders_with_dots_long_names_and_on_the_host_network() {
 #[test]
 fn six_4_rollouts_and_changes_of_leader_are_nothing() {
     let Some(story) = Story::begin("6.4", "a healthy driver is rolled", Options::pods()) else { return };
-    let (recreated, rolling) = (Rook::operator(), Rook::classic());
+    let (recreated, rolling) =
+        (Rook::operator(), Rook { replicas: 2, ..another("rolling.csi.example.com", "csi-rolling") });
     for (rook, claim) in [(&recreated, "recreated"), (&rolling, "rolling")] {
         story.given_driver(rook);
         story.given_bound_volume(claim, rook);
