@@ -69,7 +69,7 @@ pub struct Container {
     /// The id of the present run, or of the last one.
     pub id: Option<String>,
     /// When it may be started.
-    pub start_at: Instant,
+    start_at: Instant,
     has_run: bool,
     backoff: Backoff,
 }
@@ -149,9 +149,28 @@ impl Container {
         self.is_done() && self.state.terminated.as_ref().is_some_and(|terminated| terminated.exit_code == 0)
     }
 
+    /// Whether a run of it has ever begun.
+    pub fn has_run(&self) -> bool {
+        self.has_run
+    }
+
     /// Whether it runs.
     pub fn is_running(&self) -> bool {
         self.state.running.is_some()
+    }
+
+    /// When it is to be started, if it is.
+    pub fn due(&self) -> Option<Instant> {
+        (self.process.is_none() && !self.is_done()).then_some(self.start_at)
+    }
+
+    /// Whether the containers after it have to wait for it.
+    pub fn holds_the_rest(&self) -> bool {
+        match self.kind {
+            Kind::Init => !self.has_succeeded(),
+            Kind::Sidecar => !self.has_run,
+            Kind::Main => false,
+        }
     }
 
     /// The number that its next run will have.

@@ -59,6 +59,21 @@ impl Pods {
     }
 }
 
+/// Kills what is left of a container whose first process died with its kubelet. Where that pid is in use, it is someone
+/// else's by now; where it is not, no other process can have made a group of that number.
+fn end_orphans(file: &Path) {
+    let pid = std::fs::read_to_string(file).ok().and_then(|text| text.parse().ok()).and_then(Pid::from_raw);
+    if let Some(pid) = pid.filter(|pid| !is_alive(*pid)) {
+        launch::signal(pid, Signal::KILL);
+    }
+}
+
+/// Whether a process has this pid, not counting one that is dead and only not yet waited for.
+fn is_alive(pid: Pid) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, state)| !state.starts_with(['Z', 'X']))
+}
+
 /// The running containers, each as a file `NAMESPACE_POD_CONTAINER` that holds the pid of its process group.
 #[derive(Clone)]
 pub struct Processes {
@@ -67,9 +82,12 @@ pub struct Processes {
 }
 
 impl Processes {
-    /// Processes with files in `folder`; what a former life of the kubelet left there is removed.
+    /// Processes with files in `folder`; what a former life of the kubelet left there is ended and removed.
     pub fn in_folder(folder: &Path) -> io::Result<Self> {
         if folder.exists() {
+            for file in std::fs::read_dir(folder)?.flatten() {
+                end_orphans(&file.path());
+            }
             std::fs::remove_dir_all(folder)?;
         }
         std::fs::create_dir_all(folder)?;
@@ -112,5 +130,60 @@ impl Processes {
 
     fn running(&self) -> MutexGuard<'_, BTreeMap<i32, PathBuf>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::CommandExt;
+    use std::process::{Child, Command, Stdio};
+
+    use super::*;
+
+    fn pid(child: &Child) -> Pid {
+        Pid::from_child(child)
+    }
+
+    #[test]
+    fn a_new_life_kills_what_outlived_a_container_and_no_one_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut other = Command::new("sleep").arg("60").process_group(0).spawn().unwrap();
+        // The first process ends with its input; the sleep goes on and holds the output open.
+        let mut first = Command::new("sh")
+            .args(["-c", "sleep 60 & exec cat >/dev/null"])
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        std::fs::write(folder.path().join("ns_web_main"), pid(&first).to_string()).unwrap();
+        std::fs::write(folder.path().join("ns_web_other"), pid(&other).to_string()).unwrap();
+        let mut output = first.stdout.take().unwrap();
+        first.wait().unwrap();
+        let begun = std::time::Instant::now();
+        Processes::in_folder(folder.path()).unwrap();
+        std::io::copy(&mut output, &mut std::io::sink()).unwrap();
+        assert!(begun.elapsed().as_secs() < 50, "the sleep was not killed, it ended by itself");
+        assert!(is_alive(pid(&other)));
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+        other.kill().unwrap();
+        other.wait().unwrap();
+    }
+
+    #[test]
+    fn a_file_is_its_containers_until_another_has_its_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let processes = Processes::in_folder(&folder.path().join("running")).unwrap();
+        let (old, new) = (Pid::from_raw(1000).unwrap(), Pid::from_raw(1001).unwrap());
+        let (file, draft) = (folder.path().join("running/ns_web_main"), folder.path().join("draft"));
+        for pid in [old, new] {
+            processes.add(pid, "ns_web_main");
+            processes.publish(pid, &draft).unwrap();
+            assert_eq!(std::fs::read_to_string(&file).unwrap(), pid.to_string());
+        }
+        processes.remove(old);
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "1001");
+        processes.remove(new);
+        assert!(!file.exists());
     }
 }

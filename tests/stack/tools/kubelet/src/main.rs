@@ -2,13 +2,18 @@
 //!
 //! There is no container engine and no network of pods. A container is a process with a host name and a file system of
 //! its own, on the addresses of the machine; see [`launch`]. The node behaves as kubelet's does as far as its API can
-//! tell: phases, states, restarts with their back-off, deletion with its grace, logs. What it has not: probes, hooks,
-//! events, resource limits, users (`runAsUser`), block volumes, CSI volumes, live updates of Secrets and ConfigMaps,
-//! `kubectl exec` and `port-forward`.
+//! tell: phases, states, restarts with their back-off, deletion with its grace, logs.
+//!
+//! What it has not: probes, hooks, events, resource limits, users (`runAsUser`), block volumes, CSI volumes, live updates
+//! of Secrets and ConfigMaps, `kubectl exec` and `port-forward`. What differs: SIGTERM goes to all processes of a
+//! container, none of which is pid 1, so that it ends even one that has no handler for it; a volume that cannot be
+//! mounted is told in the container's status, not by an event; a pod that vanishes is killed without grace. When the
+//! kubelet dies, its containers' first processes die with it.
 #![forbid(unsafe_code)]
 
 mod api;
 mod backoff;
+mod conditions;
 mod config;
 mod container;
 mod downward;

@@ -37,7 +37,7 @@ pub async fn run(machine: Machine, mut latest: watch::Receiver<Arc<Pod>>) {
         let wake = actor.round().await;
         tokio::select! {
             changed = latest.changed() => match changed {
-                Ok(()) => actor.pod = latest.borrow_and_update().clone(),
+                Ok(()) => actor.see(latest.borrow_and_update().clone()),
                 Err(_) => break,
             },
             Some(end) = ended.recv() => actor.ended(end),
@@ -74,12 +74,21 @@ impl Actor {
         Self { machine, pod, containers, status, ends, deadline: None, released: false }
     }
 
+    /// Takes note of the pod as the watch has it, which may be older than the answer to the last report.
+    fn see(&mut self, pod: Arc<Pod>) {
+        let version =
+            |pod: &Pod| pod.metadata.resource_version.as_ref().and_then(|version| version.parse::<u64>().ok());
+        if version(&pod) > version(&self.pod) {
+            self.pod = pod;
+        }
+    }
+
     /// Does what is due; returns when the next thing will be.
     async fn round(&mut self) -> Instant {
         let deleting = self.pod.metadata.deletion_timestamp.is_some();
         let wake = if deleting {
             self.stop()
-        } else if self.is_over() {
+        } else if status::is_over(&self.containers) {
             self.end_sidecars()
         } else {
             self.start_what_is_due().await
@@ -100,33 +109,17 @@ impl Actor {
         self.containers.iter().any(|container| container.process.is_some())
     }
 
-    /// Whether no main container will be started again.
-    fn is_over(&self) -> bool {
-        let done = |container: &Container| container.kind != Kind::Main || container.is_done();
-        let failed =
-            |container: &Container| container.kind == Kind::Init && container.is_done() && !container.has_succeeded();
-        self.containers.iter().all(done) || self.containers.iter().any(failed)
-    }
-
     /// Starts containers in their order; returns when the next start is due.
     async fn start_what_is_due(&mut self) -> Instant {
         let mut wake = Instant::now() + LONG;
         for index in 0..self.containers.len() {
-            let Some(container) = self.containers.get(index) else { break };
-            let mut held = container.kind != Kind::Main && !container.has_succeeded();
-            if container.process.is_none() && !container.is_done() {
-                if container.start_at <= Instant::now() {
-                    self.start(index).await;
-                }
-                if let Some(container) = self.containers.get(index).filter(|container| !container.is_running()) {
-                    wake = wake.min(container.start_at);
-                }
+            let due = |actor: &Self| actor.containers.get(index).and_then(Container::due);
+            if due(self).is_some_and(|due| due <= Instant::now()) {
+                self.start(index).await;
             }
-            if let Some(container) = self.containers.get(index).filter(|container| container.kind == Kind::Sidecar) {
-                held = !container.is_running() && container.last.is_none();
-            }
-            if held {
-                break; // an init container comes before all that follows it
+            wake = due(self).map_or(wake, |due| wake.min(due));
+            if self.containers.get(index).is_some_and(Container::holds_the_rest) {
+                break;
             }
         }
         wake
@@ -157,7 +150,7 @@ impl Actor {
 
     /// Takes note of a container's end.
     fn ended(&mut self, end: Ended) {
-        let may_restart = self.pod.metadata.deletion_timestamp.is_none() && !self.is_over();
+        let may_restart = self.pod.metadata.deletion_timestamp.is_none() && !status::is_over(&self.containers);
         let pod = self.name();
         if let Some(container) = self.containers.get_mut(end.index) {
             container.ended(end.terminated, &pod, may_restart);

@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 
 use crate::machine::Machine;
 use crate::pod;
+use crate::prepare::Folder;
 use crate::scheduler::Owners;
 use crate::watch::{self, Event};
 
@@ -23,6 +24,9 @@ pub async fn run(machine: Machine, owners: Owners) {
         match event {
             Event::Listed(pods) => {
                 let uids: Vec<_> = pods.iter().filter_map(ResourceExt::uid).collect();
+                if tasks.latest.is_empty() {
+                    Folder::sweep(&tasks.machine, &uids);
+                }
                 let gone: Vec<_> = tasks.latest.keys().filter(|uid| !uids.contains(uid)).cloned().collect();
                 for uid in gone {
                     tasks.gone(&uid);

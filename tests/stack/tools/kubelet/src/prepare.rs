@@ -25,6 +25,14 @@ impl Folder {
         Self(machine.folder.join("pods").join(pod.uid().unwrap_or_default()))
     }
 
+    /// Removes the folders of pods that vanished while no kubelet looked.
+    pub fn sweep(machine: &Machine, living: &[String]) {
+        let folders = std::fs::read_dir(machine.folder.join("pods")).into_iter().flatten().flatten();
+        for folder in folders.filter(|folder| living.iter().all(|uid| folder.file_name() != uid.as_str())) {
+            Self(folder.path()).remove();
+        }
+    }
+
     /// The folder of one of its containers.
     pub fn container(&self, name: &str) -> PathBuf {
         self.0.join("containers").join(name)
