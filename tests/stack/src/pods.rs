@@ -137,7 +137,12 @@ impl Stack {
     }
 
     pub(crate) fn pod_list(&self, namespace: &str, selector: &str) -> Vec<Value> {
-        self.reader().and_then(|reader| reader.objects("pods", namespace, selector).ok()).unwrap_or_default()
+        if let Some(reader) = self.reader() {
+            return reader.objects("pods", namespace, selector).unwrap_or_default();
+        }
+        let answer = self.kubectl_json(["get", "pods", "-n", namespace, "-l", selector]);
+        let items = answer.ok().and_then(|mut answer| answer.get_mut("items").map(Value::take));
+        items.and_then(|items| items.as_array().cloned()).unwrap_or_default()
     }
 
     /// A pod that exists and is bound to a node of this stack.

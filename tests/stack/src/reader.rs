@@ -27,7 +27,7 @@ struct Place {
 pub(crate) struct Reader {
     agent: Agent,
     server: String,
-    /// By every name that kubectl would take: singular, plural and plural.group.
+    /// By every name that kubectl would take: singular, plural, plural.group and short names such as `pvc`.
     places: Mutex<BTreeMap<String, Place>>,
 }
 
@@ -90,7 +90,10 @@ impl Reader {
                 }
                 let namespaced = resource.get("namespaced") == Some(&Value::Bool(true));
                 let place = Place { base: base.clone(), plural: plural.to_owned(), namespaced };
-                for name in [plural.to_owned(), singular.to_owned(), format!("{plural}.{group}")] {
+                let short = resource.get("shortNames").and_then(Value::as_array).into_iter().flatten();
+                let short = short.filter_map(Value::as_str).map(ToOwned::to_owned);
+                let names = [plural.to_owned(), singular.to_owned(), format!("{plural}.{group}")];
+                for name in names.into_iter().chain(short) {
                     places.entry(name).or_insert_with(|| place.clone());
                 }
             }

@@ -64,7 +64,8 @@ impl Drop for Recorder {
 /// Watches again and again. What exists comes first in each watch, as `ADDED`.
 fn record(agent: &Agent, address: &str, mut file: File, ended: &AtomicBool) {
     while !ended.load(Ordering::Relaxed) {
-        if let Ok(mut answer) = agent.get(address).call() {
+        // A refusal is no event; it would look like one in the file.
+        if let Some(mut answer) = agent.get(address).call().ok().filter(|answer| answer.status() == 200) {
             let mut lines = BufReader::new(answer.body_mut().as_reader());
             let mut line = Vec::new();
             // Only whole lines: one that was cut would spoil the next.
