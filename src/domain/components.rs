@@ -20,7 +20,7 @@ use super::timing::Timing;
 use super::words;
 use super::world::World;
 
-/// A pod this young may still be starting.
+/// A pod this young may still become Ready.
 const STARTING: Duration = Duration::from_secs(120);
 /// A lease unrenewed for so long belongs to a driver that was taken away.
 const LONG_GONE: Duration = Duration::from_secs(24 * 3600);
@@ -121,10 +121,13 @@ impl Member<'_> {
         })
     }
 
-    fn starting_until(&self, now: Now) -> Option<Duration> {
+    /// Until when it may still come up, or, once it is Ready, take over: a candidate waits out the lease from when it
+    /// first saw it, so not before its own beginning.
+    fn starting_until(&self, takeover: Duration, now: Now) -> Option<Duration> {
         let age = words::stamp_age(now.wall, self.pod.meta.created);
-        let young = age < STARTING && !self.trouble() && self.pod.meta.deleted.is_none();
-        young.then(|| now.mono + STARTING.saturating_sub(age))
+        let patience = if self.ready() { takeover } else { STARTING };
+        let young = age < patience && !self.trouble() && self.pod.meta.deleted.is_none();
+        young.then(|| now.mono + patience.saturating_sub(age))
     }
 
     fn describe(&self) -> String {
@@ -167,10 +170,16 @@ pub fn driver(world: &World, name: &str, settings: &Settings, now: Now) -> View 
         let takeover = view.timing.takeover(lease::duration(watched)).max(settings.min_floor);
         view.health = match by_lease(&mut view, lease::pulse(watched, takeover, settings.eager, now), alive_at, now) {
             Ok(health) => health,
-            Err(unverified) => {
-                let long_gone = watched.lease.renewed.is_none_or(|at| words::age(now.wall, at) >= LONG_GONE);
-                without_leader(world, name, &members, long_gone, unverified, now, &mut view)
-            }
+            Err(unverified) => match coming_up(&members, takeover, now) {
+                Some(until) => {
+                    view.recheck = Some(until);
+                    Health::Undecided
+                }
+                None => {
+                    let long_gone = watched.lease.renewed.is_none_or(|at| words::age(now.wall, at) >= LONG_GONE);
+                    without_leader(world, name, &members, long_gone, unverified, &mut view)
+                }
+            },
         };
     } else {
         view.by_absence = true;
@@ -216,6 +225,11 @@ fn by_lease(view: &mut View, pulse: Pulse, alive_at: Option<Timestamp>, now: Now
     judged
 }
 
+/// Until when one of these pods may still come up, or take over.
+fn coming_up(members: &[Member<'_>], takeover: Duration, now: Now) -> Option<Duration> {
+    members.iter().filter_map(|member| member.starting_until(takeover, now)).max()
+}
+
 /// Events that a dead leader cannot have written: newer than its lease, and recent.
 fn works_without_lease(alive_at: Option<Timestamp>, missing_since: Option<Timestamp>, now: Now) -> bool {
     alive_at.is_some_and(|at| words::age(now.wall, at) < RECENT && missing_since.is_none_or(|since| at > since))
@@ -237,13 +251,8 @@ fn without_leader(
     members: &[Member<'_>],
     long_gone: bool,
     unverified: bool,
-    now: Now,
     view: &mut View,
 ) -> Health {
-    if let Some(until) = members.iter().filter_map(|member| member.starting_until(now)).max() {
-        view.recheck = Some(until);
-        return Health::Undecided;
-    }
     let mut ready = members.iter().filter(|member| member.ready());
     if let Some(candidate) = ready.clone().find(|member| !member.leads).or_else(|| ready.next()) {
         view.why = if candidate.leads {
@@ -282,7 +291,7 @@ fn without_lease(
             return Health::Unknown(doubt);
         }
     }
-    if let Some(until) = members.iter().filter_map(|member| member.starting_until(now)).max() {
+    if let Some(until) = coming_up(members, STARTING, now) {
         view.recheck = Some(until);
         return Health::Undecided;
     }
@@ -389,7 +398,7 @@ pub fn controller(world: &World, waiting: Option<(&Key, Timestamp)>, settings: &
         let pulse = lease::pulse(watched, takeover, settings.eager, now);
         view.health = match by_lease(&mut view, pulse, alive_at, now) {
             Ok(health) => health,
-            Err(unverified) => match members.iter().filter_map(|member| member.starting_until(now)).max() {
+            Err(unverified) => match coming_up(&members, takeover, now) {
                 Some(until) => {
                     view.recheck = Some(until);
                     Health::Undecided

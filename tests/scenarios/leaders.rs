@@ -116,11 +116,14 @@ fn six_2_a_dead_leader_without_and_with_a_candidate() {
 fn six_3_holders_with_dots_long_names_and_on_the_host_network() {
     let Some(story) = Story::begin("6.3", "names of holders", Options::pods()) else { return };
     let dots = Rook { replicas: 1, ..Rook::operator() };
-    let long = another("long.csi.example.com", "csi-controller-of-a-storage-whose-name-does-not-fit-a-host-name");
+    let long = Rook { replicas: 0, ..another("long.csi.example.com", "csi-long") };
     let host = Rook { host_network: true, ..another("host.csi.example.com", "csi-host") };
     let all = [&dots, &long, &host];
     for rook in all {
         story.given_driver(rook);
+        if rook.replicas == 0 {
+            pod_of_its_own(&story, rook, &format!("{}-and.more", "x".repeat(62)));
+        }
         let claim = rook.driver.replace('.', "-");
         story.given_bound_volume(&claim, rook);
         story.given_snapshots(&claim, rook, &[&claim]);
@@ -143,6 +146,16 @@ fn six_3_holders_with_dots_long_names_and_on_the_host_network() {
     }
     let healthy = || doctor(&story.stack).lines().is_empty().then_some(());
     story.stack.wait("nothing is named any more", SOON, healthy).unwrap();
+}
+
+/// A pod made by hand of a Deployment's template: only such a one can have a name that no host name holds.
+fn pod_of_its_own(story: &Story, rook: &Rook, name: &str) {
+    story.step(&format!("given the pod {name}"));
+    let deployment = story.stack.get("deployment", Some(&rook.namespace), &rook.deployment).unwrap().unwrap();
+    let spec = deployment.pointer("/spec/template/spec").expect("a Deployment has a template");
+    let meta = json!({"name": name, "namespace": rook.namespace, "labels": {"by": "hand"}});
+    story.stack.create(&json!({"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec})).unwrap();
+    assert_eq!(story.leader(rook), name);
 }
 
 /// A healthy driver that is rolled, and whose leader changes, is nothing to speak of: not to `doctor`, and not to the
