@@ -170,16 +170,15 @@ pub fn driver(world: &World, name: &str, settings: &Settings, now: Now) -> View 
         let takeover = view.timing.takeover(lease::duration(watched)).max(settings.min_floor);
         view.health = match by_lease(&mut view, lease::pulse(watched, takeover, settings.eager, now), alive_at, now) {
             Ok(health) => health,
-            Err(unverified) => match coming_up(&members, takeover, now) {
-                Some(until) => {
+            Err(unverified) => {
+                if let Some(until) = coming_up(&members, takeover, now) {
                     view.recheck = Some(until);
                     Health::Undecided
-                }
-                None => {
+                } else {
                     let long_gone = watched.lease.renewed.is_none_or(|at| words::age(now.wall, at) >= LONG_GONE);
                     without_leader(world, name, &members, long_gone, unverified, &mut view)
                 }
-            },
+            }
         };
     } else {
         view.by_absence = true;
