@@ -11,12 +11,17 @@ use super::{CONTENTS, SNAPSHOTS, SOON, text, wait_for};
 const DELETE: &str = "DeleteSnapshot";
 const CREATE: &str = "CreateSnapshot";
 
+/// With a csi-snapshotter that tries again soon, so that what is mended shows soon.
+fn impatient(rook: Rook) -> Rook {
+    Rook { snapshotter_args: vec!["--retry-interval-max=8s".to_owned()], ..rook }
+}
+
 /// Six shapes side by side behind one driver. Four of them are the driver's own failures, and twenty snapshots are
 /// healthy: that is no storm.
 #[test]
 fn five_1_locks_errors_and_creations_that_never_end() {
     let Some(story) = Story::begin("5.1", "what the driver answers is named", Options::pods()) else { return };
-    let rook = Rook::operator();
+    let rook = impatient(Rook::operator());
     story.given_driver(&rook);
     story.given_bound_volume("data", &rook);
     let healthy: Vec<String> = (0..20).map(|number| format!("healthy-{number}")).collect();
@@ -110,7 +115,7 @@ fn five_2_a_missing_secret_is_named_until_it_is_back() {
     let Some(story) = Story::begin("5.2", "a missing secret, and what is left once it is back", Options::pods()) else {
         return;
     };
-    let rook = Rook { replicas: 1, ..Rook::classic() };
+    let rook = impatient(Rook { replicas: 1, ..Rook::classic() });
     story.given_driver(&rook);
     story.given_bound_volume("data", &rook);
     let cuts = story.given_snapshots("data", &rook, &["one"]);
@@ -146,7 +151,7 @@ fn five_2_a_missing_secret_is_named_until_it_is_back() {
 #[test]
 fn five_3_one_hung_driver_with_forty_contents_is_one_finding() {
     let Some(story) = Story::begin("5.3", "a storm", Options::pods()) else { return };
-    let rook = Rook::operator();
+    let rook = impatient(Rook::operator());
     story.given_driver(&rook);
     story.given_bound_volume("data", &rook);
     let names: Vec<String> = (0..40).map(|number| format!("storm-{number}")).collect();
