@@ -1,0 +1,15 @@
+//! The embedded cluster: a Kubernetes API with the controllers around it, on virtual time.
+//!
+//! ```text
+//! http ──> store <── cluster ──> actors          store knows nobody; actors meet only in the store
+//! ```
+//!
+//! Everything but `http` is pure and deterministic: no clock, no thread, no map with a random order, and one
+//! seeded generator. The same seed gives the same run, byte for byte, which is what makes a failure found in a
+//! million runs one that can be looked at.
+
+// The API, and its face on loopback.
+pub mod http;
+pub mod store;
+
+// Time, processes, and the programs of a cluster.

@@ -1,0 +1,494 @@
+//! Create, replace, patch, delete: what is checked, what is filled in, and when an object really goes.
+//!
+//! The rules here are the ones stuck objects are made of: finalizers that hold a deleted object, preconditions
+//! that do not hold any more, and a status that only its subresource can write.
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Map, Value, json};
+
+use super::patch::Patch;
+use super::refusal::Refusal;
+use super::table::{self, Resource};
+use super::{ChangeKind, Store, Writer, names, object, owners};
+
+/// Which part of an object a write may change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// All but the status, where that is a subresource.
+    Object,
+    /// The subresource `status`.
+    Status,
+}
+
+/// What happens to what an object owns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Propagation {
+    /// It goes afterwards.
+    Background,
+    /// It goes first.
+    Foreground,
+    /// It stays.
+    Orphan,
+}
+
+/// How to delete.
+#[derive(Clone, Debug, Default)]
+pub struct DeleteOptions {
+    /// Only the object of this uid.
+    pub uid: Option<String>,
+    /// Only the object of this version.
+    pub resource_version: Option<String>,
+    /// Time for a pod to end, in seconds.
+    pub grace_seconds: Option<i64>,
+    /// What happens to what it owns; in the background if nothing is said.
+    pub propagation: Option<Propagation>,
+}
+
+impl DeleteOptions {
+    /// Only the object as it was read.
+    #[must_use]
+    pub fn exactly(read: &Value) -> Self {
+        let resource_version = Some(object::text(read, "/metadata/resourceVersion").to_owned());
+        Self { uid: Some(object::uid(read).to_owned()), resource_version, ..Self::default() }
+    }
+}
+
+/// What the server alone decides about an object's metadata.
+const SERVERS_OWN: [&str; 7] = [
+    "creationTimestamp",
+    "deletionGracePeriodSeconds",
+    "deletionTimestamp",
+    "generation",
+    "managedFields",
+    "namespace",
+    "uid",
+];
+/// How long a pod has to end when it does not say so itself.
+const POD_GRACE: i64 = 30;
+
+impl Store {
+    /// Makes a new object.
+    ///
+    /// # Errors
+    /// The name is taken or not valid, or the namespace is not there.
+    pub fn create(
+        &mut self,
+        writer: Writer<'_>,
+        resource: &'static Resource,
+        namespace: &str,
+        mut object: Value,
+    ) -> Result<Arc<Value>, Refusal> {
+        self.may_write(resource)?;
+        if !object.is_object() {
+            return Err(Refusal::bad_request("the object is no JSON object"));
+        }
+        check_place(resource, namespace, &object)?;
+        if resource.namespaced {
+            self.may_create_in(resource, namespace, object::name(&object))?;
+        }
+        if !object::text(&object, "/metadata/resourceVersion").is_empty() {
+            return Err(Refusal::new(500, "", "resourceVersion should not be set on objects to be created"));
+        }
+        let base = object::text(&object, "/metadata/generateName").to_owned();
+        if object::name(&object).is_empty() && !base.is_empty() {
+            let name = names::generate(&mut self.rng, &base);
+            object::set_metadata(&mut object, "name", name);
+        }
+        names::check(resource, object::name(&object))?;
+        let name = object::name(&object);
+        if self.get(resource, namespace, name).is_ok() {
+            return Err(Refusal::already_exists(resource, name));
+        }
+        Ok(self.insert(writer, resource, namespace, object))
+    }
+
+    /// Enters a new object without asking.
+    pub(super) fn insert(
+        &mut self,
+        writer: Writer<'_>,
+        resource: &'static Resource,
+        namespace: &str,
+        mut object: Value,
+    ) -> Arc<Value> {
+        let uid = names::uid(&mut self.rng);
+        if let Some(metadata) = object::metadata(&mut object) {
+            for field in SERVERS_OWN {
+                metadata.remove(field);
+            }
+            metadata.insert("uid".to_owned(), uid.into());
+            metadata.insert("creationTimestamp".to_owned(), seconds(writer.at).into());
+            if resource.generation {
+                metadata.insert("generation".to_owned(), 1.into());
+            }
+            if resource.namespaced {
+                metadata.insert("namespace".to_owned(), namespace.into());
+            }
+        }
+        if let Some(fields) = object.as_object_mut() {
+            fields.insert("apiVersion".to_owned(), resource.api_version().into());
+            fields.insert("kind".to_owned(), resource.kind.into());
+            // A definition's status is the server's own, and nobody else writes one.
+            if resource.status && resource != table::DEFINITIONS {
+                fields.remove("status");
+            }
+        }
+        fill_in(resource, &mut object);
+        owners::record(writer, Part::Object, &Value::Null, &mut object);
+        self.commit(writer, resource, ChangeKind::Added, object)
+    }
+
+    /// Puts an object in the place of the one of this name.
+    ///
+    /// # Errors
+    /// It is not there, has changed since it was read, or the new one is not valid.
+    pub fn replace(
+        &mut self,
+        writer: Writer<'_>,
+        resource: &'static Resource,
+        namespace: &str,
+        name: &str,
+        part: Part,
+        object: Value,
+    ) -> Result<Arc<Value>, Refusal> {
+        self.may_write(resource)?;
+        check_part(resource, part)?;
+        check_place(resource, namespace, &object)?;
+        let said = object::name(&object);
+        if said != name {
+            let message = format!("the name of the object ({said}) does not match the name on the URL ({name})");
+            return Err(Refusal::bad_request(message));
+        }
+        let old = self.get(resource, namespace, name)?;
+        // Nobody may overwrite a custom resource blindly; Kubernetes' own kinds allow it, except leases.
+        let unconditional = !resource.custom && resource != table::LEASES;
+        if object::text(&object, "/metadata/resourceVersion").is_empty() && !unconditional {
+            let complaint = "Invalid value: 0: must be specified for an update";
+            return Err(Refusal::invalid(resource, name, "FieldValueInvalid", "metadata.resourceVersion", complaint));
+        }
+        self.update(writer, resource, part, &old, object)
+    }
+
+    /// Changes the object of this name.
+    ///
+    /// # Errors
+    /// It is not there, the patch does not fit it, or the outcome is not valid.
+    pub fn patch(
+        &mut self,
+        writer: Writer<'_>,
+        resource: &'static Resource,
+        namespace: &str,
+        name: &str,
+        part: Part,
+        patch: &Patch,
+    ) -> Result<Arc<Value>, Refusal> {
+        self.may_write(resource)?;
+        check_part(resource, part)?;
+        let old = self.get(resource, namespace, name)?;
+        let object = patch.apply(&old)?;
+        if object::name(&object) != name {
+            let message = format!(
+                "the name of the object ({}) does not match the name on the URL ({name})",
+                object::name(&object)
+            );
+            return Err(Refusal::bad_request(message));
+        }
+        check_place(resource, namespace, &object)?;
+        self.update(writer, resource, part, &old, object)
+    }
+
+    /// The common end of replace and patch.
+    fn update(
+        &mut self,
+        writer: Writer<'_>,
+        resource: &'static Resource,
+        part: Part,
+        old: &Arc<Value>,
+        mut object: Value,
+    ) -> Result<Arc<Value>, Refusal> {
+        let name = object::name(old);
+        let (said, stored) = (object::uid(&object), object::uid(old));
+        if !said.is_empty() && said != stored {
+            let why = format!("Precondition failed: UID in precondition: {said}, UID in object meta: {stored}");
+            return Err(Refusal::conflict(resource, name, &why));
+        }
+        let version = object::text(&object, "/metadata/resourceVersion");
+        if !version.is_empty() && version != object::text(old, "/metadata/resourceVersion") {
+            return Err(Refusal::modified(resource, name));
+        }
+        keep(resource, part, old, &mut object);
+        check_new_finalizers(resource, old, &object)?;
+        if object == **old {
+            return Ok(Arc::clone(old));
+        }
+        if resource.generation && spec_differs(resource, old, &object) {
+            bump_generation(&mut object);
+        }
+        owners::record(writer, part, old, &mut object);
+        if object::is_deleting(old) && released(old, &object) {
+            self.commit(writer, resource, ChangeKind::Deleted, (**old).clone());
+            return Ok(Arc::new(object));
+        }
+        Ok(self.commit(writer, resource, ChangeKind::Modified, object))
+    }
+
+    /// Deletes the object of this name, or marks it to be deleted once nothing holds it any more.
+    ///
+    /// # Errors
+    /// It is not there, or is not the one that is meant.
+    pub fn delete(
+        &mut self,
+        writer: Writer<'_>,
+        resource: &'static Resource,
+        namespace: &str,
+        name: &str,
+        options: &DeleteOptions,
+    ) -> Result<Arc<Value>, Refusal> {
+        self.may_write(resource)?;
+        let old = self.get(resource, namespace, name)?;
+        check_preconditions(resource, &old, options)?;
+        let mut object = (*old).clone();
+        add_propagation(&mut object, options);
+        let grace = grace(resource, &old, options);
+        let held = object::finalizers(&object).next().is_some() || resource == table::NAMESPACES;
+        let before = old.pointer("/metadata/deletionGracePeriodSeconds").and_then(Value::as_i64);
+        if !held && (grace == 0 || before == Some(0)) {
+            return Ok(self.commit(writer, resource, ChangeKind::Deleted, object));
+        }
+        if before.is_none_or(|before| grace < before) {
+            let end = writer.at.saturating_add(SignedDuration::from_secs(grace)).unwrap_or(writer.at);
+            object::set_metadata(&mut object, "deletionTimestamp", seconds(end));
+            object::set_metadata(&mut object, "deletionGracePeriodSeconds", grace);
+            if let Some(fields) = object.as_object_mut().filter(|_| resource == table::NAMESPACES) {
+                fields.insert("status".to_owned(), json!({"phase": "Terminating"}));
+            }
+            bump_generation(&mut object);
+        }
+        if object == *old {
+            return Ok(old);
+        }
+        Ok(self.commit(writer, resource, ChangeKind::Modified, object))
+    }
+
+    fn may_write(&self, resource: &'static Resource) -> Result<(), Refusal> {
+        if !self.serves(resource) {
+            return Err(Refusal::not_served());
+        }
+        if resource == table::DEFINITIONS { Err(Refusal::not_allowed()) } else { Ok(()) }
+    }
+
+    fn may_create_in(&self, resource: &'static Resource, namespace: &str, name: &str) -> Result<(), Refusal> {
+        let home = self.get(table::NAMESPACES, "", namespace)?;
+        if object::is_deleting(&home) {
+            let why = format!("unable to create new content in namespace {namespace} because it is being terminated");
+            return Err(Refusal::forbidden(resource, name, &why));
+        }
+        Ok(())
+    }
+}
+
+// === Checks ===
+
+fn check_part(resource: &'static Resource, part: Part) -> Result<(), Refusal> {
+    if part == Part::Status && !resource.status { Err(Refusal::not_served()) } else { Ok(()) }
+}
+
+/// The object says of itself what the request says of it, or nothing.
+fn check_place(resource: &'static Resource, namespace: &str, object: &Value) -> Result<(), Refusal> {
+    let kind = object::text(object, "/kind");
+    if !kind.is_empty() && kind != resource.kind {
+        let message = format!("the object's kind is {kind}, and {} are {}", resource.qualified(), resource.kind);
+        return Err(Refusal::bad_request(message));
+    }
+    let version = object::text(object, "/apiVersion");
+    if !version.is_empty() && version != resource.api_version() {
+        let message = format!(
+            "the API version in the data ({version}) does not match the expected API version ({})",
+            resource.api_version()
+        );
+        return Err(Refusal::bad_request(message));
+    }
+    let said = object::namespace(object);
+    if !said.is_empty() && said != namespace {
+        let message = "the namespace of the provided object does not match the namespace sent on the request";
+        return Err(Refusal::bad_request(message));
+    }
+    Ok(())
+}
+
+fn check_new_finalizers(resource: &'static Resource, old: &Value, object: &Value) -> Result<(), Refusal> {
+    if !object::is_deleting(old) {
+        return Ok(());
+    }
+    let mut new: Vec<String> = object::finalizers(object)
+        .filter(|name| !object::has_finalizer(old, name))
+        .map(|name| format!("\"{name}\""))
+        .collect();
+    if new.is_empty() {
+        return Ok(());
+    }
+    new.sort();
+    let complaint = format!(
+        "Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",
+        new.join(", ")
+    );
+    Err(Refusal::invalid(resource, object::name(old), "FieldValueForbidden", "metadata.finalizers", &complaint))
+}
+
+fn check_preconditions(resource: &'static Resource, old: &Value, options: &DeleteOptions) -> Result<(), Refusal> {
+    let name = object::name(old);
+    let stored = object::uid(old);
+    if let Some(uid) = options.uid.as_deref().filter(|uid| *uid != stored) {
+        let why = format!(
+            "the UID in the precondition ({uid}) does not match the UID in record ({stored}). The object might have \
+             been deleted and then recreated"
+        );
+        return Err(Refusal::conflict(resource, name, &why));
+    }
+    let stored = object::text(old, "/metadata/resourceVersion");
+    if let Some(version) = options.resource_version.as_deref().filter(|version| *version != stored) {
+        let why = format!(
+            "the ResourceVersion in the precondition ({version}) does not match the ResourceVersion in record \
+             ({stored}). The object might have been modified"
+        );
+        return Err(Refusal::conflict(resource, name, &why));
+    }
+    Ok(())
+}
+
+// === What is filled in and kept ===
+
+/// What the server adds to a new object of these kinds before anybody sees it.
+fn fill_in(resource: &'static Resource, object: &mut Value) {
+    let (protection, defaults) = if resource == table::PODS {
+        let spec = json!({"restartPolicy": "Always", "terminationGracePeriodSeconds": POD_GRACE,
+            "dnsPolicy": "ClusterFirst", "schedulerName": "default-scheduler", "securityContext": {}});
+        (None, json!({"spec": spec, "status": {"phase": "Pending", "qosClass": "BestEffort"}}))
+    } else if resource == table::CLAIMS {
+        let defaults = json!({"spec": {"volumeMode": "Filesystem"}, "status": {"phase": "Pending"}});
+        (Some("kubernetes.io/pvc-protection"), defaults)
+    } else if resource == table::VOLUMES {
+        let spec = json!({"volumeMode": "Filesystem", "persistentVolumeReclaimPolicy": "Retain"});
+        (Some("kubernetes.io/pv-protection"), json!({"spec": spec, "status": {"phase": "Pending"}}))
+    } else if resource == table::NAMESPACES {
+        (None, json!({"spec": {"finalizers": ["kubernetes"]}, "status": {"phase": "Active"}}))
+    } else {
+        return;
+    };
+    add_missing(object, &defaults);
+    if let Some(protection) = protection.filter(|name| !object::has_finalizer(object, name)) {
+        let finalizers: Vec<Value> = object::items(object, "/metadata/finalizers").to_vec();
+        object::set_metadata(object, "finalizers", [finalizers, vec![protection.into()]].concat());
+    }
+}
+
+/// Sets what `object` does not say.
+fn add_missing(object: &mut Value, defaults: &Value) {
+    let (Some(fields), Some(defaults)) = (object.as_object_mut(), defaults.as_object()) else { return };
+    for (key, default) in defaults {
+        match fields.get_mut(key) {
+            Some(value) => add_missing(value, default),
+            None => drop(fields.insert(key.clone(), default.clone())),
+        }
+    }
+}
+
+/// Undoes what this write may not change.
+fn keep(resource: &'static Resource, part: Part, old: &Value, object: &mut Value) {
+    let restore = |object: &mut Value, key: &str| {
+        let Some(fields) = object.as_object_mut() else { return };
+        match old.get(key) {
+            Some(value) => drop(fields.insert(key.to_owned(), value.clone())),
+            None => drop(fields.remove(key)),
+        }
+    };
+    restore(object, "apiVersion");
+    restore(object, "kind");
+    match part {
+        Part::Object if resource.status => restore(object, "status"),
+        Part::Object => {}
+        Part::Status => {
+            let keys: Vec<String> =
+                [old, object].into_iter().filter_map(Value::as_object).flat_map(Map::keys).cloned().collect();
+            // The status of Kubernetes' own kinds may bring labels and annotations with it.
+            for key in keys.iter().filter(|key| *key != "status" && (resource.custom || *key != "metadata")) {
+                restore(object, key);
+            }
+        }
+    }
+    let stored = old.get("metadata").and_then(Value::as_object);
+    let Some((metadata, stored)) = object::metadata(object).zip(stored) else { return };
+    for key in SERVERS_OWN.into_iter().chain(["name", "resourceVersion"]) {
+        match stored.get(key) {
+            Some(value) => drop(metadata.insert(key.to_owned(), value.clone())),
+            None => drop(metadata.remove(key)),
+        }
+    }
+    for key in ["annotations", "labels", "finalizers", "ownerReferences"] {
+        let empty = |value: &Value| match value {
+            Value::Null => true,
+            Value::Array(items) => items.is_empty(),
+            Value::Object(fields) => fields.is_empty(),
+            _ => false,
+        };
+        if metadata.get(key).is_some_and(empty) {
+            metadata.remove(key);
+        }
+    }
+}
+
+/// The part that `metadata.generation` counts is different.
+fn spec_differs(resource: &'static Resource, old: &Value, object: &Value) -> bool {
+    if !resource.custom {
+        return old.get("spec") != object.get("spec");
+    }
+    let spec = |object: &'_ Value| {
+        let fields = object.as_object().cloned().unwrap_or_default();
+        fields.into_iter().filter(|(key, _)| key != "metadata" && key != "status").collect::<Map<_, _>>()
+    };
+    spec(old) != spec(object)
+}
+
+fn bump_generation(object: &mut Value) {
+    if let Some(generation) = object.pointer("/metadata/generation").and_then(Value::as_i64) {
+        object::set_metadata(object, "generation", generation.saturating_add(1));
+    }
+}
+
+/// The last finalizer has just gone, and no time to end is left.
+fn released(old: &Value, object: &Value) -> bool {
+    let had = object::finalizers(old).next().is_some();
+    let has = object::finalizers(object).next().is_some();
+    let grace = old.pointer("/metadata/deletionGracePeriodSeconds").and_then(Value::as_i64);
+    had && !has && grace.unwrap_or(0) == 0
+}
+
+/// Seconds until the object may go: only a pod that runs somewhere gets any.
+fn grace(resource: &'static Resource, old: &Value, options: &DeleteOptions) -> i64 {
+    let over = matches!(object::text(old, "/status/phase"), "Succeeded" | "Failed");
+    if resource != table::PODS || over || object::text(old, "/spec/nodeName").is_empty() {
+        return 0;
+    }
+    let own = old.pointer("/spec/terminationGracePeriodSeconds").and_then(Value::as_i64);
+    options.grace_seconds.or(own).unwrap_or(POD_GRACE).max(0)
+}
+
+/// Finalizers of the garbage collector, which does the rest.
+fn add_propagation(object: &mut Value, options: &DeleteOptions) {
+    let finalizer = match options.propagation {
+        Some(Propagation::Foreground) => "foregroundDeletion",
+        Some(Propagation::Orphan) => "orphan",
+        Some(Propagation::Background) | None => return,
+    };
+    if !object::has_finalizer(object, finalizer) {
+        let mut finalizers = object::items(object, "/metadata/finalizers").to_vec();
+        finalizers.push(finalizer.into());
+        object::set_metadata(object, "finalizers", finalizers);
+    }
+}
+
+/// As `metadata` has times: whole seconds.
+fn seconds(at: Timestamp) -> String {
+    Timestamp::from_second(at.as_second()).unwrap_or(at).to_string()
+}
