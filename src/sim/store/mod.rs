@@ -59,10 +59,6 @@ pub struct Change {
     pub object: Arc<Value>,
     /// The object before; `None` for a new one.
     pub before: Option<Arc<Value>>,
-    /// Who did it.
-    pub writer: Arc<str>,
-    /// When.
-    pub at: Timestamp,
 }
 
 /// The namespaces that every cluster has.
@@ -74,7 +70,7 @@ const SERVER: &str = "kube-apiserver";
 type Collection = BTreeMap<String, BTreeMap<String, Arc<Value>>>;
 
 /// The store.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Store {
     objects: BTreeMap<&'static Resource, Collection>,
     /// Groups that are not installed.
@@ -210,13 +206,7 @@ impl Store {
     }
 
     /// Enters what has been decided: the one place where objects and log change.
-    fn commit(
-        &mut self,
-        writer: Writer<'_>,
-        resource: &'static Resource,
-        kind: ChangeKind,
-        mut object: Value,
-    ) -> Arc<Value> {
+    fn commit(&mut self, resource: &'static Resource, kind: ChangeKind, mut object: Value) -> Arc<Value> {
         self.version = self.version.saturating_add(1);
         object::set_metadata(&mut object, "resourceVersion", self.version.to_string());
         let object = Arc::new(object);
@@ -227,15 +217,7 @@ impl Store {
             ChangeKind::Deleted => collection.remove(&name),
             ChangeKind::Added | ChangeKind::Modified => collection.insert(name, Arc::clone(&object)),
         };
-        self.log.push(Change {
-            version: self.version,
-            resource,
-            kind,
-            object: Arc::clone(&object),
-            before,
-            writer: writer.name.into(),
-            at: writer.at,
-        });
+        self.log.push(Change { version: self.version, resource, kind, object: Arc::clone(&object), before });
         object
     }
 }

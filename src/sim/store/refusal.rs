@@ -140,6 +140,23 @@ impl Refusal {
         refusal
     }
 
+    /// 422 for a request whose parameters do not go together.
+    #[must_use]
+    pub fn invalid_options(
+        resource: &'static Resource,
+        kind: &'static str,
+        field: &'static str,
+        complaint: &str,
+    ) -> Self {
+        let message = format!("ListOptions.meta.k8s.io \"\" is invalid: {field}: {complaint}");
+        let mut refusal = Self::new(422, "Invalid", message).about(resource, "ListOptions", "");
+        if let Some(details) = &mut refusal.details {
+            details.group = "meta.k8s.io";
+            details.causes.push((kind, complaint.to_owned(), field));
+        }
+        refusal
+    }
+
     /// 422 for a patch that cannot be applied.
     #[must_use]
     pub fn unprocessable() -> Self {

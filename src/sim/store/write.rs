@@ -136,7 +136,7 @@ impl Store {
         }
         fill_in(resource, &mut object);
         owners::record(writer, Part::Object, &Value::Null, &mut object);
-        self.commit(writer, resource, ChangeKind::Added, object)
+        self.commit(resource, ChangeKind::Added, object)
     }
 
     /// Puts an object in the place of the one of this name.
@@ -227,10 +227,10 @@ impl Store {
         }
         owners::record(writer, part, old, &mut object);
         if object::is_deleting(old) && released(old, &object) {
-            self.commit(writer, resource, ChangeKind::Deleted, (**old).clone());
+            self.commit(resource, ChangeKind::Deleted, (**old).clone());
             return Ok(Arc::new(object));
         }
-        Ok(self.commit(writer, resource, ChangeKind::Modified, object))
+        Ok(self.commit(resource, ChangeKind::Modified, object))
     }
 
     /// Deletes the object of this name, or marks it to be deleted once nothing holds it any more.
@@ -254,7 +254,7 @@ impl Store {
         let held = object::finalizers(&object).next().is_some() || resource == table::NAMESPACES;
         let before = old.pointer("/metadata/deletionGracePeriodSeconds").and_then(Value::as_i64);
         if !held && (grace == 0 || before == Some(0)) {
-            return Ok(self.commit(writer, resource, ChangeKind::Deleted, object));
+            return Ok(self.commit(resource, ChangeKind::Deleted, object));
         }
         if before.is_none_or(|before| grace < before) {
             let end = writer.at.saturating_add(SignedDuration::from_secs(grace)).unwrap_or(writer.at);
@@ -268,7 +268,7 @@ impl Store {
         if object == *old {
             return Ok(old);
         }
-        Ok(self.commit(writer, resource, ChangeKind::Modified, object))
+        Ok(self.commit(resource, ChangeKind::Modified, object))
     }
 
     fn may_write(&self, resource: &'static Resource) -> Result<(), Refusal> {
