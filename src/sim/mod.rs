@@ -13,3 +13,12 @@ pub mod http;
 pub mod store;
 
 // Time, processes, and the programs of a cluster.
+pub mod actors;
+mod agenda;
+pub mod cluster;
+pub mod election;
+pub mod process;
+pub mod recorder;
+pub mod refuse;
+pub mod task;
+pub mod work_queue;
