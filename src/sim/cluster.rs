@@ -54,6 +54,7 @@ enum What {
     Timer(u64),
     Changed(Change),
     Message(Message),
+    Terminate,
 }
 
 struct Entry {
@@ -328,6 +329,7 @@ impl Cluster {
             What::Timer(timer) => actor.timer(&mut ctx, timer),
             What::Changed(change) => actor.changed(&mut ctx, &change),
             What::Message(message) => actor.message(&mut ctx, message),
+            What::Terminate => actor.terminate(&mut ctx),
         }
         let commands = ctx.commands;
         process.actor = Some(actor);
@@ -340,6 +342,7 @@ impl Cluster {
             Command::Send { to, after, body } => self.plan(to, after, What::Message(Message { from, body })),
             Command::Spawn { process, place, actor } => self.insert(process, place, Some(from), actor),
             Command::Start { process, actor } => self.start(process, actor),
+            Command::Terminate { process } => self.plan(process, Duration::from_millis(1), What::Terminate),
             Command::Kill { process } => self.end(process, KILLED),
             Command::Exit { code } => self.end(from, code),
         }

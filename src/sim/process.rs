@@ -54,6 +54,11 @@ pub trait Actor: Send {
 
     /// Something came from another process.
     fn message(&mut self, _ctx: &mut Context<'_>, _message: Message) {}
+
+    /// SIGTERM: it is asked to end.
+    fn terminate(&mut self, ctx: &mut Context<'_>) {
+        ctx.exit(0);
+    }
 }
 
 /// Something that one process sends to another.
@@ -130,6 +135,7 @@ pub(super) enum Command {
     Send { to: ProcessId, after: Duration, body: Body },
     Spawn { process: ProcessId, place: Option<Place>, actor: Box<dyn Actor> },
     Start { process: ProcessId, actor: Box<dyn Actor> },
+    Terminate { process: ProcessId },
     Kill { process: ProcessId },
     Exit { code: i32 },
 }
@@ -216,6 +222,11 @@ impl Context<'_> {
     /// Starts a process anew that has ended: a container that starts again.
     pub fn start(&mut self, process: ProcessId, actor: Box<dyn Actor>) {
         self.commands.push(Command::Start { process, actor });
+    }
+
+    /// Asks another process to end; one that is paused does not hear it.
+    pub fn terminate(&mut self, process: ProcessId) {
+        self.commands.push(Command::Terminate { process });
     }
 
     /// Kills another process.
