@@ -9,3 +9,10 @@ pub mod object;
 pub mod snapshot_controller;
 pub mod snapshots;
 pub mod workers;
+
+// The control plane, the nodes, and what runs on them.
+mod keys;
+pub mod kubelet;
+pub mod scheduler;
+mod volumes;
+pub mod workloads;
