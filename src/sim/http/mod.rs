@@ -208,6 +208,9 @@ impl<H: Host> Front<H> {
 
 fn refused(refusal: &Refusal) -> Response {
     let code = StatusCode::from_u16(refusal.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    if refusal.reason.is_empty() && code == StatusCode::NOT_FOUND {
+        return (code, [(header::CONTENT_TYPE, TEXT)], format!("{}\n", refusal.message)).into_response();
+    }
     let mut response = json(code, JSON, &refusal.status());
     if let Some(details) = refusal.details.as_ref().filter(|details| details.retry_after > 0) {
         response.headers_mut().insert(header::RETRY_AFTER, details.retry_after.into());

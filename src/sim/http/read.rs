@@ -65,9 +65,20 @@ impl Start {
         let token = call.query("continue");
         let version = call.number("resourceVersion")?;
         if token.is_empty() {
-            return match (call.query("resourceVersionMatch"), version) {
+            let field = "resourceVersionMatch";
+            return match (call.query(field), version) {
+                ("", version) => Ok(Self::Now(version.unwrap_or_default())),
                 ("Exact", Some(version)) => Ok(Self::At(version)),
-                _ => Ok(Self::Now(version.unwrap_or_default())),
+                ("NotOlderThan", Some(version)) => Ok(Self::Now(version)),
+                (_, None) => {
+                    let why = "Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided";
+                    Err(Refusal::invalid_options("FieldValueForbidden", field, why))
+                }
+                (other, Some(_)) => {
+                    let why =
+                        format!("Unsupported value: \"{other}\": supported values: \"Exact\", \"NotOlderThan\", \"\"");
+                    Err(Refusal::invalid_options("FieldValueNotSupported", field, &why))
+                }
             };
         }
         if version.is_some_and(|version| version > 0) {

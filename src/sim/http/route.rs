@@ -157,7 +157,7 @@ fn target(path: &str, store: &Store) -> Result<Target, Refusal> {
             let (group, version) = served(group, Some(version), store)?;
             return within(group, version, rest, store);
         }
-        _ => return Err(Refusal::not_served()),
+        _ => return Err(Refusal::no_page()),
     };
     Ok(Target::Discovery(document))
 }
@@ -167,14 +167,16 @@ fn served(group: &str, version: Option<&str>, store: &Store) -> Result<(&'static
     let matches = |row: &&Resource| {
         row.group == group && !group.is_empty() && version.is_none_or(|version| row.version == version)
     };
-    store.resources().find(matches).map(|row| (row.group, row.version)).ok_or_else(Refusal::not_served)
+    store.resources().find(matches).map(|row| (row.group, row.version)).ok_or_else(Refusal::no_page)
 }
 
 /// A path below a group version.
 fn within(group: &'static str, version: &str, parts: &[&str], store: &Store) -> Result<Target, Refusal> {
     let find = |plural: &str| {
         let found = resource(group, plural).filter(|row| row.version == version && store.serves(row));
-        found.ok_or_else(Refusal::not_served)
+        // A group of custom resources does not know what it might have served.
+        let custom = || store.resources().any(|row| row.group == group && row.custom);
+        found.ok_or_else(|| if custom() { Refusal::no_page() } else { Refusal::not_served() })
     };
     let (namespace, parts) = match parts {
         ["namespaces", _] | ["namespaces", _, "status"] => (None, parts),

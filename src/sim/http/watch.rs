@@ -20,6 +20,8 @@ use super::{Front, Host, JSON, Shared};
 
 /// How often a quiet watch hears how far the server is.
 const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
+/// How long before its end it hears that for the last time.
+const BEFORE_END: Duration = Duration::from_secs(2);
 /// How long a watch lasts that names no time.
 const LASTS: u64 = 1800;
 const LIST_END: &str = "k8s.io/initial-events-end";
@@ -59,9 +61,10 @@ enum Start {
 pub(super) fn answer<H: Host>(front: &Front<H>, call: &Call, cut: Option<usize>) -> Result<Response, Refusal> {
     let Target::Collection { resource, namespace } = &call.target else { return Err(Refusal::not_served()) };
     let selector = Selector::parse(resource, call.query("labelSelector"), call.query("fieldSelector"))?;
-    let start = start(resource, call)?;
+    let start = start(call)?;
     let lasts = call.number("timeoutSeconds")?.filter(|seconds| *seconds > 0).unwrap_or(LASTS);
     let now = Instant::now();
+    let end = now + Duration::from_secs(lasts);
     let mut watch = Watch {
         shared: front.shared.clone(),
         changes: front.shared.changes(),
@@ -74,8 +77,8 @@ pub(super) fn answer<H: Host>(front: &Front<H>, call: &Call, cut: Option<usize>)
         lines: VecDeque::new(),
         left: cut,
         bookmarks: call.flag("allowWatchBookmarks"),
-        next_bookmark: now + BOOKMARK_EVERY,
-        end: now + Duration::from_secs(lasts),
+        next_bookmark: next_bookmark(now, end),
+        end,
         ended: false,
     };
     watch.begin(start);
@@ -88,19 +91,28 @@ pub(super) fn answer<H: Host>(front: &Front<H>, call: &Call, cut: Option<usize>)
     Ok(response)
 }
 
-fn start(resource: &'static Resource, call: &Call) -> Result<Start, Refusal> {
+/// A minute after the last, and once more just before the end: whoever goes on from there misses nothing.
+fn next_bookmark(last: Instant, end: Instant) -> Instant {
+    let regular = last + BOOKMARK_EVERY;
+    match end.checked_sub(BEFORE_END).filter(|before| *before > last) {
+        Some(before) => regular.min(before),
+        None => regular,
+    }
+}
+
+fn start(call: &Call) -> Result<Start, Refusal> {
     let version = call.number("resourceVersion")?.unwrap_or_default();
     let matching = call.query("resourceVersionMatch");
     if call.query("sendInitialEvents").is_empty() {
         if !matching.is_empty() {
             let why = "Forbidden: resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided";
-            return Err(Refusal::invalid_options(resource, "FieldValueForbidden", "resourceVersionMatch", why));
+            return Err(Refusal::invalid_options("FieldValueForbidden", "resourceVersionMatch", why));
         }
         return Ok(if version == 0 { Start::List } else { Start::After(version) });
     }
     if matching != "NotOlderThan" {
         let why = "Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
-        return Err(Refusal::invalid_options(resource, "FieldValueForbidden", "resourceVersionMatch", why));
+        return Err(Refusal::invalid_options("FieldValueForbidden", "resourceVersionMatch", why));
     }
     if !call.flag("sendInitialEvents") {
         return Ok(Start::After(version));
@@ -154,16 +166,11 @@ impl<H: Host> Watch<H> {
             // Ends with an error only when nobody is left who could change anything.
             changed = self.changes.changed() => self.ended = changed.is_err(),
             _ = self.closing.changed() => {}
-            () = sleep_until(self.next_bookmark), if self.bookmarks && self.next_bookmark < self.end => {
-                self.next_bookmark += BOOKMARK_EVERY;
+            () = sleep_until(self.next_bookmark), if self.bookmarks => {
+                self.next_bookmark = next_bookmark(self.next_bookmark, self.end);
                 self.bookmark(&Value::Null);
             }
-            () = sleep_until(self.end) => {
-                self.ended = true;
-                if self.bookmarks {
-                    self.bookmark(&Value::Null);
-                }
-            }
+            () = sleep_until(self.end) => self.ended = true,
         }
     }
 
@@ -192,7 +199,7 @@ impl<H: Host> Watch<H> {
     }
 
     fn bookmark(&mut self, annotations: &Value) {
-        let mut metadata = json!({"resourceVersion": self.version.to_string(), "creationTimestamp": null});
+        let mut metadata = json!({"resourceVersion": self.version.to_string()});
         if let (Some(fields), true) = (metadata.as_object_mut(), annotations.is_object()) {
             fields.insert("annotations".to_owned(), annotations.clone());
         }

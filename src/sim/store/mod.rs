@@ -98,9 +98,7 @@ impl Store {
         };
         let server = Writer { name: SERVER, at: epoch };
         for name in NAMESPACES {
-            let labels = json!({"kubernetes.io/metadata.name": name});
-            let namespace = json!({"metadata": {"name": name, "labels": labels}});
-            store.insert(server, table::NAMESPACES, "", namespace);
+            store.insert(server, table::NAMESPACES, "", json!({"metadata": {"name": name}}));
         }
         for resource in table::ALL.iter().filter(|resource| resource.custom) {
             store.insert(server, table::DEFINITIONS, "", definition(resource));

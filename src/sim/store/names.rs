@@ -58,6 +58,8 @@ pub(super) fn check(resource: &'static Resource, name: &str) -> Result<(), Refus
     };
     let complaint = if name.len() > limit {
         format!("Invalid value: \"{name}\": must be no more than {limit} bytes")
+    } else if resource == table::NAMESPACES && name.contains('.') {
+        format!("Invalid value: \"{name}\": must not contain dots")
     } else if !valid {
         format!("Invalid value: \"{name}\": {rule}")
     } else {

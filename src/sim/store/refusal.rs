@@ -51,6 +51,13 @@ impl Refusal {
         self
     }
 
+    /// One more single complaint.
+    #[must_use]
+    pub(super) fn because(mut self, kind: &'static str, complaint: &str, field: &'static str) -> Self {
+        self.details.get_or_insert_default().causes.push((kind, complaint.to_owned(), field));
+        self
+    }
+
     /// 400.
     #[must_use]
     pub fn bad_request(message: impl Into<String>) -> Self {
@@ -64,7 +71,13 @@ impl Refusal {
         Self::new(403, "Forbidden", message).about(resource, resource.plural, name)
     }
 
-    /// 404 for a path that nothing is served at.
+    /// 404 for a path below no group that is served: a page, as a web server would send it.
+    #[must_use]
+    pub fn no_page() -> Self {
+        Self::new(404, "", "404 page not found")
+    }
+
+    /// 404 for a resource that its group does not have.
     #[must_use]
     pub fn not_served() -> Self {
         let mut refusal = Self::new(404, "NotFound", "the server could not find the requested resource");
@@ -102,6 +115,13 @@ impl Refusal {
         Self::new(409, "Conflict", message).about(resource, resource.plural, name)
     }
 
+    /// 409 for a deletion whose precondition does not hold: the server names the kind here, not the resource.
+    #[must_use]
+    pub fn precondition(resource: &'static Resource, name: &str, why: &str) -> Self {
+        let message = format!("Operation cannot be fulfilled on {} \"{name}\": {why}", resource.qualified_kind());
+        Self::new(409, "Conflict", message).about(resource, resource.kind, name)
+    }
+
     /// 409 for a write to an object that has changed since it was read.
     #[must_use]
     pub fn modified(resource: &'static Resource, name: &str) -> Self {
@@ -133,28 +153,37 @@ impl Refusal {
         complaint: &str,
     ) -> Self {
         let message = format!("{} \"{name}\" is invalid: {field}: {complaint}", resource.qualified_kind());
-        let mut refusal = Self::new(422, "Invalid", message).about(resource, resource.kind, name);
-        if let Some(details) = &mut refusal.details {
-            details.causes.push((kind, complaint.to_owned(), field));
-        }
-        refusal
+        Self::new(422, "Invalid", message).about(resource, resource.kind, name).because(kind, complaint, field)
     }
 
-    /// 422 for a request whose parameters do not go together.
+    /// 422 for a change of metadata that may not be: it is checked twice, and complained of twice.
     #[must_use]
-    pub fn invalid_options(
+    pub fn invalid_change(
         resource: &'static Resource,
+        name: &str,
         kind: &'static str,
         field: &'static str,
         complaint: &str,
     ) -> Self {
+        Self::invalid(resource, name, kind, field, complaint).because(kind, complaint, field)
+    }
+
+    /// 422 for a write without the version that was read, where one is needed.
+    #[must_use]
+    pub fn without_version(resource: &'static Resource, name: &str) -> Self {
+        let (field, complaint) = ("metadata.resourceVersion", "Invalid value: 0: must be specified for an update");
+        let message = format!("{} \"{name}\" is invalid: {field}: {complaint}", resource.qualified());
+        let refusal = Self::new(422, "Invalid", message).about(resource, resource.plural, name);
+        refusal.because("FieldValueInvalid", complaint, field)
+    }
+
+    /// 422 for a request whose parameters do not go together.
+    #[must_use]
+    pub fn invalid_options(kind: &'static str, field: &'static str, complaint: &str) -> Self {
         let message = format!("ListOptions.meta.k8s.io \"\" is invalid: {field}: {complaint}");
-        let mut refusal = Self::new(422, "Invalid", message).about(resource, "ListOptions", "");
-        if let Some(details) = &mut refusal.details {
-            details.group = "meta.k8s.io";
-            details.causes.push((kind, complaint.to_owned(), field));
-        }
-        refusal
+        let mut refusal = Self::new(422, "Invalid", message);
+        refusal.details = Some(Box::new(Details { group: "meta.k8s.io", kind: "ListOptions", ..Details::default() }));
+        refusal.because(kind, complaint, field)
     }
 
     /// 422 for a patch that cannot be applied.

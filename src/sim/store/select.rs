@@ -106,8 +106,14 @@ fn field_requirement(resource: &'static Resource, text: &str) -> Result<(String,
         || (label == "metadata.namespace" && resource.namespaced)
         || resource.fields.contains(&label);
     if !known {
-        let named = if resource.custom { label.to_owned() } else { format!("\"{label}\" of {}", resource.kind) };
-        return Err(Refusal::bad_request(format!("field label not supported: {named}")));
+        // Kinds with fields of their own say it in other words than those without.
+        let message = if resource.custom || !resource.fields.is_empty() {
+            format!("field label not supported: {label}")
+        } else {
+            let also = if resource.namespaced { ", \"metadata.namespace\"" } else { "" };
+            format!("\"{label}\" is not a known field selector: only \"metadata.name\"{also}")
+        };
+        return Err(Refusal::bad_request(message));
     }
     Ok((format!("/{}", label.replace('.', "/")), condition))
 }

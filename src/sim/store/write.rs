@@ -164,8 +164,18 @@ impl Store {
         // Nobody may overwrite a custom resource blindly; Kubernetes' own kinds allow it, except leases.
         let unconditional = !resource.custom && resource != table::LEASES;
         if object::text(&object, "/metadata/resourceVersion").is_empty() && !unconditional {
-            let complaint = "Invalid value: 0: must be specified for an update";
-            return Err(Refusal::invalid(resource, name, "FieldValueInvalid", "metadata.resourceVersion", complaint));
+            return Err(Refusal::without_version(resource, name));
+        }
+        let (said, stored) = (object::uid(&object), object::uid(&old));
+        if !said.is_empty() && said != stored {
+            let group = if resource.custom { format!("{}/", resource.group) } else { String::new() };
+            let why = format!(
+                "StorageError: invalid object, Code: 4, Key: /registry/{group}{}/{}{name}, ResourceVersion: 0, \
+                 AdditionalErrorMsg: Precondition failed: UID in precondition: {said}, UID in object meta: {stored}",
+                resource.plural,
+                if namespace.is_empty() { String::new() } else { format!("{namespace}/") },
+            );
+            return Err(Refusal::conflict(resource, name, &why));
         }
         self.update(writer, resource, part, &old, object)
     }
@@ -208,14 +218,14 @@ impl Store {
         mut object: Value,
     ) -> Result<Arc<Value>, Refusal> {
         let name = object::name(old);
-        let (said, stored) = (object::uid(&object), object::uid(old));
-        if !said.is_empty() && said != stored {
-            let why = format!("Precondition failed: UID in precondition: {said}, UID in object meta: {stored}");
-            return Err(Refusal::conflict(resource, name, &why));
-        }
         let version = object::text(&object, "/metadata/resourceVersion");
         if !version.is_empty() && version != object::text(old, "/metadata/resourceVersion") {
             return Err(Refusal::modified(resource, name));
+        }
+        let said = object::uid(&object);
+        if !said.is_empty() && said != object::uid(old) {
+            let complaint = format!("Invalid value: \"{said}\": field is immutable");
+            return Err(Refusal::invalid_change(resource, name, "FieldValueInvalid", "metadata.uid", &complaint));
         }
         keep(resource, part, old, &mut object);
         check_new_finalizers(resource, old, &object)?;
@@ -256,12 +266,17 @@ impl Store {
         if !held && (grace == 0 || before == Some(0)) {
             return Ok(self.commit(resource, ChangeKind::Deleted, object));
         }
-        if before.is_none_or(|before| grace < before) {
+        let marked = object::is_deleting(&old) && before.is_none_or(|before| before <= grace);
+        if !marked {
             let end = writer.at.saturating_add(SignedDuration::from_secs(grace)).unwrap_or(writer.at);
             object::set_metadata(&mut object, "deletionTimestamp", seconds(end));
-            object::set_metadata(&mut object, "deletionGracePeriodSeconds", grace);
-            if let Some(fields) = object.as_object_mut().filter(|_| resource == table::NAMESPACES) {
-                fields.insert("status".to_owned(), json!({"phase": "Terminating"}));
+            if resource == table::NAMESPACES {
+                // Its finalizers are in its spec, and nobody gives it a time.
+                if let Some(fields) = object.as_object_mut() {
+                    fields.insert("status".to_owned(), json!({"phase": "Terminating"}));
+                }
+            } else {
+                object::set_metadata(&mut object, "deletionGracePeriodSeconds", grace);
             }
             bump_generation(&mut object);
         }
@@ -282,7 +297,9 @@ impl Store {
         let home = self.get(table::NAMESPACES, "", namespace)?;
         if object::is_deleting(&home) {
             let why = format!("unable to create new content in namespace {namespace} because it is being terminated");
-            return Err(Refusal::forbidden(resource, name, &why));
+            let cause = format!("namespace {namespace} is being terminated");
+            let refusal = Refusal::forbidden(resource, name, &why);
+            return Err(refusal.because("NamespaceTerminating", &cause, "metadata.namespace"));
         }
         Ok(())
     }
@@ -296,17 +313,21 @@ fn check_part(resource: &'static Resource, part: Part) -> Result<(), Refusal> {
 
 /// The object says of itself what the request says of it, or nothing.
 fn check_place(resource: &'static Resource, namespace: &str, object: &Value) -> Result<(), Refusal> {
-    let kind = object::text(object, "/kind");
-    if !kind.is_empty() && kind != resource.kind {
-        let message = format!("the object's kind is {kind}, and {} are {}", resource.qualified(), resource.kind);
-        return Err(Refusal::bad_request(message));
-    }
     let version = object::text(object, "/apiVersion");
     if !version.is_empty() && version != resource.api_version() {
         let message = format!(
             "the API version in the data ({version}) does not match the expected API version ({})",
             resource.api_version()
         );
+        return Err(Refusal::bad_request(message));
+    }
+    let kind = object::text(object, "/kind");
+    if !kind.is_empty() && kind != resource.kind {
+        if resource.custom {
+            let complaint = format!("Invalid value: \"{kind}\": must be {}", resource.kind);
+            return Err(Refusal::invalid(resource, object::name(object), "FieldValueInvalid", "kind", &complaint));
+        }
+        let message = format!("the object's kind is {kind}, and {} are {}", resource.qualified(), resource.kind);
         return Err(Refusal::bad_request(message));
     }
     let said = object::namespace(object);
@@ -333,7 +354,7 @@ fn check_new_finalizers(resource: &'static Resource, old: &Value, object: &Value
         "Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",
         new.join(", ")
     );
-    Err(Refusal::invalid(resource, object::name(old), "FieldValueForbidden", "metadata.finalizers", &complaint))
+    Err(Refusal::invalid_change(resource, object::name(old), "FieldValueForbidden", "metadata.finalizers", &complaint))
 }
 
 fn check_preconditions(resource: &'static Resource, old: &Value, options: &DeleteOptions) -> Result<(), Refusal> {
@@ -344,7 +365,7 @@ fn check_preconditions(resource: &'static Resource, old: &Value, options: &Delet
             "the UID in the precondition ({uid}) does not match the UID in record ({stored}). The object might have \
              been deleted and then recreated"
         );
-        return Err(Refusal::conflict(resource, name, &why));
+        return Err(Refusal::precondition(resource, name, &why));
     }
     let stored = object::text(old, "/metadata/resourceVersion");
     if let Some(version) = options.resource_version.as_deref().filter(|version| *version != stored) {
@@ -352,7 +373,7 @@ fn check_preconditions(resource: &'static Resource, old: &Value, options: &Delet
             "the ResourceVersion in the precondition ({version}) does not match the ResourceVersion in record \
              ({stored}). The object might have been modified"
         );
-        return Err(Refusal::conflict(resource, name, &why));
+        return Err(Refusal::precondition(resource, name, &why));
     }
     Ok(())
 }
@@ -372,7 +393,9 @@ fn fill_in(resource: &'static Resource, object: &mut Value) {
         let spec = json!({"volumeMode": "Filesystem", "persistentVolumeReclaimPolicy": "Retain"});
         (Some("kubernetes.io/pv-protection"), json!({"spec": spec, "status": {"phase": "Pending"}}))
     } else if resource == table::NAMESPACES {
-        (None, json!({"spec": {"finalizers": ["kubernetes"]}, "status": {"phase": "Active"}}))
+        let labels = json!({"kubernetes.io/metadata.name": object::name(object)});
+        let spec = json!({"finalizers": ["kubernetes"]});
+        (None, json!({"metadata": {"labels": labels}, "spec": spec, "status": {"phase": "Active"}}))
     } else {
         return;
     };
