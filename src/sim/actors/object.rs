@@ -111,6 +111,34 @@ pub fn quantity(bytes: i64) -> String {
     value.to_string()
 }
 
+/// The bytes of a `resource.Quantity`, as far as volumes are written: a whole number and a suffix.
+#[must_use]
+pub fn bytes(quantity: &str) -> Option<i64> {
+    let digits = quantity.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let number: i64 = digits.parse().ok()?;
+    let factor: i64 = match quantity.get(digits.len()..)? {
+        "" => 1,
+        "k" => 1000,
+        "M" => 1000_i64.pow(2),
+        "G" => 1000_i64.pow(3),
+        "T" => 1000_i64.pow(4),
+        "Ki" => 1 << 10,
+        "Mi" => 1 << 20,
+        "Gi" => 1 << 30,
+        "Ti" => 1 << 40,
+        _ => return None,
+    };
+    number.checked_mul(factor)
+}
+
+/// What a Secret holds, as it is written.
+#[must_use]
+pub fn data(secret: &Value) -> std::collections::BTreeMap<String, String> {
+    let fields = secret.get("data").and_then(Value::as_object);
+    let pair = |(key, value): (&String, &Value)| (key.clone(), value.as_str().unwrap_or_default().to_owned());
+    fields.into_iter().flatten().map(pair).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -127,6 +155,13 @@ mod tests {
             (3 << 19, "1536Ki"),
         ] {
             assert_eq!(quantity(bytes), written);
+        }
+    }
+
+    #[test]
+    fn bytes_are_read_as_they_are_written() {
+        for (written, read) in [("1Gi", Some(1 << 30)), ("5G", Some(5_000_000_000)), ("7", Some(7)), ("1e3", None)] {
+            assert_eq!(bytes(written), read, "{written}");
         }
     }
 

@@ -84,7 +84,7 @@ impl Sidecar {
             return Err(format!("cannot retrieve secrets for snapshot content {content}, err: {why}"));
         }
         let secret = desk.api(move |ctx| ctx.get(SECRETS, &namespace, &name)).await;
-        secret.map(|secret| data(&secret)).map_err(|refusal| {
+        secret.map(|secret| object::data(&secret)).map_err(|refusal| {
             let line = format!("Failed to get credentials for snapshot {content}: {refusal}");
             desk.note(move |ctx| ctx.klog('E', "snapshot_controller.go:590", &line));
             format!("cannot get credentials for snapshot content {content}")
@@ -96,12 +96,6 @@ impl Sidecar {
 fn handle(content: &Value) -> &str {
     let known = object::text(content, "/status/snapshotHandle");
     if known.is_empty() { object::text(content, "/spec/source/snapshotHandle") } else { known }
-}
-
-fn data(secret: &Value) -> Secrets {
-    let fields = secret.get("data").and_then(Value::as_object);
-    let pair = |(key, value): (&String, &Value)| (key.clone(), value.as_str().unwrap_or_default().to_owned());
-    fields.into_iter().flatten().map(pair).collect()
 }
 
 /// A text in quotes, as Go's `%q` writes it.
