@@ -82,6 +82,7 @@ const CRATES: &[(&str, &[&str])] = &[
         "sim",
         &[
             "axum",
+            "croner",
             "fastrand",
             "futures",
             "http",

@@ -14,5 +14,6 @@ pub mod workers;
 mod keys;
 pub mod kubelet;
 pub mod scheduler;
+pub mod volsync;
 mod volumes;
 pub mod workloads;
