@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use axum::http::StatusCode;
 use axum::response::Response;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::sim::store::{Resource, Store, table};
 
@@ -22,8 +22,10 @@ pub(super) enum Document {
     Group(&'static str),
     /// Group and version.
     Resources(&'static str, &'static str),
-    /// An empty one: kubectl looks whether it is there.
+    /// `/openapi/v3`: kubectl looks there whether the server checks fields itself.
     OpenApi,
+    /// Group and version.
+    OpenApiOf(&'static str, &'static str),
 }
 
 /// The aggregated form, which kubectl asks for first.
@@ -52,7 +54,8 @@ pub(super) fn answer(document: Document, call: &Call, store: &Store) -> Response
             (JSON, value)
         }
         Document::Resources(group, version) => (JSON, resources(group, version, store)),
-        Document::OpenApi => (JSON, json!({"paths": {}})),
+        Document::OpenApi => (JSON, open_api(store)),
+        Document::OpenApiOf(group, version) => (JSON, open_api_of(group, version, store)),
     };
     respond(StatusCode::OK, kind, &value)
 }
@@ -88,6 +91,28 @@ fn resources(group: &str, version: &str, store: &Store) -> Value {
     }
     let version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
     json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": version, "resources": list})
+}
+
+fn root(row: &Resource) -> String {
+    if row.group.is_empty() { format!("api/{}", row.version) } else { format!("apis/{}/{}", row.group, row.version) }
+}
+
+fn open_api(store: &Store) -> Value {
+    let entry = |row| (root(row), json!({"serverRelativeURL": format!("/openapi/v3/{}", root(row))}));
+    let paths: Map<String, Value> = store.resources().map(entry).collect();
+    json!({"paths": paths})
+}
+
+/// No schemas: only that every kind takes `fieldValidation`, so that kubectl leaves the checking to the server.
+fn open_api_of(group: &str, version: &str, store: &Store) -> Value {
+    let rows = store.resources().filter(|row| row.group == group && row.version == version);
+    let entry = |row: &'static Resource| {
+        let patch = json!({"parameters": [{"name": "fieldValidation", "in": "query"}],
+            "x-kubernetes-group-version-kind": {"group": row.group, "version": row.version, "kind": row.kind}});
+        (format!("/{}/{}/{{name}}", root(row), row.plural), json!({"patch": patch}))
+    };
+    let paths: Map<String, Value> = rows.map(entry).collect();
+    json!({"openapi": "3.0.0", "info": {"title": "Kubernetes", "version": VERSION}, "paths": paths})
 }
 
 fn aggregate(store: &Store, wanted: impl Fn(&str) -> bool) -> Value {

@@ -126,6 +126,10 @@ pub(super) fn truncated(answer: Response, bytes: usize) -> Response {
         });
         futures::future::ready(part)
     });
-    let broken = stream::once(async { Err(io::Error::from(io::ErrorKind::ConnectionReset)) });
+    let broken = stream::once(async {
+        // What came before is sent first: a pause is what makes the connection flush.
+        tokio::task::yield_now().await;
+        Err(io::Error::from(io::ErrorKind::ConnectionReset))
+    });
     Response::from_parts(head, Body::from_stream(start.chain(broken)))
 }

@@ -146,6 +146,11 @@ fn target(path: &str, store: &Store) -> Result<Target, Refusal> {
         ["api"] => Document::Core,
         ["apis"] => Document::Groups,
         ["openapi", "v3"] => Document::OpenApi,
+        ["openapi", "v3", "api", "v1"] => Document::OpenApiOf("", "v1"),
+        ["openapi", "v3", "apis", group, version] => {
+            let (group, version) = served(group, Some(version), store)?;
+            Document::OpenApiOf(group, version)
+        }
         ["api", "v1"] => Document::Resources("", "v1"),
         ["api", "v1", rest @ ..] => return within("", "v1", rest, store),
         ["apis", group] => Document::Group(served(group, None, store)?.0),

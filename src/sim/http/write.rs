@@ -1,6 +1,7 @@
 //! Requests that change something: their bodies, and what is answered.
 //!
-//! Bodies are JSON, merge patches and JSON patches. Server-side apply is answered with 415, as by a server without
+//! Bodies are JSON, merge patches and JSON patches; protobuf, which `kubectl create configmap` and its like send, is
+//! 415. Server-side apply is answered with 415, as by a server without
 //! it. A strategic merge patch is a merge patch as far as it holds no lists, which is what `kubectl annotate`,
 //! `label` and `patch` send of Kubernetes' own kinds; with lists, or on custom resources, it is 415.
 
