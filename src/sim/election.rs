@@ -3,13 +3,12 @@
 //! A candidate trusts its own clock only: it waits one lease duration from when *it* saw the lease change last.
 //! A holder that dies says nothing, so its lease stands until then; that wait is what people see as an outage.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::actors::object;
-use super::process::Context;
+use super::process::{Context, Written};
 use super::recorder::{Recorder, Type};
 use super::store::Part;
 use super::store::table::LEASES;
@@ -161,7 +160,8 @@ impl Elector {
                 "metadata": {"name": name, "namespace": namespace},
                 "spec": self.spec(ctx, None),
             });
-            return self.keep(ctx.create(LEASES, &namespace, lease).ok(), ctx.now().mono);
+            let written = ctx.create(LEASES, &namespace, lease);
+            return self.keep(ctx, written, "Error initially creating lease lock");
         };
         let spec = lease.get("spec").cloned().unwrap_or_default();
         let now = ctx.now().mono;
@@ -178,13 +178,21 @@ impl Elector {
         if let Some(fields) = mine.as_object_mut() {
             fields.insert("spec".to_owned(), self.spec(ctx, Some(&spec)));
         }
-        self.keep(ctx.replace(LEASES, Part::Object, mine).ok(), now)
+        let written = ctx.replace(LEASES, Part::Object, mine);
+        self.keep(ctx, written, "Failed to update lock")
     }
 
-    fn keep(&mut self, written: Option<Arc<Value>>, now: Duration) -> bool {
-        let Some(lease) = written else { return false };
-        self.observed = Some((lease.get("spec").cloned().unwrap_or_default(), now));
-        true
+    fn keep(&mut self, ctx: &mut Context<'_>, written: Written, complaint: &str) -> bool {
+        match written {
+            Ok(lease) => {
+                self.observed = Some((lease.get("spec").cloned().unwrap_or_default(), ctx.now().mono));
+                true
+            }
+            Err(refusal) => {
+                ctx.klog('E', "leaderelection.go:448", &format!("\"{complaint}\" err=\"{refusal}\""));
+                false
+            }
+        }
     }
 
     fn spec(&self, ctx: &Context<'_>, old: Option<&Value>) -> Value {

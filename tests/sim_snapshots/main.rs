@@ -1,0 +1,4 @@
+//! The embedded snapshot components behave as the real ones were seen to.
+
+mod lab;
+mod recordings;
