@@ -11,6 +11,7 @@ pub mod snapshots;
 pub mod workers;
 
 // The control plane, the nodes, and what runs on them.
+pub mod home_cluster;
 mod keys;
 pub mod kubelet;
 pub mod scheduler;

@@ -82,9 +82,15 @@ impl Images {
         let image = repository(object::text(launch.container, "/image"));
         match self.0.get(image) {
             Some(factory) => factory(launch),
-            None => Box::new(Unknown::new(launch)),
+            None => idle(launch),
         }
     }
+}
+
+/// A program that does nothing, or ends as the pod's annotations say.
+#[must_use]
+pub fn idle(launch: &Launch<'_>) -> Box<dyn Actor> {
+    Box::new(Unknown::new(launch))
 }
 
 /// An image without tag and digest.

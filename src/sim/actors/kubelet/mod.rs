@@ -24,7 +24,7 @@ use crate::sim::store::table::{LEASES, NODES, PODS, Resource};
 use crate::sim::store::{Change, ChangeKind, DeleteOptions, Part, Patch};
 use crate::sim::task::Shared;
 use crate::sim::work_queue::Backoff;
-pub use images::{EXIT, Factory, Images, Launch, RUNS_FOR};
+pub use images::{EXIT, Factory, Images, Launch, RUNS_FOR, idle};
 use mounts::Missing;
 pub use node::Node;
 use pod::{Pod, State};
