@@ -19,8 +19,9 @@ use super::store::table::Resource;
 use super::store::{Change, ChangeKind, Store, Writer};
 use crate::domain::fact::Now;
 
-/// How long a change takes to reach an informer.
-const SHOWN: (Duration, Duration) = (Duration::from_micros(500), Duration::from_millis(5));
+/// How long a change takes to reach an informer. Together with what a request takes, this makes csi-snapshotter
+/// 8.6 miss a deletion during the cut about once in six times, as was seen of the real one.
+const SHOWN: (Duration, Duration) = (Duration::from_micros(300), Duration::from_millis(3));
 /// How long a list takes when an informer starts.
 const LISTED: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(30));
 /// The exit code of a process that was killed.

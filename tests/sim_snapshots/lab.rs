@@ -11,10 +11,11 @@ use volwarden::sim::actors::object;
 use volwarden::sim::actors::snapshot_controller::{self, SnapshotController};
 use volwarden::sim::cluster::Cluster;
 use volwarden::sim::process::ProcessId;
-use volwarden::sim::store::table::{CLAIMS, CONTENTS, EVENTS, NAMESPACES, Resource, SNAPSHOT_CLASSES, SNAPSHOTS, VOLUMES};
+use volwarden::sim::store::table::{CLAIMS, CONTENTS, EVENTS, LEASES, NAMESPACES, Resource, SNAPSHOT_CLASSES, SNAPSHOTS, VOLUMES};
 use volwarden::sim::store::{Change, ChangeKind, DeleteOptions, Part, Patch};
 use volwarden::sim::task::Shared;
 
+const EPOCH: &str = "2026-11-22T19:44:00Z";
 pub(crate) const DRIVER: &str = "rook-ceph.rbd.csi.ceph.com";
 
 pub(crate) fn seconds(seconds: u64) -> Duration {
@@ -29,6 +30,7 @@ pub(crate) struct Lab {
     pub(crate) driver: ProcessId,
     pub(crate) sidecar: ProcessId,
     pub(crate) controller: ProcessId,
+    setup: Setup,
 }
 
 /// What a lab is made of.
@@ -68,18 +70,26 @@ impl Setup {
 
     /// A lab whose components have found each other.
     pub(crate) fn start(self) -> Lab {
-        let epoch: Timestamp = "2026-11-22T19:44:00Z".parse().unwrap();
-        let mut cluster = Cluster::new(self.seed, epoch);
+        let pool = Shared::new(Pool::new("rook-ceph", 1));
+        let image = Volume { name: "pvc-1".into(), size: 1 << 30, snapshot: None };
+        pool.with(|pool| pool.add_volume("vol-0001", image));
+        self.start_in(pool, "cluster")
+    }
+
+    /// The same in front of a pool that is there already.
+    pub(crate) fn start_in(mut self, pool: Shared<Pool>, owner: &str) -> Lab {
+        self.driver.owner = owner.to_owned();
+        let mut cluster = Cluster::new(self.seed, EPOCH.parse().unwrap());
         let writer = cluster.writer("kubectl");
         cluster.store.create(writer, NAMESPACES, "", json!({"metadata": {"name": "rook-ceph"}})).unwrap();
-        let pool = Shared::new(Pool::new("rook-ceph", 1));
-        pool.with(|pool| pool.add_volume("vol-0001", Volume { name: "pvc-1".into(), size: 1 << 30, snapshot: None }));
         let faults = Shared::new(Faults::default());
+        let setup = self.clone();
         let driver = cluster.spawn(Box::new(CephDriver::new(self.driver, pool.clone(), faults.clone())));
         let controller = cluster.spawn(Box::new(SnapshotController::new(self.controller)));
         let sidecar = cluster.spawn(Box::new(CsiSnapshotter::new(self.sidecar, driver)));
-        let mut lab = Lab { cluster, pool, faults, driver, sidecar, controller };
-        lab.create(SNAPSHOT_CLASSES, "", json!({"metadata": {"name": "fast"}, "driver": DRIVER, "deletionPolicy": self.policy}));
+        let mut lab = Lab { cluster, pool, faults, driver, sidecar, controller, setup };
+        let class = json!({"metadata": {"name": "fast"}, "driver": DRIVER, "deletionPolicy": self.policy});
+        lab.create(SNAPSHOT_CLASSES, "", class);
         lab.claim("data", "vol-0001");
         lab.cluster.run_for(seconds(1));
         lab
@@ -94,6 +104,22 @@ impl Lab {
     pub(crate) fn create(&mut self, resource: &'static Resource, namespace: &str, object: Value) -> Arc<Value> {
         let writer = self.cluster.writer("kubectl");
         self.cluster.store.create(writer, resource, namespace, object).unwrap()
+    }
+
+    /// The pod of the driver and its sidecar starts anew, under the same name.
+    pub(crate) fn restart_pod(&mut self) {
+        self.cluster.kill(self.sidecar);
+        self.cluster.kill(self.driver);
+        let driver = CephDriver::new(self.setup.driver.clone(), self.pool.clone(), self.faults.clone());
+        self.cluster.start(self.driver, Box::new(driver));
+        let sidecar = CsiSnapshotter::new(self.setup.sidecar.clone(), self.driver);
+        self.cluster.start(self.sidecar, Box::new(sidecar));
+    }
+
+    /// The sidecar's lease.
+    pub(crate) fn lease(&self) -> Arc<Value> {
+        let name = "external-snapshotter-leader-rook-ceph-rbd-csi-ceph-com";
+        self.get(LEASES, "rook-ceph", name).unwrap()
     }
 
     /// A claim that is bound to a volume with this handle.
@@ -178,7 +204,7 @@ impl Lab {
 
     /// The lines of a process that contain a text, with the seconds since the lab began.
     pub(crate) fn lines(&self, process: ProcessId, containing: &str) -> Vec<(u64, String)> {
-        let epoch: Timestamp = "2026-11-22T19:44:00Z".parse().unwrap();
+        let epoch: Timestamp = EPOCH.parse().unwrap();
         let lines = self.cluster.log(process).unwrap().lines().filter(|(_, line)| line.contains(containing));
         lines.map(|(at, line)| (u64::try_from((at - epoch).get_seconds()).unwrap(), line.to_owned())).collect()
     }
