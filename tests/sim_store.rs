@@ -42,8 +42,10 @@ async fn answers(client: &Client) -> Vec<Value> {
                 known.extend(value.map(|value| (format!("{name}.{field}"), value.to_owned())));
             }
         }
-        let loosely = |line: Value| json!({"code": line.get("code"), "reason": line.get("reason")});
-        let lines = lines.into_iter().map(|line| if ask.loosely { loosely(line) } else { comparable(line, &known) });
+        let partly =
+            |line: &Value| ask.only.iter().filter_map(|at| Some((*at, line.pointer(at)?.clone()))).collect::<Value>();
+        let lines =
+            lines.into_iter().map(|line| if ask.only.is_empty() { comparable(line, &known) } else { partly(&line) });
         let said: Vec<Value> = lines.collect();
         let request = format!("{} {}", ask.method, ask.path);
         answers.push(json!({"about": ask.about, "request": request, "code": code, "said": said}));

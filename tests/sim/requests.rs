@@ -17,17 +17,46 @@ pub(crate) struct Ask {
     pub(crate) path: String,
     pub(crate) body: Body,
     pub(crate) keep: Option<&'static str>,
-    /// The message is in words of the server's programming language: only code and reason are compared.
-    pub(crate) loosely: bool,
+    /// Only these fields of the answer are compared, if there are any.
+    pub(crate) only: &'static [&'static str],
 }
+
+/// Of a refusal whose message is in words of the server's programming language.
+const VERDICT: &[&str] = &["/code", "/reason"];
+/// Of the events of a watch on such objects.
+const EVENT: &[&str] =
+    &["/object/metadata/deletionGracePeriodSeconds", "/object/metadata/generation", "/object/metadata/name", "/type"];
+/// Of an object whose kind has many defaults that nobody here reads.
+const FATE: &[&str] = &[
+    "/code",
+    "/kind",
+    "/metadata/deletionGracePeriodSeconds",
+    "/metadata/finalizers",
+    "/metadata/generation",
+    "/reason",
+    "/spec/nodeName",
+    "/spec/persistentVolumeReclaimPolicy",
+    "/spec/restartPolicy",
+    "/spec/terminationGracePeriodSeconds",
+    "/spec/volumeMode",
+    "/status/phase",
+];
 
 impl Ask {
     fn keep(self, name: &'static str) -> Self {
         Self { keep: Some(name), ..self }
     }
 
+    fn fate(self) -> Self {
+        Self { only: FATE, ..self }
+    }
+
+    fn events(self) -> Self {
+        Self { only: EVENT, ..self }
+    }
+
     fn loosely(self) -> Self {
-        Self { loosely: true, ..self }
+        Self { only: VERDICT, ..self }
     }
 }
 
@@ -38,11 +67,11 @@ const PODS: &str = "/api/v1/namespaces/default/pods";
 const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/default/leases";
 
 fn get(about: &'static str, path: impl Into<String>) -> Ask {
-    Ask { about, method: "GET", path: path.into(), body: Body::None, keep: None, loosely: false }
+    Ask { about, method: "GET", path: path.into(), body: Body::None, keep: None, only: &[] }
 }
 
 fn send(about: &'static str, method: &'static str, path: impl Into<String>, kind: &'static str, body: Value) -> Ask {
-    Ask { about, method, path: path.into(), body: Body::Some(kind, body), keep: None, loosely: false }
+    Ask { about, method, path: path.into(), body: Body::Some(kind, body), keep: None, only: &[] }
 }
 
 fn create(about: &'static str, path: impl Into<String>, body: Value) -> Ask {
@@ -76,7 +105,7 @@ fn one(path: &str, name: &str) -> String {
 
 /// All of them, in the order in which they are sent.
 pub(crate) fn asks() -> Vec<Ask> {
-    [creating(), updating(), patching(), deleting(), listing(), watching(), selecting(), built_in()]
+    [creating(), updating(), patching(), deleting(), listing(), watching(), selecting(), built_in(), pods(), kinds()]
         .into_iter()
         .flatten()
         .collect()
@@ -314,4 +343,116 @@ fn built_in() -> Vec<Ask> {
         get("no log of no pod", one(PODS, "none/log")),
         get("no status of what has none", one(CONFIG_MAPS, "a/status")),
     ]
+}
+
+fn pods() -> Vec<Ask> {
+    let pod = |name: &str, node: Option<&str>| {
+        let mut pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name},
+            "spec": {"containers": [{"name": "c", "image": "example.com/i:1"}]}});
+        if let Some(node) = node {
+            pod["spec"]["nodeName"] = node.into();
+        }
+        pod
+    };
+    let held = json!({"metadata": {"finalizers": ["example.com/hold"]}});
+    let strategic = "application/strategic-merge-patch+json";
+    let binding = json!({"apiVersion": "v1", "kind": "Binding", "metadata": {"name": "late"},
+        "target": {"kind": "Node", "name": "n"}});
+    vec![
+        create("a pod that runs nowhere", PODS, pod("nowhere", None)).fate().keep("nowhere"),
+        delete("goes at once", one(PODS, "nowhere"), json!({})).fate(),
+        create("a pod on a node", PODS, pod("somewhere", Some("n"))).fate(),
+        send(
+            "an annotation of kubectl's",
+            "PATCH",
+            one(PODS, "somewhere"),
+            strategic,
+            json!({"metadata": {"annotations": {"a": "b"}}}),
+        )
+        .fate(),
+        delete("is given time to end", one(PODS, "somewhere"), json!({})).fate(),
+        delete("once more", one(PODS, "somewhere"), json!({})).fate(),
+        delete("less time", one(PODS, "somewhere"), json!({"gracePeriodSeconds": 5})).fate(),
+        delete("the kubelet says that it has ended", one(PODS, "somewhere"), json!({"gracePeriodSeconds": 0})).fate(),
+        get("and it is gone", one(PODS, "somewhere")),
+        get("how they went", format!("{PODS}?watch=true&timeoutSeconds=1&resourceVersion=<nowhere.rv>")).events(),
+        create("a pod that is to be placed", PODS, pod("late", None)).fate(),
+        create("is placed", one(PODS, "late/binding"), binding).fate(),
+        get("on that node", one(PODS, "late")).fate(),
+        merge("has ended", one(PODS, "late/status"), json!({"status": {"phase": "Succeeded"}})).fate(),
+        merge("is held", one(PODS, "late"), held).fate(),
+        delete("needs no more time, but stays", one(PODS, "late"), json!({})).fate(),
+        merge("until it is released", one(PODS, "late"), json!({"metadata": {"finalizers": null}})).fate(),
+        get("and it is gone", one(PODS, "late")),
+    ]
+}
+
+/// What each of Kubernetes' own kinds does with a new object, a label, a changed spec and a deletion.
+fn kinds() -> Vec<Ask> {
+    let template = json!({"metadata": {"labels": {"a": "b"}},
+        "spec": {"restartPolicy": "Always", "containers": [{"name": "c", "image": "example.com/i:1"}]}});
+    let once = json!({"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "example.com/i:1"}]}});
+    let workload = json!({"selector": {"matchLabels": {"a": "b"}}, "template": template});
+    let volume = json!({"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"],
+        "csi": {"driver": "d", "volumeHandle": "h"}});
+    let attachment = json!({"attacher": "d", "nodeName": "n", "source": {"persistentVolumeName": "v"}});
+    let involved = json!({"kind": "Pod", "namespace": "default", "name": "p"});
+    let rows = [
+        ("/api/v1/nodes", json!({"spec": {}}), json!({"spec": {"unschedulable": true}})),
+        (
+            "/api/v1/namespaces/default/services",
+            json!({"spec": {"clusterIP": "None"}}),
+            json!({"spec": {"publishNotReadyAddresses": true}}),
+        ),
+        (CONFIG_MAPS, json!({}), json!({"data": {"k": "v"}})),
+        ("/api/v1/namespaces/default/secrets", json!({}), json!({"stringData": {"k": "v"}})),
+        ("/api/v1/namespaces/default/serviceaccounts", json!({}), json!({"automountServiceAccountToken": false})),
+        ("/api/v1/namespaces/default/events", json!({"involvedObject": involved}), json!({"count": 2})),
+        (
+            "/api/v1/persistentvolumes",
+            json!({"spec": volume}),
+            json!({"spec": {"persistentVolumeReclaimPolicy": "Delete"}}),
+        ),
+        ("/apis/apps/v1/namespaces/default/deployments", json!({"spec": workload}), json!({"spec": {"replicas": 2}})),
+        ("/apis/apps/v1/namespaces/default/replicasets", json!({"spec": workload}), json!({"spec": {"replicas": 2}})),
+        (
+            "/apis/apps/v1/namespaces/default/daemonsets",
+            json!({"spec": workload}),
+            json!({"spec": {"minReadySeconds": 2}}),
+        ),
+        ("/apis/apps/v1/namespaces/default/statefulsets", json!({"spec": workload}), json!({"spec": {"replicas": 2}})),
+        (
+            "/apis/batch/v1/namespaces/default/jobs",
+            json!({"spec": {"template": once}}),
+            json!({"spec": {"parallelism": 2}}),
+        ),
+        (
+            "/apis/batch/v1/namespaces/default/cronjobs",
+            json!({"spec": {"schedule": "0 0 * * *", "jobTemplate": {"spec": {"template": once}}}}),
+            json!({"spec": {"suspend": true}}),
+        ),
+        (LEASES, json!({"spec": {"holderIdentity": "a"}}), json!({"spec": {"holderIdentity": "b"}})),
+        (
+            "/apis/storage.k8s.io/v1/csidrivers",
+            json!({"spec": {"attachRequired": false}}),
+            json!({"metadata": {"annotations": {"a": "b"}}}),
+        ),
+        ("/apis/storage.k8s.io/v1/storageclasses", json!({"provisioner": "d"}), json!({"allowVolumeExpansion": true})),
+        (
+            "/apis/storage.k8s.io/v1/volumeattachments",
+            json!({"spec": attachment}),
+            json!({"metadata": {"annotations": {"a": "b"}}}),
+        ),
+    ];
+    let asks = rows.into_iter().flat_map(|(path, mut object, change)| {
+        object["metadata"] = json!({"name": "kind"});
+        let there = one(path, "kind");
+        [
+            create("an object of this kind", path, object).fate(),
+            merge("a label", &there, json!({"metadata": {"labels": {"l": "m"}}})).fate(),
+            merge("another spec", &there, change).fate(),
+            delete("a deletion", &there, json!({})).fate(),
+        ]
+    });
+    asks.collect()
 }

@@ -4,6 +4,7 @@
 //! everything above it (controllers, Volwarden's engine, kubectl) is judged by how it copes with those answers.
 
 mod columns;
+mod delete;
 mod names;
 pub mod object;
 mod owners;
@@ -20,11 +21,12 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 pub use columns::{Cell, Column};
+pub use delete::{DeleteOptions, Propagation};
 pub use patch::Patch;
 pub use refusal::{Details, Refusal};
 pub use select::Selector;
 pub use table::{Resource, resource};
-pub use write::{DeleteOptions, Part, Propagation};
+pub use write::Part;
 
 /// Who writes, and when.
 #[derive(Clone, Copy, Debug)]
@@ -234,3 +236,6 @@ fn definition(resource: &Resource) -> Value {
         "status": {"acceptedNames": names, "conditions": conditions, "storedVersions": [resource.version]},
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -52,7 +52,9 @@ fn changed(old: &Value, object: &Value) -> Value {
         let inner = differing(old.get(&key), object.get(&key));
         let inner = inner.into_iter().filter(|inner| key != "metadata" || is_written(inner));
         let inner: Map<String, Value> = inner.map(|inner| (format!("f:{inner}"), json!({}))).collect();
-        fields.insert(format!("f:{key}"), Value::Object(inner));
+        if key != "metadata" || !inner.is_empty() {
+            fields.insert(format!("f:{key}"), Value::Object(inner));
+        }
     }
     Value::Object(fields)
 }

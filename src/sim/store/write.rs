@@ -1,11 +1,11 @@
-//! Create, replace, patch, delete: what is checked, what is filled in, and when an object really goes.
+//! Create, replace, patch: what is checked, what is filled in, and what a write may not change.
 //!
-//! The rules here are the ones stuck objects are made of: finalizers that hold a deleted object, preconditions
-//! that do not hold any more, and a status that only its subresource can write.
+//! Some of the rules here are the ones stuck objects are made of: a version that is not the last any more, a status
+//! that only its subresource can write, an object that goes with its last finalizer.
 
 use std::sync::Arc;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::patch::Patch;
@@ -22,39 +22,6 @@ pub enum Part {
     Status,
 }
 
-/// What happens to what an object owns.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Propagation {
-    /// It goes afterwards.
-    Background,
-    /// It goes first.
-    Foreground,
-    /// It stays.
-    Orphan,
-}
-
-/// How to delete.
-#[derive(Clone, Debug, Default)]
-pub struct DeleteOptions {
-    /// Only the object of this uid.
-    pub uid: Option<String>,
-    /// Only the object of this version.
-    pub resource_version: Option<String>,
-    /// Time for a pod to end, in seconds.
-    pub grace_seconds: Option<i64>,
-    /// What happens to what it owns; in the background if nothing is said.
-    pub propagation: Option<Propagation>,
-}
-
-impl DeleteOptions {
-    /// Only the object as it was read.
-    #[must_use]
-    pub fn exactly(read: &Value) -> Self {
-        let resource_version = Some(object::text(read, "/metadata/resourceVersion").to_owned());
-        Self { uid: Some(object::uid(read).to_owned()), resource_version, ..Self::default() }
-    }
-}
-
 /// What the server alone decides about an object's metadata.
 const SERVERS_OWN: [&str; 7] = [
     "creationTimestamp",
@@ -66,7 +33,7 @@ const SERVERS_OWN: [&str; 7] = [
     "uid",
 ];
 /// How long a pod has to end when it does not say so itself.
-const POD_GRACE: i64 = 30;
+pub(super) const POD_GRACE: i64 = 30;
 
 impl Store {
     /// Makes a new object.
@@ -243,50 +210,7 @@ impl Store {
         Ok(self.commit(resource, ChangeKind::Modified, object))
     }
 
-    /// Deletes the object of this name, or marks it to be deleted once nothing holds it any more.
-    ///
-    /// # Errors
-    /// It is not there, or is not the one that is meant.
-    pub fn delete(
-        &mut self,
-        writer: Writer<'_>,
-        resource: &'static Resource,
-        namespace: &str,
-        name: &str,
-        options: &DeleteOptions,
-    ) -> Result<Arc<Value>, Refusal> {
-        self.may_write(resource)?;
-        let old = self.get(resource, namespace, name)?;
-        check_preconditions(resource, &old, options)?;
-        let mut object = (*old).clone();
-        add_propagation(&mut object, options);
-        let grace = grace(resource, &old, options);
-        let held = object::finalizers(&object).next().is_some() || resource == table::NAMESPACES;
-        let before = old.pointer("/metadata/deletionGracePeriodSeconds").and_then(Value::as_i64);
-        if !held && (grace == 0 || before == Some(0)) {
-            return Ok(self.commit(resource, ChangeKind::Deleted, object));
-        }
-        let marked = object::is_deleting(&old) && before.is_none_or(|before| before <= grace);
-        if !marked {
-            let end = writer.at.saturating_add(SignedDuration::from_secs(grace)).unwrap_or(writer.at);
-            object::set_metadata(&mut object, "deletionTimestamp", seconds(end));
-            if resource == table::NAMESPACES {
-                // Its finalizers are in its spec, and nobody gives it a time.
-                if let Some(fields) = object.as_object_mut() {
-                    fields.insert("status".to_owned(), json!({"phase": "Terminating"}));
-                }
-            } else {
-                object::set_metadata(&mut object, "deletionGracePeriodSeconds", grace);
-            }
-            bump_generation(&mut object);
-        }
-        if object == *old {
-            return Ok(old);
-        }
-        Ok(self.commit(resource, ChangeKind::Modified, object))
-    }
-
-    fn may_write(&self, resource: &'static Resource) -> Result<(), Refusal> {
+    pub(super) fn may_write(&self, resource: &'static Resource) -> Result<(), Refusal> {
         if !self.serves(resource) {
             return Err(Refusal::not_served());
         }
@@ -355,27 +279,6 @@ fn check_new_finalizers(resource: &'static Resource, old: &Value, object: &Value
         new.join(", ")
     );
     Err(Refusal::invalid_change(resource, object::name(old), "FieldValueForbidden", "metadata.finalizers", &complaint))
-}
-
-fn check_preconditions(resource: &'static Resource, old: &Value, options: &DeleteOptions) -> Result<(), Refusal> {
-    let name = object::name(old);
-    let stored = object::uid(old);
-    if let Some(uid) = options.uid.as_deref().filter(|uid| *uid != stored) {
-        let why = format!(
-            "the UID in the precondition ({uid}) does not match the UID in record ({stored}). The object might have \
-             been deleted and then recreated"
-        );
-        return Err(Refusal::precondition(resource, name, &why));
-    }
-    let stored = object::text(old, "/metadata/resourceVersion");
-    if let Some(version) = options.resource_version.as_deref().filter(|version| *version != stored) {
-        let why = format!(
-            "the ResourceVersion in the precondition ({version}) does not match the ResourceVersion in record \
-             ({stored}). The object might have been modified"
-        );
-        return Err(Refusal::precondition(resource, name, &why));
-    }
-    Ok(())
 }
 
 // === What is filled in and kept ===
@@ -463,6 +366,15 @@ fn keep(resource: &'static Resource, part: Part, old: &Value, object: &mut Value
 
 /// The part that `metadata.generation` counts is different.
 fn spec_differs(resource: &'static Resource, old: &Value, object: &Value) -> bool {
+    if resource == table::PODS {
+        // Binding a pod to its node is no change of anybody's wish.
+        let spec = |object: &Value| {
+            let mut spec = object.get("spec").and_then(Value::as_object).cloned();
+            spec.as_mut().map(|spec| spec.remove("nodeName"));
+            spec
+        };
+        return spec(old) != spec(object);
+    }
     if !resource.custom {
         return old.get("spec") != object.get("spec");
     }
@@ -473,7 +385,7 @@ fn spec_differs(resource: &'static Resource, old: &Value, object: &Value) -> boo
     spec(old) != spec(object)
 }
 
-fn bump_generation(object: &mut Value) {
+pub(super) fn bump_generation(object: &mut Value) {
     if let Some(generation) = object.pointer("/metadata/generation").and_then(Value::as_i64) {
         object::set_metadata(object, "generation", generation.saturating_add(1));
     }
@@ -491,31 +403,7 @@ fn released(resource: &'static Resource, old: &Value, object: &Value) -> bool {
     had && !has && grace.unwrap_or(0) == 0
 }
 
-/// Seconds until the object may go: only a pod that runs somewhere gets any.
-fn grace(resource: &'static Resource, old: &Value, options: &DeleteOptions) -> i64 {
-    let over = matches!(object::text(old, "/status/phase"), "Succeeded" | "Failed");
-    if resource != table::PODS || over || object::text(old, "/spec/nodeName").is_empty() {
-        return 0;
-    }
-    let own = old.pointer("/spec/terminationGracePeriodSeconds").and_then(Value::as_i64);
-    options.grace_seconds.or(own).unwrap_or(POD_GRACE).max(0)
-}
-
-/// Finalizers of the garbage collector, which does the rest.
-fn add_propagation(object: &mut Value, options: &DeleteOptions) {
-    let finalizer = match options.propagation {
-        Some(Propagation::Foreground) => "foregroundDeletion",
-        Some(Propagation::Orphan) => "orphan",
-        Some(Propagation::Background) | None => return,
-    };
-    if !object::has_finalizer(object, finalizer) {
-        let mut finalizers = object::items(object, "/metadata/finalizers").to_vec();
-        finalizers.push(finalizer.into());
-        object::set_metadata(object, "finalizers", finalizers);
-    }
-}
-
 /// As `metadata` has times: whole seconds.
-fn seconds(at: Timestamp) -> String {
+pub(super) fn seconds(at: Timestamp) -> String {
     Timestamp::from_second(at.as_second()).unwrap_or(at).to_string()
 }
