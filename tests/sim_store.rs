@@ -20,12 +20,15 @@ mod requests;
 mod sim;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use http::Request;
 use kube::Client;
 use serde_json::{Map, Value, json};
 use stack::{Options, Stack};
+use tokio::time::Instant;
 use volwarden::io::client::{self, Target};
+use volwarden::sim::store::{Writer, table};
 
 use requests::{Ask, Body, asks};
 
@@ -150,4 +153,50 @@ fn a_real_server_answers_as_was_recorded() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let answers = runtime.block_on(async { answers(&client::connect(&target).await.unwrap()).await });
     insta::assert_json_snapshot!("answers", answers);
+}
+
+/// What a server says to a token whose version it has forgotten; how it forgets is its own affair.
+async fn expired(client: &Client, mut forget: impl FnMut()) -> Value {
+    let ask = |path: String| Ask { about: "a page", method: "GET", path, body: Body::None, keep: None, only: &[] };
+    let path = "/api/v1/namespaces?limit=1";
+    let (_, page) = send(client, &ask(path.to_owned()), &BTreeMap::new()).await;
+    let token = page[0]["metadata"]["continue"].as_str().unwrap().replace('/', "%2F");
+    let next = ask(format!("{path}&continue={token}"));
+    let patience = Instant::now() + Duration::from_secs(60);
+    loop {
+        forget();
+        let (code, mut said) = send(client, &next, &BTreeMap::new()).await;
+        if code == 410 {
+            return comparable(said.remove(0), &BTreeMap::new());
+        }
+        assert_eq!(code, 200, "{said:?}");
+        assert!(Instant::now() < patience, "the server forgets nothing");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+#[tokio::test]
+async fn an_expired_token_is_refused_as_by_a_real_server() {
+    let embedded = sim::Embedded::start().await;
+    let client = embedded.client().await;
+    let ours = expired(&client, || {
+        embedded.shared.with(|host| {
+            let writer = Writer { name: "tester", at: host.now };
+            let map = json!({"metadata": {"generateName": "m-"}});
+            host.store.create(writer, table::CONFIG_MAPS, "default", map).unwrap();
+            host.store.compact(host.store.version());
+        });
+    });
+    let ours = ours.await;
+    embedded.stop().await;
+    assert_eq!(ours["metadata"]["continue"], "<continue>", "a way to go on");
+    if let Some(missing) = stack::not_run() {
+        println!("NOT RUN: {missing}");
+        return;
+    }
+    let arguments = ["--etcd-compaction-interval=1s", "--watch-cache=false"].map(str::to_owned).to_vec();
+    let start = move || Stack::start(Options { apiserver_args: arguments, ..Options::control_plane() }).unwrap();
+    let stack = tokio::task::spawn_blocking(start).await.unwrap();
+    let target = Target { kubeconfig: Some(stack.kubeconfig().to_owned()), context: None };
+    assert_eq!(ours, expired(&client::connect(&target).await.unwrap(), || {}).await);
 }
