@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! http ──> store <── cluster ──> actors          store knows nobody; actors meet only in the store
+//!                      └──< daemon <── swarm      the daemon reads and never writes; the swarm breaks things
 //! ```
 //!
 //! Everything but `http` is pure and deterministic: no clock, no thread, no map with a random order, and one
@@ -22,3 +23,7 @@ pub mod recorder;
 pub mod refuse;
 pub mod task;
 pub mod work_queue;
+
+// The real engine against it.
+pub mod daemon;
+pub mod swarm;
