@@ -252,9 +252,11 @@ impl Cluster {
         let Some(process) = self.processes.get_mut(&id) else { return };
         let Some(actor) = &process.actor else { return };
         let life = process.life;
-        self.agenda.add(self.mono, Entry { process: id, life, what: What::Start });
-        for resource in actor.watches().iter().copied() {
-            let at = self.mono + draw(&mut self.rng, LISTED.0, LISTED.1);
+        let watches = actor.watches();
+        // Like any client of client-go it waits until all its caches are filled: who works on one that is empty
+        // takes everything for deleted.
+        let at = if watches.is_empty() { self.mono } else { self.mono + draw(&mut self.rng, LISTED.0, LISTED.1) };
+        for resource in watches.iter().copied() {
             process.shown.insert(resource, at);
             for object in self.store.list(resource, None) {
                 let version = super::actors::object::version(object);
@@ -263,6 +265,7 @@ impl Cluster {
                 self.agenda.add(at, Entry { process: id, life, what: What::Changed(change) });
             }
         }
+        self.agenda.add(at, Entry { process: id, life, what: What::Start });
     }
 
     /// Plans when each informer is shown what was written since the last time.
@@ -287,7 +290,7 @@ impl Cluster {
     fn dispatch(&mut self, entry: Entry) {
         let Some(process) = self.processes.get_mut(&entry.process) else { return };
         match process.state {
-            State::Ended(_) => return self.bounce(entry),
+            State::Ended(_) => return self.bounce(&entry),
             _ if process.life != entry.life => return,
             State::Paused => return process.held.push(entry.what),
             State::Running => {}
@@ -302,7 +305,7 @@ impl Cluster {
     }
 
     /// Nobody listens there any more: whoever calls is told so, as by a refused connection.
-    fn bounce(&mut self, entry: Entry) {
+    fn bounce(&mut self, entry: &Entry) {
         let What::Message(Message { from, body: Body::Call { id, .. } }) = entry.what else { return };
         let body = Body::Answer { id, result: Err(csi::Status::unavailable()) };
         self.obey(entry.process, Command::Send { to: from, after: Duration::from_millis(1), body });

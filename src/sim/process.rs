@@ -5,6 +5,7 @@
 //! the cluster afterwards, in order. So one moment has one writer, and a run can be repeated.
 
 use std::collections::VecDeque;
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,7 +44,7 @@ pub trait Actor: Send {
         &[]
     }
 
-    /// It starts. Its informers have shown it nothing yet.
+    /// It starts. Its informers have shown it all that there is.
     fn start(&mut self, ctx: &mut Context<'_>);
 
     /// An informer shows a change.
@@ -118,6 +119,7 @@ impl Log {
     }
 
     /// The lines, oldest first.
+    #[must_use]
     pub fn lines(&self) -> impl DoubleEndedIterator<Item = (Timestamp, &str)> {
         self.lines.iter().map(|(at, line)| (*at, line.as_str()))
     }
@@ -125,7 +127,12 @@ impl Log {
     /// The log as `timestamps=true` gives it.
     #[must_use]
     pub fn text(&self) -> String {
-        self.lines().map(|(at, line)| format!("{at} {line}\n")).collect()
+        let mut text = String::new();
+        for (at, line) in self.lines() {
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "{at} {line}");
+        }
+        text
     }
 }
 

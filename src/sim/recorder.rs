@@ -83,7 +83,7 @@ impl Recorder {
         if self.continues(ctx, namespace, &series) {
             return;
         }
-        self.begins(ctx, &series, involved, kind, reason, message);
+        self.begins(ctx, &series, &involved, kind, reason, message);
     }
 
     fn may_speak(&mut self, now: Duration, key: String) -> bool {
@@ -111,14 +111,14 @@ impl Recorder {
         &mut self,
         ctx: &mut Context<'_>,
         series: &str,
-        involved: Value,
+        involved: &Value,
         kind: Type,
         reason: &str,
         message: &str,
     ) {
         let wall = ctx.now().wall;
-        let namespace = events_namespace(object::text(&involved, "/namespace")).to_owned();
-        let mut name = format!("{}.{:x}", object::text(&involved, "/name"), wall.as_nanosecond());
+        let namespace = events_namespace(object::text(involved, "/namespace")).to_owned();
+        let mut name = format!("{}.{:x}", object::text(involved, "/name"), wall.as_nanosecond());
         let count = self.series.get(series).map_or(1, |known| known.count);
         let at = object::seconds(wall);
         // Two Events of one nanosecond cannot be in reality, where time passes between two statements.

@@ -19,7 +19,8 @@ fn restore(lab: &mut Lab, name: &str, snapshot: &str) {
     let spec = json!({"accessModes": ["ReadWriteOnce"], "dataSource": source, "storageClassName": "rbd",
                       "resources": {"requests": {"storage": "1Gi"}}});
     let annotations = json!({"volume.kubernetes.io/storage-provisioner": DRIVER});
-    let claim = lab.create(CLAIMS, "default", json!({"metadata": {"name": name, "annotations": annotations}, "spec": spec}));
+    let claim =
+        lab.create(CLAIMS, "default", json!({"metadata": {"name": name, "annotations": annotations}, "spec": spec}));
     lab.merge(CLAIMS, "default", object::name(&claim), Part::Status, json!({"status": {"phase": "Pending"}}));
     lab.cluster.run_for(seconds(1));
 }
@@ -82,7 +83,8 @@ fn a_restore_holds_its_snapshot_only_while_it_lasts() {
     restore(&mut lab, "restored", "a");
     lab.cluster.run_for(seconds(5));
     let life = lab.transitions(SNAPSHOTS, "a");
-    let holds = |change: &&String| change.contains("volumesnapshot-as-source-protection+volumesnapshot-bound-protection+");
+    let holds =
+        |change: &&String| change.contains("volumesnapshot-as-source-protection+volumesnapshot-bound-protection+");
     assert!(life.iter().any(|change| holds(&change)), "{life:#?}");
     assert!(!object::has_finalizer(&lab.get(SNAPSHOTS, "default", "a").unwrap(), PROVISIONER_FINALIZER));
     let uid = object::uid(&lab.get(CLAIMS, "default", "restored").unwrap()).to_owned();
@@ -144,8 +146,10 @@ fn a_claim_is_held_while_a_snapshot_of_it_is_cut_and_for_ever_by_one_that_never_
     let never = lab.snapshot("never");
     lab.cluster.run_for(seconds(2000));
     assert!(held(&lab));
-    let content = lab.get(volwarden::sim::store::table::CONTENTS, "", &format!("snapcontent-{}", object::uid(&never))).unwrap();
-    let words = "failed to take snapshot of the volume vol-0001: \"rpc error: code = Internal desc = no space left in pool\"";
+    let content =
+        lab.get(volwarden::sim::store::table::CONTENTS, "", &format!("snapcontent-{}", object::uid(&never))).unwrap();
+    let words =
+        "failed to take snapshot of the volume vol-0001: \"rpc error: code = Internal desc = no space left in pool\"";
     assert!(object::text(&content, "/status/error/message").ends_with(words), "{content:#}");
     assert!(object::annotation(&content, volwarden::sim::actors::snapshots::BEING_CREATED).is_none(), "a final error");
     let told = lab.get(SNAPSHOTS, "default", "never").unwrap();

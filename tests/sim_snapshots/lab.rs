@@ -11,7 +11,9 @@ use volwarden::sim::actors::object;
 use volwarden::sim::actors::snapshot_controller::{self, SnapshotController};
 use volwarden::sim::cluster::Cluster;
 use volwarden::sim::process::ProcessId;
-use volwarden::sim::store::table::{CLAIMS, CONTENTS, EVENTS, LEASES, NAMESPACES, Resource, SNAPSHOT_CLASSES, SNAPSHOTS, VOLUMES};
+use volwarden::sim::store::table::{
+    CLAIMS, CONTENTS, EVENTS, LEASES, NAMESPACES, Resource, SNAPSHOT_CLASSES, SNAPSHOTS, VOLUMES,
+};
 use volwarden::sim::store::{Change, ChangeKind, DeleteOptions, Part, Patch};
 use volwarden::sim::task::Shared;
 

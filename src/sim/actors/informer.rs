@@ -52,6 +52,12 @@ impl Informers {
     }
 }
 
+/// What a lister says of an object that it was not shown. It names the singular, unlike the API server.
+#[must_use]
+pub fn not_shown(resource: &Resource, name: &str) -> String {
+    format!("{}.{} \"{name}\" not found", resource.singular, resource.group)
+}
+
 /// A controller's own record of the newest versions it knows, its own writes among them.
 ///
 /// The snapshot controllers work on what the informer shows only if it is not older than this record. That is

@@ -29,6 +29,8 @@ pub struct Options {
     pub owner: String,
     /// It insists on credentials.
     pub wants_secrets: bool,
+    /// It can say how a snapshot is, as ceph-csi's RBD driver cannot.
+    pub lists_snapshots: bool,
     /// The least and the most time that a call takes.
     pub latency: (Duration, Duration),
     /// A snapshot is ready so long after it was cut.
@@ -43,6 +45,7 @@ impl Options {
             driver: driver.to_owned(),
             owner: "cluster".to_owned(),
             wants_secrets: false,
+            lists_snapshots: false,
             latency: (Duration::from_millis(2), Duration::from_millis(30)),
             ready_after: Duration::ZERO,
         }
@@ -141,7 +144,10 @@ impl CephDriver {
     fn handle(&self, ctx: &mut Context<'_>, request: &Request) -> Result<Response, Status> {
         match request {
             Request::Probe => return Ok(Response::Done),
-            Request::GetSnapshot { .. } => return Err(Status::new(Code::Unimplemented, "")),
+            Request::GetSnapshot { .. } if !self.options.lists_snapshots => {
+                return Err(Status::new(Code::Unimplemented, ""));
+            }
+            Request::GetSnapshot { .. } => {}
             Request::CreateSnapshot { secrets, .. }
             | Request::DeleteSnapshot { secrets, .. }
             | Request::CreateVolume { secrets, .. }
@@ -170,7 +176,12 @@ impl CephDriver {
                 pool.delete_volume(volume, now.wall, owner);
                 Ok(Response::Done)
             }
-            Request::Probe | Request::GetSnapshot { .. } => Ok(Response::Done),
+            Request::GetSnapshot { snapshot } => {
+                let missing = || Status::new(Code::NotFound, format!("there is no snapshot {snapshot}"));
+                let found = pool.describe(snapshot, now, self.options.ready_after);
+                found.map(Response::Snapshot).ok_or_else(missing)
+            }
+            Request::Probe => Ok(Response::Done),
         })
     }
 

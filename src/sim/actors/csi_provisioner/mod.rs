@@ -202,7 +202,8 @@ impl Provisioner {
     /// Takes the finalizer off snapshots that no claim is waiting for.
     async fn sweep(self, desk: Desk) {
         let orphans: Vec<Arc<Value>> = self.informers.with(|informers| {
-            let waiting: Vec<Key> = informers.list(CLAIMS).filter(|claim| waits(claim)).filter_map(|c| source(c)).collect();
+            let waiting: Vec<Key> =
+                informers.list(CLAIMS).filter(|claim| waits(claim)).filter_map(|c| source(c)).collect();
             let is_orphan = |snapshot: &&Arc<Value>| {
                 object::has_finalizer(snapshot, PROVISIONER_FINALIZER) && !waiting.contains(&object::key(snapshot))
             };
@@ -254,8 +255,7 @@ mod tests {
         let snapshot = json!({"apiGroup": SNAPSHOT_GROUP, "kind": "VolumeSnapshot", "name": "s"});
         let key = |namespace: &str| Some((namespace.to_owned(), "s".to_owned()));
         assert_eq!(source(&claim(json!({"dataSource": snapshot}))), key("a"));
-        let elsewhere =
-            json!({"apiGroup": SNAPSHOT_GROUP, "kind": "VolumeSnapshot", "name": "s", "namespace": "b"});
+        let elsewhere = json!({"apiGroup": SNAPSHOT_GROUP, "kind": "VolumeSnapshot", "name": "s", "namespace": "b"});
         assert_eq!(source(&claim(json!({"dataSourceRef": elsewhere}))), key("b"));
         let clone = json!({"kind": "PersistentVolumeClaim", "name": "s"});
         assert_eq!(source(&claim(json!({"dataSource": clone}))), None);

@@ -22,7 +22,9 @@ const PROVISIONER: &str = "volume.kubernetes.io/storage-provisioner";
 
 impl Provisioner {
     pub(super) async fn sync_claim(&self, namespace: &str, name: &str, desk: &Desk) -> Result<(), String> {
-        let Some(claim) = self.informers.with(|informers| informers.get(CLAIMS, namespace, name)) else { return Ok(()) };
+        let Some(claim) = self.informers.with(|informers| informers.get(CLAIMS, namespace, name)) else {
+            return Ok(());
+        };
         let Some(class) = self.class_to_provision(&claim) else { return Ok(()) };
         let words = format!("External provisioner is provisioning volume for claim \"{namespace}/{name}\"");
         self.say(&claim, Type::Normal, "Provisioning", words, desk);
@@ -107,7 +109,8 @@ impl Provisioner {
     ) -> Result<String, String> {
         let key = (namespace.clone(), name.clone());
         let snapshot = desk.api(move |ctx| ctx.get(SNAPSHOTS, &key.0, &key.1)).await;
-        let snapshot = snapshot.map_err(|refusal| format!("error getting snapshot {name} from api server: {refusal}"))?;
+        let snapshot =
+            snapshot.map_err(|refusal| format!("error getting snapshot {name} from api server: {refusal}"))?;
         // One that is deleted may be restored to the end, but not be begun.
         if object::is_deleting(&snapshot) && !object::has_finalizer(&snapshot, PROVISIONER_FINALIZER) {
             return Err(format!("snapshot {name} is being deleted"));

@@ -10,11 +10,12 @@ use serde_json::{Map, Value, json};
 use super::calls::{NotCut, quoted};
 use super::sync::{Sidecar, is_group_member, update_failed};
 use crate::sim::actors::csi::{Secrets, Snapshot};
+use crate::sim::actors::informer::not_shown;
 use crate::sim::actors::object;
 use crate::sim::actors::snapshots::{BEING_CREATED, annotated, error, is_ready};
 use crate::sim::actors::workers::Outcome;
+use crate::sim::store::Part;
 use crate::sim::store::table::{CONTENTS, SNAPSHOT_CLASSES};
-use crate::sim::store::{Part, Refusal};
 use crate::sim::task::Desk;
 
 /// What went wrong, and the content as it was last seen.
@@ -143,7 +144,7 @@ impl Sidecar {
             return Err(format!("failed to take snapshot {} without a snapshot class", object::name(content)));
         }
         if self.informers.with(|informers| informers.get(SNAPSHOT_CLASSES, "", class)).is_none() {
-            return Err(Refusal::not_found(SNAPSHOT_CLASSES, class).message);
+            return Err(not_shown(SNAPSHOT_CLASSES, class));
         }
         self.credentials(content, desk).await
     }
@@ -199,7 +200,7 @@ fn changed_status(old: Option<&Map<String, Value>>, snapshot: &Snapshot) -> Opti
     if snapshot.size > 0 {
         status.entry("restoreSize").or_insert_with(|| snapshot.size.into());
     }
-    (old != Some(&status)).then(|| Value::Object(status))
+    if old == Some(&status) { None } else { Some(Value::Object(status)) }
 }
 
 #[cfg(test)]

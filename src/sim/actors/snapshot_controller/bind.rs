@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::snapshots::is_group_member;
 use super::{Controller, update_failed};
+use crate::sim::actors::informer::not_shown;
 use crate::sim::actors::object;
 use crate::sim::actors::snapshots::{SECRET_NAME, SECRET_NAMESPACE, content_name, label, points_to};
 use crate::sim::recorder::Type;
@@ -139,9 +140,8 @@ impl Controller {
             return Err(format!("failed to take snapshot {} without a snapshot class", object::name(snapshot)));
         }
         let class = self.informers.with(|informers| informers.get(SNAPSHOT_CLASSES, "", class));
-        let class = class.ok_or_else(|| {
-            Refusal::not_found(SNAPSHOT_CLASSES, object::text(snapshot, "/spec/volumeSnapshotClassName")).message
-        })?;
+        let class = class
+            .ok_or_else(|| not_shown(SNAPSHOT_CLASSES, object::text(snapshot, "/spec/volumeSnapshotClassName")))?;
         let volume = self.source_volume(snapshot, desk).await?;
         let handle = object::text(&volume, "/spec/csi/volumeHandle");
         if handle.is_empty() {

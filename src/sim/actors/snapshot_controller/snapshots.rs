@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::{Controller, Work, update_failed};
+use crate::sim::actors::informer::not_shown;
 use crate::sim::actors::object;
 use crate::sim::actors::snapshots::{
     BOUND_FINALIZER, DEFAULT_CLASS, SOURCE_FINALIZER, deletes, error, is_bound, is_ready, label, points_to,
@@ -134,7 +135,7 @@ impl Controller {
             if self.informers.with(|informers| informers.get(SNAPSHOT_CLASSES, "", name)).is_some() {
                 return Ok(Arc::clone(snapshot));
             }
-            let words = Refusal::not_found(SNAPSHOT_CLASSES, name).message;
+            let words = not_shown(SNAPSHOT_CLASSES, name);
             let complaint = format!("Failed to get snapshot class with error {words}");
             self.report(snapshot, false, "GetSnapshotClassFailed", &complaint, desk).await;
             return Err(NoClass { words, is_missing: true });
