@@ -20,6 +20,12 @@ pub(super) const VOLUME_FINALIZER: &str = "external-provisioner.volume.kubernete
 /// On a claim: who is to make its volume. The volume controller writes it when the time has come.
 const PROVISIONER: &str = "volume.kubernetes.io/storage-provisioner";
 
+/// The claim's source is neither a snapshot nor a claim: somebody else fills it.
+fn is_for_a_populator(claim: &Value) -> bool {
+    let kinds = ["/spec/dataSource/kind", "/spec/dataSourceRef/kind"].map(|field| object::text(claim, field));
+    kinds.iter().any(|kind| !["", SNAPSHOTS.kind, CLAIMS.kind].contains(kind))
+}
+
 impl Provisioner {
     pub(super) async fn sync_claim(&self, namespace: &str, name: &str, desk: &Desk) -> Result<(), String> {
         let Some(claim) = self.informers.with(|informers| informers.get(CLAIMS, namespace, name)) else {
@@ -28,6 +34,11 @@ impl Provisioner {
         let Some(class) = self.class_to_provision(&claim) else { return Ok(()) };
         let words = format!("External provisioner is provisioning volume for claim \"{namespace}/{name}\"");
         self.say(&claim, Type::Normal, "Provisioning", words, desk);
+        if is_for_a_populator(&claim) {
+            let words = "Assuming an external populator will provision the volume";
+            self.say(&claim, Type::Normal, "Provisioning", words, desk);
+            return Ok(());
+        }
         match self.provision(&claim, &class, desk).await {
             Ok(()) => {
                 let words = format!("Successfully provisioned volume {}", volume_name(&claim));

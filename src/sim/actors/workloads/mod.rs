@@ -141,7 +141,7 @@ impl ControllerManager {
                 self.add(ctx, Loop::Volume, table::VOLUMES, (String::new(), volume));
             }
         } else if resource == table::VOLUMES {
-            self.volume(ctx, object, deleting);
+            self.volume(ctx, change, deleting);
         }
     }
 
@@ -158,12 +158,16 @@ impl ControllerManager {
         }
     }
 
-    fn volume(&mut self, ctx: &mut Context<'_>, volume: &Value, deleting: bool) {
+    fn volume(&mut self, ctx: &mut Context<'_>, change: &Change, deleting: bool) {
         let control = if deleting { Loop::VolumeProtection } else { Loop::Volume };
-        self.add(ctx, control, table::VOLUMES, object::key(volume));
-        let claim = ["/spec/claimRef/namespace", "/spec/claimRef/name"].map(|field| object::text(volume, field));
-        if !claim[1].is_empty() {
-            self.add(ctx, Loop::Claim, table::CLAIMS, (claim[0].to_owned(), claim[1].to_owned()));
+        self.add(ctx, control, table::VOLUMES, object::key(&change.object));
+        // The claim that it names, and the one that has just lost it.
+        for volume in change.before.iter().chain([&change.object]) {
+            let [namespace, name] =
+                ["/spec/claimRef/namespace", "/spec/claimRef/name"].map(|field| object::text(volume, field).to_owned());
+            if !name.is_empty() {
+                self.add(ctx, Loop::Claim, table::CLAIMS, (namespace, name));
+            }
         }
     }
 
