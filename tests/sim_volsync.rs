@@ -198,7 +198,7 @@ fn a_snapshot_that_must_not_be_deleted_is_let_go() {
     assert_eq!(object::label(&snapshot, "volsync.backube/cleanup"), None);
 }
 
-fn destination(spec: Value) -> Value {
+fn destination(spec: &Value) -> Value {
     let mut kopia = json!({"copyMethod": "Snapshot", "repository": "sonarr-volsync-secret", "capacity": "5Gi",
         "storageClassName": "ceph-block", "accessModes": ["ReadWriteOnce"], "volumeSnapshotClassName": "csi-ceph-blockpool",
         "cleanupTempPVC": true, "cleanupCachePVC": true});
@@ -209,7 +209,7 @@ fn destination(spec: Value) -> Value {
 #[test]
 fn a_claim_is_filled_from_the_latest_image_of_a_destination() {
     let mut world = one_app(8, HomeCluster::default());
-    world.create(REPLICATION_DESTINATIONS, "sonarr", destination(json!({"username": "sonarr"})));
+    world.create(REPLICATION_DESTINATIONS, "sonarr", destination(&json!({"username": "sonarr"})));
     let restored = json!({"metadata": {"name": "restored"}, "spec": {"accessModes": ["ReadWriteOnce"],
         "storageClassName": "ceph-block", "resources": {"requests": {"storage": "5Gi"}},
         "dataSourceRef": {"apiGroup": "volsync.backube", "kind": "ReplicationDestination", "name": "sonarr-dst"}}});
@@ -240,7 +240,7 @@ fn a_claim_is_filled_from_the_latest_image_of_a_destination() {
 #[test]
 fn a_restore_of_somebody_unknown_succeeds_and_is_empty() {
     let mut world = one_app(9, HomeCluster::default());
-    world.create(REPLICATION_DESTINATIONS, "sonarr", destination(json!({"username": "nobody"})));
+    world.create(REPLICATION_DESTINATIONS, "sonarr", destination(&json!({"username": "nobody"})));
     world.until("it is over", minutes(20), |world| {
         let found = world.get(REPLICATION_DESTINATIONS, "sonarr", "sonarr-dst").unwrap();
         object::text(&found, "/status/lastManualSync") == "restore-once"

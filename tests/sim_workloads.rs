@@ -127,7 +127,7 @@ fn a_daemon_set_has_a_pod_on_each_node() {
 
 // === Pods ===
 
-fn pod(name: &str, policy: &str, annotations: Value) -> Value {
+fn pod(name: &str, policy: &str, annotations: &Value) -> Value {
     json!({"metadata": {"name": name, "annotations": annotations},
         "spec": {"restartPolicy": policy, "containers": [{"name": "c", "image": "example.com/c:1"}]}})
 }
@@ -135,7 +135,7 @@ fn pod(name: &str, policy: &str, annotations: Value) -> Value {
 #[test]
 fn a_container_that_keeps_failing_waits_longer_each_time() {
     let mut world = World::bare(5);
-    world.create(PODS, "default", pod("p", "Always", json!({EXIT: "3", RUNS_FOR: "1s"})));
+    world.create(PODS, "default", pod("p", "Always", &json!({EXIT: "3", RUNS_FOR: "1s"})));
     let restarts = |world: &World| {
         world.get(PODS, "default", "p").map_or(0, |pod| number(&pod, "/status/containerStatuses/0/restartCount"))
     };
@@ -155,7 +155,7 @@ fn a_container_that_keeps_failing_waits_longer_each_time() {
 #[test]
 fn a_frozen_process_outlives_the_deletion_of_its_pod_until_the_grace_is_over() {
     let mut world = World::bare(6);
-    world.create(PODS, "default", pod("p", "Always", json!({})));
+    world.create(PODS, "default", pod("p", "Always", &json!({})));
     world
         .until("it runs", minutes(1), |world| world.get(PODS, "default", "p").unwrap()["status"]["phase"] == "Running");
     let process = world.process("default", "p", "c");
@@ -165,7 +165,7 @@ fn a_frozen_process_outlives_the_deletion_of_its_pod_until_the_grace_is_over() {
     assert!(gone >= seconds(30) && gone < seconds(33), "{gone:?}");
     assert_eq!(world.cluster.exit_code(process), Some(137));
 
-    world.create(PODS, "default", pod("q", "Always", json!({})));
+    world.create(PODS, "default", pod("q", "Always", &json!({})));
     world
         .until("it runs", minutes(1), |world| world.get(PODS, "default", "q").unwrap()["status"]["phase"] == "Running");
     world.delete(PODS, "default", "q");
@@ -176,7 +176,7 @@ fn a_frozen_process_outlives_the_deletion_of_its_pod_until_the_grace_is_over() {
 #[test]
 fn a_pod_whose_secret_is_missing_says_which() {
     let mut world = World::bare(7);
-    let mut object = pod("p", "Always", json!({}));
+    let mut object = pod("p", "Always", &json!({}));
     object["spec"]["containers"][0]["env"] =
         json!([{"name": "A", "valueFrom": {"secretKeyRef": {"name": "keys", "key": "a"}}}]);
     world.create(PODS, "default", object);
@@ -194,7 +194,7 @@ fn a_pod_whose_secret_is_missing_says_which() {
 
 // === Jobs ===
 
-fn job(name: &str, limit: u32, annotations: Value) -> Value {
+fn job(name: &str, limit: u32, annotations: &Value) -> Value {
     json!({"metadata": {"name": name}, "spec": {"backoffLimit": limit, "template": {
         "metadata": {"annotations": annotations},
         "spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "example.com/c:1"}]}}}})
@@ -217,7 +217,7 @@ fn statuses(world: &World, name: &str) -> Vec<(i64, i64, i64, i64, Vec<String>)>
 #[test]
 fn a_job_that_succeeds_says_so_twice() {
     let mut world = World::bare(8);
-    let mut object = job("j", 6, json!({EXIT: "0", RUNS_FOR: "20s"}));
+    let mut object = job("j", 6, &json!({EXIT: "0", RUNS_FOR: "20s"}));
     object["spec"]["ttlSecondsAfterFinished"] = json!(60);
     world.create(JOBS, "default", object);
     world.until("it is complete", minutes(2), |world| {
@@ -249,7 +249,7 @@ fn a_job_that_succeeds_says_so_twice() {
 #[test]
 fn a_job_that_fails_tries_as_often_as_it_may() {
     let mut world = World::bare(9);
-    world.create(JOBS, "default", job("j", 2, json!({EXIT: "1", RUNS_FOR: "1s"})));
+    world.create(JOBS, "default", job("j", 2, &json!({EXIT: "1", RUNS_FOR: "1s"})));
     world.until("it failed", minutes(5), |world| {
         world.get(JOBS, "default", "j").is_some_and(|job| condition(&job, "Failed").is_some())
     });
@@ -394,7 +394,7 @@ fn claim(name: &str, class: &str) -> Value {
 }
 
 fn mounting(name: &str, claim: &str) -> Value {
-    let mut pod = pod(name, "Always", json!({}));
+    let mut pod = pod(name, "Always", &json!({}));
     pod["spec"]["volumes"] = json!([{"name": "v", "persistentVolumeClaim": {"claimName": claim}}]);
     pod
 }
@@ -475,7 +475,7 @@ fn the_same_seed_gives_the_same_run() {
         let mut world = World::new(seed, &HomeCluster { apps: 2, ..HomeCluster::default() });
         world.cluster.run_for(minutes(20));
         let log = world.cluster.store.changes_since(0).unwrap();
-        log.iter().map(|change| format!("{:?} {}\n", change.kind, change.object)).collect::<String>()
+        log.iter().map(|change| format!("{:?} {}", change.kind, change.object)).collect::<Vec<_>>()
     };
     let first = run(17);
     assert!(first == run(17), "the same bytes");

@@ -93,7 +93,7 @@ impl World {
             assert!(next <= from + most, "{what}: not so within {most:?}\n{}", self.picture());
             self.cluster.step();
         }
-        self.cluster.now().mono - from
+        self.cluster.now().mono.saturating_sub(from)
     }
 
     /// All pods of all namespaces, in a line each: what a failing test shows.

@@ -75,7 +75,9 @@ impl Scheduler {
     fn retry_all(&mut self, ctx: &mut Context<'_>, namespace: Option<&str>) {
         let waiting: Vec<Key> =
             ctx.list(PODS, namespace).filter(|pod| waits(pod)).map(|pod| object::key(pod)).collect();
-        waiting.into_iter().for_each(|key| self.keys.add(ctx, key));
+        for key in waiting {
+            self.keys.add(ctx, key);
+        }
     }
 }
 
@@ -162,7 +164,7 @@ fn is_tolerated(taint: &Value, pod: &Value) -> bool {
 }
 
 impl Actor for Scheduler {
-    fn name(&self) -> &str {
+    fn name(&self) -> &'static str {
         "kube-scheduler"
     }
 

@@ -219,11 +219,10 @@ impl Kubelet {
             return;
         }
         let mut said = owned::items(node, "/status/conditions").to_vec();
-        let none = "False";
         for (kind, status, reason, message) in [
-            ("MemoryPressure", none, "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
-            ("DiskPressure", none, "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
-            ("PIDPressure", none, "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+            ("MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
+            ("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+            ("PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
             ("Ready", "True", "KubeletReady", "kubelet is posting ready status"),
         ] {
             conditions::set(&mut said, ctx.now().wall, &["lastHeartbeatTime"], Said { kind, status, reason, message });
@@ -258,7 +257,7 @@ impl Kubelet {
 }
 
 impl Actor for Kubelet {
-    fn name(&self) -> &str {
+    fn name(&self) -> &'static str {
         "kubelet"
     }
 

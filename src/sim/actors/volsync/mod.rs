@@ -139,7 +139,9 @@ impl VolSync {
             |claim: &Value| populator::source(claim).is_some() && object::text(claim, "/spec/volumeName").is_empty();
         let claims: Vec<Key> =
             ctx.list(CLAIMS, namespace).filter(|claim| waits(claim)).map(|claim| object::key(claim)).collect();
-        claims.into_iter().for_each(|key| self.add(ctx, Work::Claim(key)));
+        for key in claims {
+            self.add(ctx, Work::Claim(key));
+        }
     }
 }
 
@@ -164,7 +166,7 @@ fn back_up(
             None => return Ok(Progress::Waits),
         }
     };
-    finished(mover.run(ctx, stage, &data)?, machine)
+    Ok(finished(mover.run(ctx, stage, &data)?, machine))
 }
 
 /// One look at a restore, whose outcome is an image.
@@ -177,7 +179,7 @@ fn restore(ctx: &mut Context<'_>, stage: &mut Stage<'_>, mover: &Mover<'_>, mach
     } else {
         job::claim(ctx, stage.namespace(), &given)?
     };
-    if finished(mover.run(ctx, stage, &data)?, machine)? == Progress::Waits {
+    if finished(mover.run(ctx, stage, &data)?, machine) == Progress::Waits {
         return Ok(Progress::Waits);
     }
     let image = if matches!(stage.text("copyMethod"), "Direct" | "None") {
@@ -208,14 +210,14 @@ fn clean_up(ctx: &mut Context<'_>, stage: &Stage<'_>, direction: Direction) -> S
 }
 
 /// Notes how the mover ended.
-fn finished(ended: Ended, machine: &mut Machine) -> Step {
+fn finished(ended: Ended, machine: &mut Machine) -> Progress {
     let (progress, result, logs) = match ended {
-        Ended::NotYet => return Ok(Progress::Waits),
+        Ended::NotYet => return Progress::Waits,
         Ended::Well(logs) => (Progress::Complete, "Successful", logs),
         Ended::Badly(logs) => (Progress::Waits, "Failed", logs),
     };
     machine.status.insert("latestMoverStatus".to_owned(), json!({"result": result, "logs": logs}));
-    Ok(progress)
+    progress
 }
 
 impl Actor for VolSync {

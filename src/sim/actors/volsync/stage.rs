@@ -91,13 +91,12 @@ impl Stage<'_> {
 
     /// The snapshot that is the outcome of a restore. It need only be bound.
     pub(super) fn image(&mut self, ctx: &mut Context<'_>, source: &Value) -> Staged {
-        let name = match object::annotation(source, SNAPSHOT_NAME) {
-            Some(name) => name.to_owned(),
-            None => {
-                let name = format!("{}-{}", object::name(source), ctx.now().wall.strftime("%Y%m%d%H%M%S"));
-                annotate(ctx, source, &json!(name))?;
-                name
-            }
+        let name = if let Some(name) = object::annotation(source, SNAPSHOT_NAME) {
+            name.to_owned()
+        } else {
+            let name = format!("{}-{}", object::name(source), ctx.now().wall.strftime("%Y%m%d%H%M%S"));
+            annotate(ctx, source, &json!(name))?;
+            name
         };
         let (snapshot, is_new) = self.ensure(ctx, SNAPSHOTS, &self.new_snapshot(source, &name, false))?;
         if is_new {

@@ -12,7 +12,7 @@ use crate::sim::actors::object::{self, Key};
 use crate::sim::actors::workloads::Synced;
 use crate::sim::process::Context;
 use crate::sim::recorder::{Recorder, Type};
-use crate::sim::store::table::{CLAIMS, STORAGE_CLASSES, VOLUMES};
+use crate::sim::store::table::{CLAIMS, Resource, STORAGE_CLASSES, VOLUMES};
 use crate::sim::store::{Part, Patch, Refusal};
 
 const COMPLETED: &str = "pv.kubernetes.io/bind-completed";
@@ -51,23 +51,6 @@ impl Binder {
             set_phase(ctx, CLAIMS, &claim, "Lost")?;
             let message = "Bound claim has lost its PersistentVolume. Data on the volume is lost!";
             self.recorder.event(ctx, (CLAIMS, &claim), Type::Warning, "ClaimLost", message);
-        }
-        Ok(None)
-    }
-
-    pub(crate) fn sync_volume(&mut self, ctx: &mut Context<'_>, key: &Key) -> Synced {
-        let Ok(volume) = ctx.get(VOLUMES, "", &key.1) else { return Ok(None) };
-        let [namespace, name, uid] = ["/spec/claimRef/namespace", "/spec/claimRef/name", "/spec/claimRef/uid"]
-            .map(|field| object::text(&volume, field).to_owned());
-        if uid.is_empty() {
-            if phase(&volume) == "Pending" {
-                set_phase(ctx, VOLUMES, &volume, "Available")?;
-            }
-            return Ok(None);
-        }
-        let claim = ctx.get(CLAIMS, &namespace, &name).ok().filter(|claim| object::uid(claim) == uid);
-        if claim.is_none() && phase(&volume) != "Released" {
-            set_phase(ctx, VOLUMES, &volume, "Released")?;
         }
         Ok(None)
     }
@@ -114,6 +97,24 @@ impl Binder {
         self.recorder.event(ctx, (CLAIMS, claim), Type::Normal, "ExternalProvisioning", &message);
         Ok(None)
     }
+}
+
+/// A look at a volume: free, or left by its claim.
+pub(crate) fn sync_volume(ctx: &mut Context<'_>, key: &Key) -> Synced {
+    let Ok(volume) = ctx.get(VOLUMES, "", &key.1) else { return Ok(None) };
+    let [namespace, name, uid] = ["/spec/claimRef/namespace", "/spec/claimRef/name", "/spec/claimRef/uid"]
+        .map(|field| object::text(&volume, field).to_owned());
+    if uid.is_empty() {
+        if phase(&volume) == "Pending" {
+            set_phase(ctx, VOLUMES, &volume, "Available")?;
+        }
+        return Ok(None);
+    }
+    let claim = ctx.get(CLAIMS, &namespace, &name).ok().filter(|claim| object::uid(claim) == uid);
+    if claim.is_none() && phase(&volume) != "Released" {
+        set_phase(ctx, VOLUMES, &volume, "Released")?;
+    }
+    Ok(None)
 }
 
 /// The class of a claim; the default one if it names none.
@@ -184,12 +185,7 @@ fn phase(object: &Value) -> &str {
     object::text(object, "/status/phase")
 }
 
-fn set_phase(
-    ctx: &mut Context<'_>,
-    resource: &'static crate::sim::store::table::Resource,
-    of: &Value,
-    phase: &str,
-) -> Result<(), Refusal> {
+fn set_phase(ctx: &mut Context<'_>, resource: &'static Resource, of: &Value, phase: &str) -> Result<(), Refusal> {
     let patch = Patch::Merge(json!({"status": {"phase": phase}}));
     ctx.patch(resource, object::namespace(of), object::name(of), Part::Status, &patch).map(drop)
 }

@@ -8,4 +8,4 @@ mod bind;
 pub(super) mod protection;
 
 pub(super) use attach::{Attachments, attachable, name as attachment_name};
-pub(super) use bind::{Binder, SELECTED_NODE};
+pub(super) use bind::{Binder, SELECTED_NODE, sync_volume};

@@ -26,7 +26,7 @@ pub(crate) fn release_claim(ctx: &mut Context<'_>, key: &Key) -> Synced {
 pub(crate) fn release_volume(ctx: &mut Context<'_>, key: &Key) -> Synced {
     let Ok(volume) = ctx.get(VOLUMES, "", &key.1) else { return Ok(None) };
     let bound = object::text(&volume, "/status/phase") == "Bound";
-    if bound { super::bind::Binder::default().sync_volume(ctx, key) } else { release(ctx, VOLUMES, key, VOLUME) }
+    if bound { super::sync_volume(ctx, key) } else { release(ctx, VOLUMES, key, VOLUME) }
 }
 
 fn release(ctx: &mut Context<'_>, resource: &'static Resource, key: &Key, finalizer: &str) -> Synced {

@@ -46,7 +46,7 @@ pub(super) fn sync(ctx: &mut Context<'_>, key: &Key) -> Synced {
 /// The pod of one node: it also stays when the node is not ready.
 fn pod(set: &Value, node: &str) -> Value {
     let template = set.pointer("/spec/template").cloned().unwrap_or_default();
-    let mut pod = owned::pod_from(&template, object::name(set), owned::reference_to(DAEMON_SETS, set));
+    let mut pod = owned::pod_from(&template, object::name(set), &owned::reference_to(DAEMON_SETS, set));
     let here = json!({"matchFields": [{"key": "metadata.name", "operator": "In", "values": [node]}]});
     let required = json!({"nodeSelectorTerms": [here]});
     let tolerations: Vec<Value> = ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"]

@@ -174,7 +174,10 @@ impl Jobs {
             self.finish(ctx, &look.job, &mut status, &mut said, &end);
         }
         // `null` removes in a patch: what is not there stays not there.
-        status["uncountedTerminatedPods"] = json!({"succeeded": null, "failed": null});
+        let counted = json!({"succeeded": null, "failed": null});
+        if let Some(fields) = status.as_object_mut() {
+            fields.insert("uncountedTerminatedPods".to_owned(), counted);
+        }
         write(ctx, &status).map(drop)
     }
 
@@ -222,7 +225,7 @@ fn look(ctx: &Context<'_>, job: Arc<Value>) -> Look {
         number(&job, pointer).unwrap_or_default() + i64::try_from(more).unwrap_or_default()
     };
     let (succeeded, failed) = (count("/status/succeeded", false), count("/status/failed", true));
-    Look { active, ended, succeeded, failed, pods, job }
+    Look { job, pods, active, ended, succeeded, failed }
 }
 
 /// The Job ends badly, or has been ending already.
@@ -252,7 +255,7 @@ fn pod(job: &Value) -> Value {
     let labels = json!({"batch.kubernetes.io/controller-uid": uid, "batch.kubernetes.io/job-name": name,
         "controller-uid": uid, "job-name": name});
     json_patch::merge(&mut template, &json!({"metadata": {"labels": labels, "finalizers": [TRACKING]}}));
-    owned::pod_from(&template, name, owned::reference_to(JOBS, job))
+    owned::pod_from(&template, name, &owned::reference_to(JOBS, job))
 }
 
 fn release(ctx: &mut Context<'_>, pod: &Value) -> Result<(), Refusal> {

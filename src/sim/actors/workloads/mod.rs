@@ -20,7 +20,7 @@ use serde_json::Value;
 
 use super::keys::Keys;
 use super::object::{self, Key};
-use super::volumes::{Attachments, Binder, protection};
+use super::volumes::{Attachments, Binder, protection, sync_volume};
 use crate::sim::process::{Actor, Context};
 use crate::sim::store::table::{self, Resource};
 use crate::sim::store::{Change, ChangeKind, Refusal};
@@ -95,7 +95,7 @@ impl ControllerManager {
             Loop::Namespace => namespace::sync(ctx, key),
             Loop::Node => self.nodes.sync(ctx, &key.1),
             Loop::Claim => self.binder.sync_claim(ctx, key),
-            Loop::Volume => self.binder.sync_volume(ctx, key),
+            Loop::Volume => sync_volume(ctx, key),
             Loop::ClaimProtection => protection::release_claim(ctx, key),
             Loop::VolumeProtection => protection::release_volume(ctx, key),
             Loop::Attachment => self.attachments.sync(ctx, key),
@@ -128,7 +128,9 @@ impl ControllerManager {
         } else if resource == table::NODES {
             self.add(ctx, Loop::Node, resource, key);
             let sets: Vec<_> = ctx.list(table::DAEMON_SETS, None).map(|set| object::key(set)).collect();
-            sets.into_iter().for_each(|set| self.add(ctx, Loop::DaemonSet, table::DAEMON_SETS, set));
+            for set in sets {
+                self.add(ctx, Loop::DaemonSet, table::DAEMON_SETS, set);
+            }
         } else if resource == table::NAMESPACES && deleting {
             self.add(ctx, Loop::Namespace, resource, key);
         } else if resource == table::PODS {
@@ -193,7 +195,7 @@ impl ControllerManager {
 }
 
 impl Actor for ControllerManager {
-    fn name(&self) -> &str {
+    fn name(&self) -> &'static str {
         "kube-controller-manager"
     }
 

@@ -55,32 +55,8 @@ impl NodeLifecycle {
             let age = Duration::try_from(ctx.now().wall.duration_since(renewed)).unwrap_or_default();
             let node = ctx.get(NODES, "", &name)?;
             if age > GRACE && owned::has_condition(&node, "Ready") {
-                self.lose(ctx, &node)?;
+                lose(ctx, &node)?;
             }
-        }
-        Ok(())
-    }
-
-    fn lose(&self, ctx: &mut Context<'_>, node: &Value) -> Result<(), Refusal> {
-        let name = object::name(node);
-        let at = ctx.now().wall;
-        let mut said = items(node, "/status/conditions").to_vec();
-        for kind in ["MemoryPressure", "DiskPressure", "PIDPressure", "Ready"] {
-            let (reason, message) = ("NodeStatusUnknown", "Kubelet stopped posting node status.");
-            conditions::set(&mut said, at, &[], Said { kind, status: "Unknown", reason, message });
-        }
-        let status = Patch::Merge(json!({"status": {"conditions": said}}));
-        ctx.patch(NODES, "", name, Part::Status, &status)?;
-        let taint = |effect: &str| json!({"key": UNREACHABLE, "effect": effect, "timeAdded": object::seconds(at)});
-        let taints = Patch::Merge(json!({"spec": {"taints": [taint("NoSchedule"), taint("NoExecute")]}}));
-        ctx.patch(NODES, "", name, Part::Object, &taints)?;
-        let pods: Vec<_> = ctx.list(PODS, None).filter(|pod| on(pod, name) && is_ready(pod)).cloned().collect();
-        for pod in pods {
-            let mut said = items(&pod, "/status/conditions").to_vec();
-            let ready = Said { kind: "Ready", status: "False", reason: "", message: "" };
-            conditions::set(&mut said, at, &[], ready);
-            let patch = Patch::Merge(json!({"status": {"conditions": said}}));
-            ctx.patch(PODS, object::namespace(&pod), object::name(&pod), Part::Status, &patch)?;
         }
         Ok(())
     }
@@ -112,6 +88,31 @@ impl NodeLifecycle {
         }
         Ok(next.map(|next| Duration::from_secs(u64::try_from(next - passed).unwrap_or_default())))
     }
+}
+
+/// Nothing is known of the node any more: it says so, and so do its pods.
+fn lose(ctx: &mut Context<'_>, node: &Value) -> Result<(), Refusal> {
+    let name = object::name(node);
+    let at = ctx.now().wall;
+    let mut said = items(node, "/status/conditions").to_vec();
+    for kind in ["MemoryPressure", "DiskPressure", "PIDPressure", "Ready"] {
+        let (reason, message) = ("NodeStatusUnknown", "Kubelet stopped posting node status.");
+        conditions::set(&mut said, at, &[], Said { kind, status: "Unknown", reason, message });
+    }
+    let status = Patch::Merge(json!({"status": {"conditions": said}}));
+    ctx.patch(NODES, "", name, Part::Status, &status)?;
+    let taint = |effect: &str| json!({"key": UNREACHABLE, "effect": effect, "timeAdded": object::seconds(at)});
+    let taints = Patch::Merge(json!({"spec": {"taints": [taint("NoSchedule"), taint("NoExecute")]}}));
+    ctx.patch(NODES, "", name, Part::Object, &taints)?;
+    let pods: Vec<_> = ctx.list(PODS, None).filter(|pod| on(pod, name) && is_ready(pod)).cloned().collect();
+    for pod in pods {
+        let mut said = items(&pod, "/status/conditions").to_vec();
+        let ready = Said { kind: "Ready", status: "False", reason: "", message: "" };
+        conditions::set(&mut said, at, &[], ready);
+        let patch = Patch::Merge(json!({"status": {"conditions": said}}));
+        ctx.patch(PODS, object::namespace(&pod), object::name(&pod), Part::Status, &patch)?;
+    }
+    Ok(())
 }
 
 fn on(pod: &Value, node: &str) -> bool {

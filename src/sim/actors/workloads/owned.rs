@@ -70,7 +70,7 @@ pub(crate) fn claims(pod: &Value) -> impl Iterator<Item = &str> {
 }
 
 /// A new pod of a controller: its template, the controller's reference, and a name that the server makes up.
-pub(crate) fn pod_from(template: &Value, base: &str, owner: Value) -> Value {
+pub(crate) fn pod_from(template: &Value, base: &str, owner: &Value) -> Value {
     let mut pod = json!({"metadata": template.get("metadata").cloned().unwrap_or_else(|| json!({})),
         "spec": template.get("spec").cloned().unwrap_or_default()});
     if let Some(metadata) = pod.get_mut("metadata").and_then(Value::as_object_mut) {

@@ -10,7 +10,7 @@ use crate::sim::actors::object;
 use crate::sim::process::Context;
 use crate::sim::recorder::{Recorder, Type};
 use crate::sim::store::table::{PODS, REPLICA_SETS};
-use crate::sim::store::{DeleteOptions, Part, Patch};
+use crate::sim::store::{DeleteOptions, Part, Patch, Refusal};
 
 /// The ReplicaSet controller.
 #[derive(Debug)]
@@ -47,11 +47,11 @@ impl ReplicaSets {
         set: &Value,
         pods: &mut Vec<Arc<Value>>,
         wanted: usize,
-    ) -> Result<(), crate::sim::store::Refusal> {
+    ) -> Result<(), Refusal> {
         let (namespace, name) = (object::namespace(set), object::name(set));
         let template = set.pointer("/spec/template").cloned().unwrap_or_default();
         while pods.len() < wanted {
-            let pod = owned::pod_from(&template, name, owned::reference_to(REPLICA_SETS, set));
+            let pod = owned::pod_from(&template, name, &owned::reference_to(REPLICA_SETS, set));
             let pod = ctx.create(PODS, namespace, pod)?;
             let message = format!("Created pod: {}", object::name(&pod));
             self.recorder.event(ctx, (REPLICA_SETS, set), Type::Normal, "SuccessfulCreate", &message);
