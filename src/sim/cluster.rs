@@ -348,6 +348,7 @@ impl Cluster {
             Command::Start { process, actor } => self.start(process, actor),
             Command::Terminate { process } => self.plan(process, Duration::from_millis(1), What::Terminate),
             Command::Kill { process } => self.end(process, KILLED),
+            Command::Forget { process } => drop(self.processes.remove(&process)),
             Command::Exit { code } => self.end(from, code),
         }
     }

@@ -144,6 +144,7 @@ pub(super) enum Command {
     Start { process: ProcessId, actor: Box<dyn Actor> },
     Terminate { process: ProcessId },
     Kill { process: ProcessId },
+    Forget { process: ProcessId },
     Exit { code: i32 },
 }
 
@@ -239,6 +240,11 @@ impl Context<'_> {
     /// Kills another process.
     pub fn kill(&mut self, process: ProcessId) {
         self.commands.push(Command::Kill { process });
+    }
+
+    /// Nobody will ask for this process again, nor for its log.
+    pub fn forget(&mut self, process: ProcessId) {
+        self.commands.push(Command::Forget { process });
     }
 
     /// Ends this process.

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 pub use crate::sim::store::object::{
-    annotation, finalizers, has_finalizer, is_deleting, label, name, namespace, text, uid, version,
+    annotation, at, finalizers, has_finalizer, is_deleting, items, label, name, namespace, text, uid, version,
 };
 use crate::sim::store::table::Resource;
 

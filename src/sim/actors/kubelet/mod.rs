@@ -174,6 +174,14 @@ impl Kubelet {
         }
     }
 
+    fn forget(&mut self, ctx: &mut Context<'_>, uid: &str) {
+        let Some(pod) = self.pods.remove(uid) else { return };
+        for process in pod.containers.iter().filter_map(|container| container.process) {
+            self.processes.with(|processes| processes.remove(&process));
+            ctx.forget(process);
+        }
+    }
+
     /// All processes of a pod are gone: the last status, and the API may forget the pod.
     fn finish(&mut self, ctx: &mut Context<'_>, uid: &str) {
         self.write(ctx, uid);
@@ -240,7 +248,7 @@ impl Kubelet {
         if change.kind == ChangeKind::Deleted {
             // Whoever forces a pod out of the API forces its processes too.
             self.kill(ctx, uid);
-            self.pods.remove(uid);
+            self.forget(ctx, uid);
             return;
         }
         if !self.pods.contains_key(uid) {

@@ -6,17 +6,13 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::sim::actors::object;
+pub(crate) use crate::sim::actors::object::items;
 use crate::sim::process::Context;
 use crate::sim::store::table::Resource;
 
 /// The number at a JSON pointer, if there is one.
 pub(crate) fn number(object: &Value, pointer: &str) -> Option<i64> {
-    object.pointer(pointer).and_then(Value::as_i64)
-}
-
-/// The list at a JSON pointer; empty where there is none.
-pub(crate) fn items<'a>(object: &'a Value, pointer: &str) -> &'a [Value] {
-    object.pointer(pointer).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+    object::at(object, pointer).and_then(Value::as_i64)
 }
 
 /// A time at a JSON pointer.
@@ -66,7 +62,9 @@ pub(crate) fn is_active(pod: &Value) -> bool {
 
 /// Names of the claims that a pod mounts.
 pub(crate) fn claims(pod: &Value) -> impl Iterator<Item = &str> {
-    items(pod, "/spec/volumes").iter().filter_map(|volume| volume.pointer("/persistentVolumeClaim/claimName")?.as_str())
+    items(pod, "/spec/volumes")
+        .iter()
+        .filter_map(|volume| object::at(volume, "/persistentVolumeClaim/claimName")?.as_str())
 }
 
 /// A new pod of a controller: its template, the controller's reference, and a name that the server makes up.
