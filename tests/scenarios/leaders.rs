@@ -64,7 +64,7 @@ fn one_that_keeps_dying_is(story: &Story, rook: &Rook) -> [String; 3] {
     let cuts = story.given_snapshots("dying", rook, &["waiting"]);
     let [waiting] = cuts.as_slice() else { panic!("one snapshot: {cuts:?}") };
     story.step("when the driver cannot start any more");
-    let container = json!({"name": "csi-rbdplugin", "command": ["false"], "args": []});
+    let container = json!({"name": "csi-rbdplugin", "command": ["false"]});
     let patch = json!({"spec": {"template": {"spec": {"containers": [container]}}}});
     let words = ["patch", "deployment", &rook.deployment, "-n", &rook.namespace, "-p", &patch.to_string()];
     story.stack.kubectl(words).unwrap();
