@@ -122,7 +122,7 @@ fn driver_gone_and_what_hangs_on_it() {
     lab.content("c", content);
     let snapshot = going(&lab, "s", "c", 400, &[BOUND]);
     lab.snapshot("s", snapshot);
-    lab.pass(65);
+    lab.pass(60);
     assert_json_snapshot!(lab.engine.findings());
 }
 
@@ -156,7 +156,7 @@ fn controller_down() {
     let snapshot = going(&lab, "s", "c", 400, &[AS_SOURCE, BOUND]);
     lab.snapshot("s", snapshot);
     lab.stop_leader(CONTROLLER_LEASE);
-    lab.pass(65);
+    lab.pass(60);
     assert_json_snapshot!(lab.engine.findings());
 }
 
