@@ -614,7 +614,7 @@ fn one_17_a_hung_holder_and_an_idle_candidate_are_told_apart() {
         let record = ctrlplugin(&lab, pod, &["--leader-election=true"]);
         lab.pod("rook-ceph", pod, record);
         lab.stop_leader(DRIVER_LEASE);
-        lab.pass(65);
+        lab.pass(60);
         let finding = lab.finding(CsiDriver, DRIVER).unwrap();
         assert_eq!(finding.class, Class::StaleLeader);
         finding.summary

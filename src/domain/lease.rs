@@ -14,8 +14,6 @@ use super::world::WatchedLease;
 
 /// client-go's default, used when a lease does not say.
 const DEFAULT_DURATION: Duration = Duration::from_secs(15);
-/// How soon to look again when only our own watch is silent.
-const LISTEN: Duration = Duration::from_secs(5);
 /// The longest a one-shot command looks at a lease.
 pub const LONGEST_LOOK: Duration = Duration::from_secs(30);
 
@@ -44,11 +42,10 @@ pub fn duration(watched: &WatchedLease) -> Duration {
     watched.lease.duration.filter(|duration| !duration.is_zero()).unwrap_or(DEFAULT_DURATION)
 }
 
-/// Takes the pulse. `takeover` is how long candidates may take to replace a dead leader; `heard` is when the API
-/// server last said anything about leases, since the silence of a watch is not the silence of a holder; `eager`
-/// accepts a short look together with an old timestamp.
+/// Takes the pulse. `takeover` is how long candidates may take to replace a dead leader; `eager` accepts a
+/// short look together with an old timestamp.
 #[must_use]
-pub fn pulse(watched: &WatchedLease, takeover: Duration, heard: Option<Duration>, eager: bool, now: Now) -> Pulse {
+pub fn pulse(watched: &WatchedLease, takeover: Duration, eager: bool, now: Now) -> Pulse {
     let duration = duration(watched);
     let still = now.mono.saturating_sub(watched.changed);
     let fresh_by_wall = watched.lease.renewed.is_some_and(|at| words::age(now.wall, at) < takeover);
@@ -57,8 +54,7 @@ pub fn pulse(watched: &WatchedLease, takeover: Duration, heard: Option<Duration>
         return Pulse::Beating { seen: watched.moved, until: watched.changed + duration };
     }
     if still >= takeover {
-        let listened = heard.is_some_and(|at| at.saturating_sub(watched.changed) >= takeover);
-        return if listened { Pulse::Dead { unverified: None } } else { Pulse::Undecided(now.mono + LISTEN) };
+        return Pulse::Dead { unverified: None };
     }
     let look = duration.min(LONGEST_LOOK);
     let suspicious = !watched.moved && !fresh_by_wall;
@@ -111,55 +107,50 @@ mod tests {
 
     const TAKEOVER: Duration = Duration::from_secs(56);
 
-    /// The pulse as long as the server talks to us.
-    fn taken(lease: &WatchedLease, eager: bool, now: Now) -> Pulse {
-        pulse(lease, TAKEOVER, Some(now.mono), eager, now)
-    }
-
-    #[test]
-    fn a_watch_that_went_silent_makes_nobody_dead() {
-        let (lease, now) = watched(0, true);
-        let heard = Some(now(55).mono);
-        assert_eq!(pulse(&lease, TAKEOVER, heard, false, now(300)), Pulse::Undecided(now(305).mono));
-        assert_eq!(pulse(&lease, TAKEOVER, None, false, now(300)), Pulse::Undecided(now(305).mono));
-        assert_eq!(pulse(&lease, TAKEOVER, Some(now(56).mono), false, now(300)), Pulse::Dead { unverified: None });
-    }
-
     #[test]
     fn a_fresh_lease_beats_and_is_sure_once_it_moved() {
         let (lease, now) = watched(2, false);
-        assert_eq!(taken(&lease, false, now(3)), Pulse::Beating { seen: false, until: Duration::from_secs(115) });
+        assert_eq!(
+            pulse(&lease, TAKEOVER, false, now(3)),
+            Pulse::Beating { seen: false, until: Duration::from_secs(115) }
+        );
         let (lease, now) = watched(2, true);
-        assert_eq!(taken(&lease, false, now(3)), Pulse::Beating { seen: true, until: Duration::from_secs(115) });
+        assert_eq!(
+            pulse(&lease, TAKEOVER, false, now(3)),
+            Pulse::Beating { seen: true, until: Duration::from_secs(115) }
+        );
     }
 
     #[test]
     fn a_clock_hours_ahead_never_makes_a_renewed_lease_dead() {
         let (lease, now) = watched(7200, true);
-        assert_eq!(taken(&lease, true, now(10)), Pulse::Beating { seen: true, until: Duration::from_secs(115) });
+        assert_eq!(
+            pulse(&lease, TAKEOVER, true, now(10)),
+            Pulse::Beating { seen: true, until: Duration::from_secs(115) }
+        );
     }
 
     #[test]
     fn a_dead_holder_is_named_after_the_takeover_and_no_earlier() {
         let (lease, now) = watched(0, true);
-        assert!(matches!(taken(&lease, true, now(55)), Pulse::Undecided(_)));
-        assert_eq!(taken(&lease, false, now(56)), Pulse::Dead { unverified: None });
+        assert!(matches!(pulse(&lease, TAKEOVER, true, now(55)), Pulse::Undecided(_)));
+        assert_eq!(pulse(&lease, TAKEOVER, false, now(56)), Pulse::Dead { unverified: None });
     }
 
     #[test]
     fn a_short_look_with_an_old_timestamp_is_unverified_and_only_for_one_shot_commands() {
         let (lease, now) = watched(3600, false);
-        assert!(matches!(taken(&lease, true, now(14)), Pulse::Undecided(_)));
-        assert_eq!(taken(&lease, true, now(15)), Pulse::Dead { unverified: Some(Duration::from_secs(156)) });
-        assert!(matches!(taken(&lease, false, now(15)), Pulse::Undecided(_)));
-        assert_eq!(taken(&lease, false, now(56)), Pulse::Dead { unverified: None });
+        assert!(matches!(pulse(&lease, TAKEOVER, true, now(14)), Pulse::Undecided(_)));
+        assert_eq!(pulse(&lease, TAKEOVER, true, now(15)), Pulse::Dead { unverified: Some(Duration::from_secs(156)) });
+        assert!(matches!(pulse(&lease, TAKEOVER, false, now(15)), Pulse::Undecided(_)));
+        assert_eq!(pulse(&lease, TAKEOVER, false, now(56)), Pulse::Dead { unverified: None });
     }
 
     #[test]
     fn a_released_lease_is_nobodys_pulse() {
         let (mut lease, now) = watched(0, true);
         lease.lease.holder = "".into();
-        assert!(matches!(taken(&lease, true, now(1)), Pulse::Undecided(_)));
-        assert_eq!(taken(&lease, true, now(60)), Pulse::Dead { unverified: None });
+        assert!(matches!(pulse(&lease, TAKEOVER, true, now(1)), Pulse::Undecided(_)));
+        assert_eq!(pulse(&lease, TAKEOVER, true, now(60)), Pulse::Dead { unverified: None });
     }
 }

@@ -6,7 +6,6 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{WatchedLease, World};
-use crate::domain::fact::Source;
 use crate::domain::finding::Subject;
 use crate::domain::name::{Key, Uid};
 use crate::domain::record::{EventRecord, Kind};
@@ -68,12 +67,6 @@ impl World {
     /// Snapshots being deleted.
     pub fn deleting_snapshots(&self) -> impl Iterator<Item = &Key> {
         self.index.deleting.iter()
-    }
-
-    /// When the API server last said anything about this collection, on the monotonic clock.
-    #[must_use]
-    pub fn heard(&self, source: Source) -> Option<Duration> {
-        self.sources.get(source)?.heard
     }
 
     /// The lease of this name that moved last; component namespaces are not known beforehand.
