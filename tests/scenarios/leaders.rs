@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use stack::{Options, Rook, Stack};
 
@@ -64,7 +65,7 @@ fn one_that_keeps_dying_is(story: &Story, rook: &Rook) -> [String; 3] {
     let cuts = story.given_snapshots("dying", rook, &["waiting"]);
     let [waiting] = cuts.as_slice() else { panic!("one snapshot: {cuts:?}") };
     story.step("when the driver cannot start any more");
-    let container = json!({"name": "csi-rbdplugin", "command": ["false"], "args": []});
+    let container = json!({"name": "csi-rbdplugin", "command": ["false"]});
     let patch = json!({"spec": {"template": {"spec": {"containers": [container]}}}});
     let words = ["patch", "deployment", &rook.deployment, "-n", &rook.namespace, "-p", &patch.to_string()];
     story.stack.kubectl(words).unwrap();
@@ -76,6 +77,12 @@ fn one_that_keeps_dying_is(story: &Story, rook: &Rook) -> [String; 3] {
     story.when_deleted(&[waiting]);
     story.then_nothing_is_named("its lease may still be taken");
     story.when_time_passes(100, &[waiting]);
+    // A pod has two minutes to become Ready; the long look adds the last of them.
+    let [pod] = story.stack.pods(&rook.namespace, &selector).try_into().expect("one pod");
+    let pod = story.stack.get("pod", Some(&rook.namespace), &pod).unwrap().expect("it is there");
+    let created: Timestamp = text(&pod, "/metadata/creationTimestamp").parse().unwrap();
+    let old_enough = || (Timestamp::now().duration_since(created) > SignedDuration::from_secs(85)).then_some(());
+    story.stack.wait("its pod has had its time", 2 * SOON, old_enough).unwrap();
     let gone = [
         driver_is("DriverGone", &rook.driver),
         waiting.content_is("DriverGone"),

@@ -2,7 +2,8 @@
 //!
 //! Each module is one theme with a stack of its own; a scenario makes its shape for real, asks before its time
 //! (nothing may be named), lets time pass (timestamps are made older in etcd where waiting would take minutes)
-//! and asks again. Scenario numbers are those of `tests/diagnosis.rs`. Two stacks run at a time: most of
+//! and asks again. Scenario numbers are those of `tests/diagnosis.rs`; those from 5 on
+//! are stories, told in the words of [`story`], with drivers that run as pods. Two stacks run at a time: most of
 //! a scenario is waiting, and two cores are not enough for honest timeouts with more.
 
 #![allow(

@@ -179,6 +179,11 @@ impl Story {
         }
     }
 
+    /// Waits until csi-snapshotter has failed to delete this one.
+    pub(crate) fn when_tried(&self, rook: &Rook, cut: &Cut) {
+        self.when_logged(rook, &["could not sync content", &cut.content]);
+    }
+
     /// Waits until the leader's csi-snapshotter has logged a line with all these words.
     pub(crate) fn when_logged(&self, rook: &Rook, words: &[&str]) {
         self.step(&format!("when csi-snapshotter of {} has logged {words:?}", rook.driver));
