@@ -21,6 +21,7 @@ mod doctor;
 mod look;
 mod output;
 mod run;
+mod sim;
 mod table;
 mod why;
 
@@ -59,6 +60,10 @@ enum Command {
     Run(RunFlags),
     /// See it without a cluster: one in this process, on which things break
     Demo(demo::DemoArgs),
+    /// Try the engine against the embedded cluster under seeded faults; exit code 1 is a violation
+    // Hidden until the engine holds everything it is tried for.
+    #[command(hide = true)]
+    Sim(sim::SimArgs),
     /// Print a completion script for a shell
     Completions(completions::CompletionsArgs),
 }
@@ -192,6 +197,7 @@ fn dispatch(cli: &Cli) -> Result<Outcome, CliError> {
         Command::Why(args) => runtime.block_on(why::why(args, &settings)),
         Command::Run(_) => run::run(&runtime, &settings),
         Command::Demo(args) => demo::demo(args, &runtime),
+        Command::Sim(args) => sim::sim(args),
         Command::Completions(_) => Ok(Outcome::Clean),
     };
     // A name lookup that hangs in a helper thread must not hold the exit back.

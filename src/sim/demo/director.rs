@@ -73,7 +73,7 @@ impl Director {
     /// Takes in a finding: which incident it belongs to, and how long that one had stood.
     pub(super) fn found(&mut self, finding: &Finding, now: Duration) -> Option<(&'static str, Duration)> {
         let one = self.running.iter_mut().find(|one| one.concerns(finding))?;
-        let after = now.saturating_sub(one.began);
+        let after = now.saturating_sub(one.broke.unwrap_or(one.began));
         one.found.insert((finding.subject.clone(), finding.class));
         one.outcome.found.entry(finding.class).or_insert(after.as_secs());
         Some((one.incident.name, after))
@@ -95,6 +95,8 @@ struct Running {
     incident: &'static Incident,
     notes: Notes,
     began: Duration,
+    /// When something broke: not before what has to be arranged for it was arranged.
+    broke: Option<Duration>,
     outcome: Outcome,
     /// The next step of what breaks; then of what mends, which is done since that moment.
     next: usize,
@@ -112,6 +114,7 @@ impl Running {
             incident,
             notes: Notes::default(),
             began,
+            broke: None,
             outcome: Outcome { begun: true, ..Outcome::of(incident) },
             next: 0,
             mended_since: None,
@@ -156,6 +159,7 @@ impl Running {
     fn done(&mut self, deed: Deed, now: Now, words: Option<String>, events: &mut Vec<Event>) {
         if let Some(words) = words {
             self.next += 1;
+            self.broke.get_or_insert(now.mono);
             events.push(Event::deed(deed, now.wall, self.incident.name, words));
         }
     }

@@ -86,15 +86,17 @@ impl Demo {
     /// Takes in everything that the daemon says now.
     pub fn hear(&mut self, findings: Vec<Finding>) {
         let at = self.time();
-        let said: BTreeMap<Identity, Finding> =
-            findings.into_iter().map(|finding| ((finding.subject.clone(), finding.class), finding)).collect();
-        for (identity, finding) in &said {
-            if !self.standing.contains_key(identity) {
+        let identity = |finding: &Finding| (finding.subject.clone(), finding.class);
+        // In the daemon's order: a cause comes before what hangs on it.
+        for finding in &findings {
+            if !self.standing.contains_key(&identity(finding)) {
                 *self.totals.entry(finding.class).or_default() += 1;
                 let told = self.director.found(finding, at.mono);
                 self.events.push(Event::found(at.wall, finding, told));
             }
         }
+        let said: BTreeMap<Identity, Finding> =
+            findings.into_iter().map(|finding| (identity(&finding), finding)).collect();
         for (identity, finding) in &self.standing {
             if !said.contains_key(identity) {
                 self.events.push(Event::cleared(at.wall, finding));

@@ -38,10 +38,18 @@ pub(super) const SIDECAR_REMOVED: Incident = Incident {
         Step::Found(Class::DriverGone),
         Step::Found(Class::CreateStuck),
     ],
-    mends: &[|stage, notes| {
-        redeploy(stage, notes.kept.as_ref()?.as_array()?);
-        Some(format!("Deployment {} was applied with csi-snapshotter again", stage.home.deployment))
-    }],
+    mends: &[
+        |stage, notes| {
+            redeploy(stage, notes.kept.as_ref()?.as_array()?);
+            Some(format!("Deployment {} was applied with csi-snapshotter again", stage.home.deployment))
+        },
+        // The lease of the one that is gone has to expire first.
+        |stage, _| {
+            let leader = stage.leader()?;
+            stage.process(&leader, SNAPSHOTTER)?;
+            Some(format!("csi-snapshotter in Pod {leader} leads, and the backups go on"))
+        },
+    ],
 };
 
 fn containers(stage: &Stage) -> Vec<Value> {
@@ -63,10 +71,8 @@ pub(super) const CONTROLLER_DOWN: Incident = Incident {
         Step::Do(|stage, notes| {
             stage.set_deployment(CONTROLLER.0, CONTROLLER.1, &json!({"replicas": 0}));
             let pair = delete_one(stage)?;
-            let words = format!(
-                "somebody scaled snapshot-controller to 0; then VolumeSnapshot {} was deleted",
-                label(&pair)
-            );
+            let words =
+                format!("somebody scaled snapshot-controller to 0; then VolumeSnapshot {} was deleted", label(&pair));
             notes.pair = Some(pair);
             Some(words)
         }),
@@ -91,7 +97,9 @@ pub(super) const LEADER_FROZEN: Incident = Incident {
             for process in &notes.frozen {
                 stage.cluster.pause(*process);
             }
-            Some(format!("csi-snapshotter in Pod {leader}, which leads, froze, and so did the one that should take over"))
+            Some(format!(
+                "csi-snapshotter in Pod {leader}, which leads, froze, and so did the one that should take over"
+            ))
         }),
         Step::Found(Class::StaleLeader),
     ],
@@ -130,7 +138,8 @@ pub(super) const DRIVER_HUNG: Incident = Incident {
             let stuck = Fault::of("DeleteSnapshot", Trouble::Stuck).on(&handle).times(1);
             stage.home.faults.with(|faults| faults.add(stuck));
             stage.delete(table::SNAPSHOTS, &pair.namespace, &pair.snapshot);
-            let words = format!("VolumeSnapshot {} was deleted, and the driver's call for it hangs in librados", label(&pair));
+            let words =
+                format!("VolumeSnapshot {} was deleted, and the driver's call for it hangs in librados", label(&pair));
             notes.pair = Some(pair);
             Some(words)
         }),
@@ -154,7 +163,10 @@ pub(super) const SECRET_MISSING: Incident = Incident {
             let namespace = stage.home.namespace.clone();
             notes.kept = stage.take_away(table::SECRETS, &namespace, SECRET);
             let pair = delete_one(stage)?;
-            Some(format!("somebody deleted Secret {namespace}/{SECRET}; then VolumeSnapshot {} was deleted", label(&pair)))
+            Some(format!(
+                "somebody deleted Secret {namespace}/{SECRET}; then VolumeSnapshot {} was deleted",
+                label(&pair)
+            ))
         }),
         Step::Found(Class::SecretMissing),
     ],

@@ -103,7 +103,12 @@ impl Stage {
         let _ = self.cluster.store.delete(writer, resource, namespace, name, &DeleteOptions::default());
     }
 
-    pub(super) fn set_finalizers(&mut self, resource: &'static Resource, (namespace, name): (&str, &str), all: &[&str]) {
+    pub(super) fn set_finalizers(
+        &mut self,
+        resource: &'static Resource,
+        (namespace, name): (&str, &str),
+        all: &[&str],
+    ) {
         self.patch(resource, namespace, name, json!({"metadata": {"finalizers": all}}));
     }
 
@@ -142,9 +147,8 @@ impl Stage {
 
     pub(super) fn nightlies(&self, app: &str) -> Vec<Pair> {
         let snapshots = self.cluster.store.list(table::SNAPSHOTS, Some(app));
-        let usable = snapshots.filter(|one| {
-            object::name(one).starts_with("nightly-") && is_ready(one) && !object::is_deleting(one)
-        });
+        let usable = snapshots
+            .filter(|one| object::name(one).starts_with("nightly-") && is_ready(one) && !object::is_deleting(one));
         usable.map(|one| pair(one)).collect()
     }
 
