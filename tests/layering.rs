@@ -55,7 +55,7 @@ const CRATES: &[(&str, &[&str])] = &[
             "tracing_subscriber",
         ],
     ),
-    ("app", &["futures", "jiff", "thiserror", "tokio", "tracing", "tracing_subscriber"]),
+    ("app", &["futures", "jiff", "tempfile", "thiserror", "tokio", "tracing", "tracing_subscriber"]),
     ("config", &["clap", "humantime", "serde", "serde_saphyr", "thiserror", "tracing_subscriber"]),
     ("telemetry", &["metrics", "metrics_exporter_prometheus", "thiserror", "tokio", "tracing_subscriber"]),
     ("driver", &["jiff", "metrics", "serde", "serde_json", "thiserror", "tokio", "tracing"]),

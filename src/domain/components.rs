@@ -168,7 +168,9 @@ pub fn driver(world: &World, name: &str, settings: &Settings, now: Now) -> View 
         view.evidence.insert(0, lease::describe(&key.to_string(), watched, now));
         view.since = lease::missing_since(watched);
         let takeover = view.timing.takeover(lease::duration(watched)).max(settings.min_floor);
-        view.health = match by_lease(&mut view, lease::pulse(watched, takeover, settings.eager, now), alive_at, now) {
+        let told = world.sources.told_up_to(Source::Leases, now);
+        let pulse = lease::pulse(watched, takeover, told, settings.eager, now);
+        view.health = match by_lease(&mut view, pulse, alive_at, now) {
             Ok(health) => health,
             Err(unverified) => {
                 if let Some(until) = coming_up(&members, takeover, now) {
@@ -394,7 +396,8 @@ pub fn controller(world: &World, waiting: Option<(&Key, Timestamp)>, settings: &
         view.evidence.insert(0, lease::describe(&key.to_string(), watched, now));
         view.since = lease::missing_since(watched);
         let takeover = view.timing.takeover(lease::duration(watched)).max(settings.min_floor);
-        let pulse = lease::pulse(watched, takeover, settings.eager, now);
+        let told = world.sources.told_up_to(Source::Leases, now);
+        let pulse = lease::pulse(watched, takeover, told, settings.eager, now);
         view.health = match by_lease(&mut view, pulse, alive_at, now) {
             Ok(health) => health,
             Err(unverified) => match coming_up(&members, takeover, now) {

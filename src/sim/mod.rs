@@ -24,6 +24,10 @@ pub mod refuse;
 pub mod task;
 pub mod work_queue;
 
+// Its incidents as stories, for people.
+pub mod demo;
+pub mod incidents;
+
 // The real engine against it.
 pub mod daemon;
 pub mod swarm;

@@ -105,6 +105,7 @@ pub enum Body {
 #[derive(Clone, Debug, Default)]
 pub struct Log {
     lines: VecDeque<(Timestamp, String)>,
+    rotated: u64,
 }
 
 /// As many lines as a container's log keeps before the kubelet would have rotated it away.
@@ -114,8 +115,15 @@ impl Log {
     pub(super) fn push(&mut self, at: Timestamp, line: String) {
         if self.lines.len() == LOG_LINES {
             self.lines.pop_front();
+            self.rotated += 1;
         }
         self.lines.push_back((at, line));
+    }
+
+    /// How many lines were rotated away.
+    #[must_use]
+    pub fn rotated(&self) -> u64 {
+        self.rotated
     }
 
     /// The lines, oldest first.

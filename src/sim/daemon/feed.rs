@@ -71,6 +71,8 @@ struct Watch {
     bookmark: Duration,
     /// The connection is dead and nobody knows.
     stalled: bool,
+    /// It was resumed, and has not been said to go on.
+    unconfirmed: bool,
 }
 
 /// What travels to the daemon.
@@ -145,7 +147,7 @@ impl Feed {
                 let ends = if watch.stalled { watch.line + DEAD } else { watch.closes.min(watch.bookmark) };
                 let asked =
                     watch.checked + QUIET + if self.sky == Sky::Unreachable { PROBE_PATIENCE } else { Duration::ZERO };
-                let confirmed = if self.told == Told::Failing { watch.opened + CONFIRM } else { Duration::MAX };
+                let confirmed = if watch.unconfirmed { watch.opened + CONFIRM } else { Duration::MAX };
                 ends.min(asked).min(confirmed)
             }
         }
@@ -252,11 +254,19 @@ impl Feed {
                 watch.bookmark = at + BOOKMARK;
                 self.send(Item::Bookmark(store.version()), at);
             }
-            Phase::Open(watch) if self.told == Told::Failing && at >= watch.opened + CONFIRM => self.progress(facts),
+            Phase::Open(watch) if watch.unconfirmed && at >= watch.opened + CONFIRM => {
+                watch.unconfirmed = false;
+                if !watch.stalled {
+                    self.progress(facts);
+                }
+            }
             Phase::Open(watch) => {
                 watch.checked = at;
                 match self.sky {
-                    Sky::Fine | Sky::Slow | Sky::Garbled => self.progress(facts),
+                    Sky::Fine | Sky::Slow | Sky::Garbled => {
+                        self.told = Told::Fine;
+                        facts.push(Fact::Source(self.source, SourceChange::Answered));
+                    }
                     Sky::Refused => self.refused(at, facts),
                     Sky::Erring | Sky::Unreachable => self.fail("the server does not answer", at, facts),
                 }
@@ -280,6 +290,7 @@ impl Feed {
         };
         let closes = at + WATCH + self.draw((Duration::ZERO, WATCH_JITTER));
         let bookmark = at + BOOKMARK;
+        let unconfirmed = self.version.is_some();
         match self.version.map(|version| store.changes_since(version)) {
             None => self.list(resource, at, store),
             Some(Ok(changes)) => {
@@ -296,7 +307,7 @@ impl Feed {
                 return self.phase = Phase::Idle(at);
             }
         }
-        self.phase = Phase::Open(Watch { opened: at, closes, line: at, checked: at, bookmark, stalled: false });
+        self.phase = Phase::Open(Watch { opened: at, closes, line: at, checked: at, bookmark, stalled: false, unconfirmed });
     }
 
     fn list(&mut self, resource: &'static Resource, at: Duration, store: &Store) {

@@ -18,6 +18,7 @@ use crate::domain::engine::{Effect, Engine, Settings};
 use crate::domain::fact::{Fact, Now, Source};
 use crate::domain::finding::{Class, Finding, Subject};
 use crate::sim::cluster::Cluster;
+use crate::sim::store::Resource;
 use feed::Feed;
 use reads::Reads;
 
@@ -143,6 +144,8 @@ pub enum Word {
 pub struct Daemon {
     engine: Engine,
     feeds: Vec<Feed>,
+    /// The places of the feeds of each resource.
+    routes: BTreeMap<&'static Resource, Vec<usize>>,
     reads: Reads,
     /// What it has to live with. Skies are turned with [`Daemon::turn`].
     pub weather: Weather,
@@ -165,6 +168,7 @@ impl Daemon {
         let mut daemon = Self {
             engine: Engine::new(Settings::default()),
             feeds: Vec::new(),
+            routes: BTreeMap::new(),
             reads: Reads::new(broken, rng.fork()),
             weather: Weather::default(),
             born: at,
@@ -196,6 +200,12 @@ impl Daemon {
     fn connect(&mut self, at: Duration) {
         let (broken, rng) = (self.broken, &mut self.rng);
         self.feeds = Source::ALL.into_iter().map(|source| Feed::new(source, at, broken, rng.fork())).collect();
+        self.routes.clear();
+        for (place, feed) in self.feeds.iter().enumerate() {
+            if let Some(resource) = feed.resource {
+                self.routes.entry(resource).or_default().push(place);
+            }
+        }
     }
 
     // === Faults ===
@@ -271,8 +281,10 @@ impl Daemon {
                 continue;
             }
             self.seen = sent.change.version;
-            for feed in self.feeds.iter_mut().filter(|feed| feed.resource == Some(sent.change.resource)) {
-                feed.offer(sent, at);
+            for place in self.routes.get(sent.change.resource).into_iter().flatten() {
+                if let Some(feed) = self.feeds.get_mut(*place) {
+                    feed.offer(sent, at);
+                }
             }
         }
     }

@@ -18,6 +18,7 @@ mod write;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -38,6 +39,8 @@ use route::{Call, Target};
 
 /// Most that is read of a request, in bytes: what etcd lets an object have, and some.
 const REQUEST_BYTES: usize = 3 * 1024 * 1024;
+/// How often a quiet watch hears how far the server is.
+const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
 const JSON: &str = "application/json";
 const TEXT: &str = "text/plain; charset=utf-8";
 
@@ -105,6 +108,7 @@ impl<H: Host> Shared<H> {
 pub struct Front<H> {
     shared: Shared<H>,
     faults: Faults,
+    bookmark_every: Duration,
     /// Turns true when the server is to end: what would go on for ever looks at it.
     closing: signal::Sender<bool>,
 }
@@ -113,7 +117,18 @@ impl<H: Host> Front<H> {
     /// A front of this host.
     #[must_use]
     pub fn new(shared: Shared<H>) -> Self {
-        Self { shared, faults: Faults::default(), closing: signal::Sender::new(false) }
+        Self {
+            shared,
+            faults: Faults::default(),
+            bookmark_every: BOOKMARK_EVERY,
+            closing: signal::Sender::new(false),
+        }
+    }
+
+    /// The host's time runs so many times faster than ours, and bookmarks with it.
+    #[must_use]
+    pub fn sped_up(self, speed: u32) -> Self {
+        Self { bookmark_every: BOOKMARK_EVERY / speed.max(1), ..self }
     }
 
     /// What goes wrong on demand.

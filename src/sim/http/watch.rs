@@ -18,8 +18,6 @@ use super::present::Shape;
 use super::route::{Call, Target};
 use super::{Front, Host, JSON, Shared};
 
-/// How often a quiet watch hears how far the server is.
-const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
 /// How long before its end it hears that for the last time.
 const BEFORE_END: Duration = Duration::from_secs(2);
 /// How long a watch lasts that names no time.
@@ -42,6 +40,7 @@ struct Watch<H> {
     /// Lines that may still be sent, if the watch is to be cut.
     left: Option<usize>,
     bookmarks: bool,
+    bookmark_every: Duration,
     next_bookmark: Instant,
     end: Instant,
     ended: bool,
@@ -77,7 +76,8 @@ pub(super) fn answer<H: Host>(front: &Front<H>, call: &Call, cut: Option<usize>)
         lines: VecDeque::new(),
         left: cut,
         bookmarks: call.flag("allowWatchBookmarks"),
-        next_bookmark: next_bookmark(now, end),
+        bookmark_every: front.bookmark_every,
+        next_bookmark: next_bookmark(now, front.bookmark_every, end),
         end,
         ended: false,
     };
@@ -91,9 +91,9 @@ pub(super) fn answer<H: Host>(front: &Front<H>, call: &Call, cut: Option<usize>)
     Ok(response)
 }
 
-/// A minute after the last, and once more just before the end: whoever goes on from there misses nothing.
-fn next_bookmark(last: Instant, end: Instant) -> Instant {
-    let regular = last + BOOKMARK_EVERY;
+/// Regularly, and once more just before the end: whoever goes on from there misses nothing.
+fn next_bookmark(last: Instant, every: Duration, end: Instant) -> Instant {
+    let regular = last + every;
     match end.checked_sub(BEFORE_END).filter(|before| *before > last) {
         Some(before) => regular.min(before),
         None => regular,
@@ -167,7 +167,7 @@ impl<H: Host> Watch<H> {
             changed = self.changes.changed() => self.ended = changed.is_err(),
             _ = self.closing.changed() => {}
             () = sleep_until(self.next_bookmark), if self.bookmarks => {
-                self.next_bookmark = next_bookmark(self.next_bookmark, self.end);
+                self.next_bookmark = next_bookmark(self.next_bookmark, self.bookmark_every, self.end);
                 self.bookmark(&Value::Null);
             }
             () = sleep_until(self.end) => self.ended = true,

@@ -3,6 +3,7 @@
 //! Some of the rules here are the ones stuck objects are made of: a version that is not the last any more, a status
 //! that only its subresource can write, an object that goes with its last finalizer.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -322,34 +323,24 @@ fn add_missing(object: &mut Value, defaults: &Value) {
 
 /// Undoes what this write may not change.
 fn keep(resource: &'static Resource, part: Part, old: &Value, object: &mut Value) {
-    let restore = |object: &mut Value, key: &str| {
-        let Some(fields) = object.as_object_mut() else { return };
-        match old.get(key) {
-            Some(value) => drop(fields.insert(key.to_owned(), value.clone())),
-            None => drop(fields.remove(key)),
-        }
-    };
-    restore(object, "apiVersion");
-    restore(object, "kind");
+    let (Some(fields), Some(stored)) = (object.as_object_mut(), old.as_object()) else { return };
+    restore(stored, fields, "apiVersion");
+    restore(stored, fields, "kind");
     match part {
-        Part::Object if resource.status => restore(object, "status"),
+        Part::Object if resource.status => restore(stored, fields, "status"),
         Part::Object => {}
         Part::Status => {
-            let keys: Vec<String> =
-                [old, object].into_iter().filter_map(Value::as_object).flat_map(Map::keys).cloned().collect();
+            let keys: BTreeSet<String> = stored.keys().chain(fields.keys()).cloned().collect();
             // The status of Kubernetes' own kinds may bring labels and annotations with it.
             for key in keys.iter().filter(|key| *key != "status" && (resource.custom || *key != "metadata")) {
-                restore(object, key);
+                restore(stored, fields, key);
             }
         }
     }
     let stored = old.get("metadata").and_then(Value::as_object);
     let Some((metadata, stored)) = object::metadata(object).zip(stored) else { return };
     for key in SERVERS_OWN.into_iter().chain(["name", "resourceVersion"]) {
-        match stored.get(key) {
-            Some(value) => drop(metadata.insert(key.to_owned(), value.clone())),
-            None => drop(metadata.remove(key)),
-        }
+        restore(stored, metadata, key);
     }
     for key in ["annotations", "labels", "finalizers", "ownerReferences"] {
         let empty = |value: &Value| match value {
@@ -364,6 +355,15 @@ fn keep(resource: &'static Resource, part: Part, old: &Value, object: &mut Value
     }
 }
 
+/// Puts a field back to what is stored. Most are there unchanged, and comparing costs less than copying.
+fn restore(stored: &Map<String, Value>, fields: &mut Map<String, Value>, key: &str) {
+    match stored.get(key) {
+        Some(value) if fields.get(key) != Some(value) => drop(fields.insert(key.to_owned(), value.clone())),
+        Some(_) => {}
+        None => drop(fields.remove(key)),
+    }
+}
+
 /// The part that `metadata.generation` counts is different.
 fn spec_differs(resource: &'static Resource, old: &Value, object: &Value) -> bool {
     if resource == table::PODS {
@@ -373,16 +373,13 @@ fn spec_differs(resource: &'static Resource, old: &Value, object: &Value) -> boo
             spec.as_mut().map(|spec| spec.remove("nodeName"));
             spec
         };
-        return spec(old) != spec(object);
+        return old.get("spec") != object.get("spec") && spec(old) != spec(object);
     }
     if !resource.custom {
         return old.get("spec") != object.get("spec");
     }
-    let spec = |object: &'_ Value| {
-        let fields = object.as_object().cloned().unwrap_or_default();
-        fields.into_iter().filter(|(key, _)| key != "metadata" && key != "status").collect::<Map<_, _>>()
-    };
-    spec(old) != spec(object)
+    let mut keys = [old, object].into_iter().filter_map(Value::as_object).flat_map(Map::keys);
+    keys.any(|key| key != "metadata" && key != "status" && old.get(key) != object.get(key))
 }
 
 pub(super) fn bump_generation(object: &mut Value) {

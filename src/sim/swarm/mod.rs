@@ -38,11 +38,13 @@ pub use invariants::{Invariant, Violation};
 pub use shrink::shortest;
 
 /// After the faults nothing more goes wrong for so long.
-const QUIET: Duration = Duration::from_secs(80 * 60);
+const QUIET: Duration = Duration::from_secs(60 * 60);
 /// By then everything has settled: from here on no finding may come and go.
-const SETTLED: Duration = Duration::from_secs(45 * 60);
+const SETTLED: Duration = Duration::from_secs(35 * 60);
 /// The daemon starts once the cluster stands.
 const DAEMON_STARTS: Duration = Duration::from_secs(300);
+/// What stands is judged again this often.
+const REVIEW: Duration = Duration::from_secs(60);
 /// etcd forgets what is older than this.
 const COMPACTION: Duration = Duration::from_secs(300);
 
@@ -91,6 +93,7 @@ struct Run {
     /// The store's version up to which changes were shown to the daemons.
     shown: u64,
     next_look: Duration,
+    next_review: Duration,
     next_compaction: Duration,
     old_version: u64,
     steps: u64,
@@ -112,6 +115,7 @@ impl Run {
             broken,
             shown: home.cluster.store.version(),
             next_look: Duration::ZERO,
+            next_review: Duration::ZERO,
             next_compaction: COMPACTION,
             old_version: 0,
             steps: 0,
@@ -145,7 +149,7 @@ impl Run {
     fn advance(&mut self, end: Duration) {
         loop {
             let due = self.daemons.iter().map(Daemon::due).min().unwrap_or(Duration::MAX);
-            let ours = [due, self.injector.next_at(), self.tenants.next_at(), self.next_look, self.next_compaction];
+            let ours = [due, self.injector.next_at(), self.tenants.next_at(), self.next_look, self.next_review, self.next_compaction];
             let next = ours.into_iter().min().unwrap_or(end).min(end);
             self.step_cluster(next);
             self.show();
@@ -228,6 +232,9 @@ impl Run {
         if now >= self.next_look {
             self.next_look = now + EVERY;
             self.judge.look(&self.home.cluster);
+        }
+        if now >= self.next_review {
+            self.next_review = now + REVIEW;
             for daemon in &self.daemons {
                 for finding in daemon.engine().findings() {
                     self.judge.is_true(daemon, finding, &self.home.cluster);

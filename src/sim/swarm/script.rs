@@ -10,11 +10,11 @@ use fastrand::Rng;
 use serde::{Serialize, Serializer};
 
 /// Nothing goes wrong before.
-pub const CALM: Duration = Duration::from_secs(15 * 60);
+pub const CALM: Duration = Duration::from_secs(10 * 60);
 /// Every fault has ended by then.
-pub const OVER: Duration = Duration::from_secs(110 * 60);
+pub const OVER: Duration = Duration::from_secs(70 * 60);
 /// Faults begin no later than so long before [`OVER`].
-const LAST: Duration = Duration::from_secs(20 * 60);
+const LAST: Duration = Duration::from_secs(10 * 60);
 /// Most faults of one script.
 const MOST: usize = 12;
 
@@ -136,7 +136,7 @@ enum Length {
 }
 
 const SHORT: Length = Length::Lasting(20, 240);
-const LONG: Length = Length::Lasting(120, 2400);
+const LONG: Length = Length::Lasting(120, 1800);
 
 impl Kind {
     /// All of them, by theme.
@@ -197,6 +197,7 @@ impl Kind {
             Self::NodeLost | Self::SidecarRemoved | Self::DriverScaledDown | Self::CsiDriverRemoved => LONG,
             Self::ClassRemade | Self::SnapshotPinned | Self::ContentPinned | Self::RestorePending => LONG,
             Self::SourceRefused | Self::SourceErring | Self::ServerUnreachable | Self::SourceGarbled => LONG,
+            Self::DriverStuck => LONG,
             Self::LogsRefused | Self::ReadsFailing | Self::ClockAhead | Self::ClockBehind => LONG,
             Self::LinesSlow | Self::ReadsSlow | Self::ReadsHung => SHORT,
             _ => Length::Instant,

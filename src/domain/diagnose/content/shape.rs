@@ -74,7 +74,10 @@ pub(super) fn unmarked(case: &Case<'_>) -> Option<Diagnosis> {
     match case.ctx.snapshot_of(case.content) {
         SnapshotState::Unbound => None,
         SnapshotState::Lives(_) => Some(awaiting_snapshot(case)),
-        SnapshotState::Gone(words) => Some(orphaned(case, words, false)),
+        // The answer that says so grows old: it is asked for again before it does.
+        SnapshotState::Gone(words) => {
+            Some(orphaned(case, words, false).wanting([get_snapshot(&case.content.snapshot.key)]))
+        }
         SnapshotState::Unconfirmed => {
             let probe = get_snapshot(&case.content.snapshot.key);
             let doubt =

@@ -315,7 +315,8 @@ fn content_gone_unnoticed(case: &Case<'_>) -> Option<Diagnosis> {
         .evidence(view.evidence.iter().cloned())
         .unverified(unverified)
         .repair(Rung::Nudge, "touch one annotation of the VolumeSnapshot: snapshot-controller looks again at once");
-    Some(case.settle(Floor::age(case.timing.nudge_floor()), draft).wanting([probe]))
+    // Its age says nothing about when the content went: between the two there is always a moment.
+    Some(case.settle(Floor::seen_twice(case.timing.nudge_floor()), draft).wanting([probe]))
 }
 
 fn unexplained(case: &Case<'_>) -> Option<Diagnosis> {

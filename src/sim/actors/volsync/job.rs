@@ -57,11 +57,11 @@ impl Mover<'_> {
     pub(super) fn run(&self, ctx: &mut Context<'_>, stage: &mut Stage<'_>, data: &Value) -> Result<Ended, String> {
         let cache = self.cache(ctx, stage)?;
         let account = format!("volsync-{}-{}", self.direction.short(), object::name(stage.owner));
-        stage.ensure(ctx, SERVICE_ACCOUNTS, &json!({"metadata": stage.metadata(&account, false)}))?;
+        stage.ensure(ctx, SERVICE_ACCOUNTS, &account, |stage| json!({"metadata": stage.metadata(&account, false)}))?;
         check_secret(ctx, stage)?;
         let name = self.name(object::name(stage.owner));
-        let job = self.job(stage, &name, &account, data, cache.as_deref());
-        let (job, _) = stage.ensure(ctx, JOBS, &job)?;
+        let job = |stage: &Stage<'_>| self.job(stage, &name, &account, data, cache.as_deref());
+        let (job, _) = stage.ensure(ctx, JOBS, &name, job)?;
         let log = || self.repository.with(|repository| tail(repository.log(stage.namespace(), &name)));
         if owned::has_condition(&job, "Failed") {
             let options = DeleteOptions { propagation: Some(Propagation::Background), ..DeleteOptions::default() };

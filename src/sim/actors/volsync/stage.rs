@@ -61,12 +61,13 @@ impl Stage<'_> {
         &self,
         ctx: &mut Context<'_>,
         resource: &'static Resource,
-        object: &Value,
+        name: &str,
+        object: impl FnOnce(&Self) -> Value,
     ) -> Result<(Arc<Value>, bool), String> {
-        if let Ok(found) = ctx.get(resource, self.namespace(), object::name(object)) {
+        if let Ok(found) = ctx.get(resource, self.namespace(), name) {
             return Ok((found, false));
         }
-        let made = ctx.create(resource, self.namespace(), said(object));
+        let made = ctx.create(resource, self.namespace(), said(&object(self)));
         made.map(|made| (made, true)).map_err(words)
     }
 
@@ -77,7 +78,7 @@ impl Stage<'_> {
     /// The snapshot of a claim that a sync copies from; none while it is made, or while an old one of this name
     /// is being deleted.
     pub(super) fn snapshot(&mut self, ctx: &mut Context<'_>, source: &Value, name: &str) -> Staged {
-        let (snapshot, is_new) = self.ensure(ctx, SNAPSHOTS, &self.new_snapshot(source, name, true))?;
+        let (snapshot, is_new) = self.ensure(ctx, SNAPSHOTS, name, |stage| stage.new_snapshot(source, name, true))?;
         if object::is_deleting(&snapshot) {
             return Ok(None);
         }
@@ -98,7 +99,8 @@ impl Stage<'_> {
             annotate(ctx, source, &json!(name))?;
             name
         };
-        let (snapshot, is_new) = self.ensure(ctx, SNAPSHOTS, &self.new_snapshot(source, &name, false))?;
+        let (snapshot, is_new) =
+            self.ensure(ctx, SNAPSHOTS, &name, |stage| stage.new_snapshot(source, &name, false))?;
         if is_new {
             self.say_created(ctx, source, &name);
         }
@@ -141,22 +143,8 @@ impl Stage<'_> {
         source: &Value,
         name: &str,
     ) -> Result<Arc<Value>, String> {
-        let size = [self.spec.get("capacity"), snapshot.pointer("/status/restoreSize")]
-            .into_iter()
-            .chain([source.pointer("/status/capacity/storage"), source.pointer("/spec/resources/requests/storage")])
-            .flatten()
-            .next();
-        let own = |field: &str| self.spec.get(field).or_else(|| source.pointer(&format!("/spec/{field}"))).cloned();
-        let claim = json!({
-            "metadata": self.metadata(name, true),
-            "spec": {
-                "accessModes": own("accessModes"), "storageClassName": own("storageClassName"),
-                "resources": {"requests": {"storage": size}},
-                "volumeMode": source.pointer("/spec/volumeMode"),
-                "dataSource": {"apiGroup": table::SNAPSHOT_GROUP, "kind": SNAPSHOTS.kind, "name": object::name(snapshot)},
-            },
-        });
-        let (claim, is_new) = self.ensure(ctx, CLAIMS, &claim)?;
+        let (claim, is_new) =
+            self.ensure(ctx, CLAIMS, name, |stage| stage.claim_of_snapshot(snapshot, source, name))?;
         if is_new {
             let message =
                 format!("created PersistentVolumeClaim/{name} from VolumeSnapshot/{}", object::name(snapshot));
@@ -164,6 +152,21 @@ impl Stage<'_> {
         }
         self.say_if_unbound(ctx, &claim);
         Ok(claim)
+    }
+
+    fn claim_of_snapshot(&self, snapshot: &Value, source: &Value, name: &str) -> Value {
+        let size = [self.spec.get("capacity"), snapshot.pointer("/status/restoreSize")]
+            .into_iter()
+            .chain([source.pointer("/status/capacity/storage"), source.pointer("/spec/resources/requests/storage")])
+            .flatten()
+            .next();
+        let own = |field: &str| self.spec.get(field).or_else(|| source.pointer(&format!("/spec/{field}"))).cloned();
+        let from = json!({"apiGroup": table::SNAPSHOT_GROUP, "kind": SNAPSHOTS.kind, "name": object::name(snapshot)});
+        json!({"metadata": self.metadata(name, true), "spec": {
+            "accessModes": own("accessModes"), "storageClassName": own("storageClassName"),
+            "resources": {"requests": {"storage": size}}, "volumeMode": source.pointer("/spec/volumeMode"),
+            "dataSource": from,
+        }})
     }
 
     /// A new, empty claim.
@@ -174,13 +177,14 @@ impl Stage<'_> {
         temporary: bool,
         fields: [&str; 3],
     ) -> Result<Arc<Value>, String> {
-        let [capacity, class, modes] = fields.map(|field| self.spec.get(field).cloned());
-        let claim = json!({
-            "metadata": self.metadata(name, temporary),
-            "spec": {"accessModes": modes, "storageClassName": class, "volumeMode": "Filesystem",
-                "resources": {"requests": {"storage": capacity}}},
-        });
-        let (claim, is_new) = self.ensure(ctx, CLAIMS, &claim)?;
+        let (claim, is_new) = self.ensure(ctx, CLAIMS, name, |stage| {
+            let [capacity, class, modes] = fields.map(|field| stage.spec.get(field).cloned());
+            json!({
+                "metadata": stage.metadata(name, temporary),
+                "spec": {"accessModes": modes, "storageClassName": class, "volumeMode": "Filesystem",
+                    "resources": {"requests": {"storage": capacity}}},
+            })
+        })?;
         if is_new {
             let message = format!("created PersistentVolumeClaim/{name} to receive incoming data");
             self.say(ctx, Type::Normal, "PersistentVolumeClaimCreated", &message);
