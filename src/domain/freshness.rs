@@ -82,12 +82,8 @@ pub struct Sources(BTreeMap<Source, Freshness>);
 
 impl Default for Sources {
     fn default() -> Self {
-        let fresh = || Freshness {
-            state: State::Syncing,
-            ever_synced: false,
-            heard: None,
-            followed: Followed::default(),
-        };
+        let fresh =
+            || Freshness { state: State::Syncing, ever_synced: false, heard: None, followed: Followed::default() };
         Self(Source::ALL.into_iter().map(|source| (source, fresh())).collect())
     }
 }
@@ -212,7 +208,8 @@ mod tests {
     #[test]
     fn what_a_watch_has_not_told_yet_did_not_stand_still() {
         let mut sources = Sources::default();
-        let told = |sources: &Sources, second| sources.told_up_to(Source::Leases, at(second)).map(|told| told.as_secs());
+        let told =
+            |sources: &Sources, second| sources.told_up_to(Source::Leases, at(second)).map(|told| told.as_secs());
         assert_eq!(told(&sources, 1), None);
         sources.apply(Source::Leases, &SourceChange::ListEnded, at(1));
         sources.heard(Source::Leases, at(8));

@@ -128,24 +128,15 @@ mod tests {
     #[test]
     fn a_fresh_lease_beats_and_is_sure_once_it_moved() {
         let (lease, now) = watched(2, false);
-        assert_eq!(
-            take(&lease, false, now(3)),
-            Pulse::Beating { seen: false, until: Duration::from_secs(115) }
-        );
+        assert_eq!(take(&lease, false, now(3)), Pulse::Beating { seen: false, until: Duration::from_secs(115) });
         let (lease, now) = watched(2, true);
-        assert_eq!(
-            take(&lease, false, now(3)),
-            Pulse::Beating { seen: true, until: Duration::from_secs(115) }
-        );
+        assert_eq!(take(&lease, false, now(3)), Pulse::Beating { seen: true, until: Duration::from_secs(115) });
     }
 
     #[test]
     fn a_clock_hours_ahead_never_makes_a_renewed_lease_dead() {
         let (lease, now) = watched(7200, true);
-        assert_eq!(
-            take(&lease, true, now(10)),
-            Pulse::Beating { seen: true, until: Duration::from_secs(115) }
-        );
+        assert_eq!(take(&lease, true, now(10)), Pulse::Beating { seen: true, until: Duration::from_secs(115) });
     }
 
     #[test]

@@ -32,8 +32,9 @@ pub fn live_content(ctx: &Context<'_>, subject: &Subject, content: &Content) -> 
         SnapshotState::Unconfirmed => abandoned(ctx, subject, content, "a live GET has not confirmed it yet", true)
             .wanting([get_snapshot(&content.snapshot.key)]),
         // The answer that says so grows old: it is asked for again before it does.
-        SnapshotState::Gone(how) => abandoned(ctx, subject, content, &how, false)
-            .wanting([get_snapshot(&content.snapshot.key)]),
+        SnapshotState::Gone(how) => {
+            abandoned(ctx, subject, content, &how, false).wanting([get_snapshot(&content.snapshot.key)])
+        }
     }
 }
 

@@ -251,11 +251,12 @@ impl World {
                 self.drop_unlisted(source, now);
                 vec![Touch::Everything]
             }
-            SourceChange::Progress
-            | SourceChange::Answered
-            | SourceChange::Forbidden(_)
-            | SourceChange::Failing(_) => {
-                if was == self.state_of(source) { Vec::new() } else { vec![Touch::Everything] }
+            SourceChange::Progress | SourceChange::Answered | SourceChange::Forbidden(_) | SourceChange::Failing(_) => {
+                if was == self.state_of(source) {
+                    Vec::new()
+                } else {
+                    vec![Touch::Everything]
+                }
             }
         }
     }

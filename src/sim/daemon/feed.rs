@@ -245,9 +245,8 @@ impl Feed {
 
     fn fire(&mut self, at: Duration, store: &Store, facts: &mut Vec<Fact>) {
         match &mut self.phase {
-            Phase::Idle(_) => self.open(at, store, facts),
             Phase::Hanging(_) if self.sky == Sky::Unreachable => self.fail("the server does not answer", at, facts),
-            Phase::Hanging(_) => self.open(at, store, facts),
+            Phase::Idle(_) | Phase::Hanging(_) => self.open(at, store, facts),
             Phase::Open(watch) if watch.stalled && at >= watch.line + DEAD => self.cut(at),
             Phase::Open(watch) if !watch.stalled && at >= watch.closes => self.cut(at),
             Phase::Open(watch) if !watch.stalled && at >= watch.bookmark => {
@@ -307,7 +306,8 @@ impl Feed {
                 return self.phase = Phase::Idle(at);
             }
         }
-        self.phase = Phase::Open(Watch { opened: at, closes, line: at, checked: at, bookmark, stalled: false, unconfirmed });
+        self.phase =
+            Phase::Open(Watch { opened: at, closes, line: at, checked: at, bookmark, stalled: false, unconfirmed });
     }
 
     fn list(&mut self, resource: &'static Resource, at: Duration, store: &Store) {

@@ -183,9 +183,8 @@ impl Running {
 
     /// Nothing of it stands any more. Who was alone answers for everything that came up meanwhile.
     fn is_clear(&self, standing: &Standing) -> bool {
-        let ours = |identity: &Identity| match self.incident.alone {
-            true => !self.before.contains(identity),
-            false => self.found.contains(identity),
+        let ours = |identity: &Identity| {
+            if self.incident.alone { !self.before.contains(identity) } else { self.found.contains(identity) }
         };
         !standing.keys().any(ours)
     }

@@ -117,12 +117,7 @@ impl<H: Host> Front<H> {
     /// A front of this host.
     #[must_use]
     pub fn new(shared: Shared<H>) -> Self {
-        Self {
-            shared,
-            faults: Faults::default(),
-            bookmark_every: BOOKMARK_EVERY,
-            closing: signal::Sender::new(false),
-        }
+        Self { shared, faults: Faults::default(), bookmark_every: BOOKMARK_EVERY, closing: signal::Sender::new(false) }
     }
 
     /// The host's time runs so many times faster than ours, and bookmarks with it.

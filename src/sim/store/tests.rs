@@ -48,7 +48,7 @@ fn every_change_has_a_version_of_its_own_and_the_log_holds_them_all() {
     let mut store = store();
     let born = store.version();
     let made = create(&mut store, "a");
-    let changed = merge(&mut store, writer(2), "a", Part::Status, json!({"status": {"readyToUse": true}}));
+    let ready = merge(&mut store, writer(2), "a", Part::Status, json!({"status": {"readyToUse": true}}));
     store.delete(writer(3), table::SNAPSHOTS, "default", "a", &DeleteOptions::default()).unwrap();
     let changes = store.changes_since(born).unwrap();
     let kinds: Vec<ChangeKind> = changes.iter().map(|change| change.kind).collect();
@@ -56,7 +56,7 @@ fn every_change_has_a_version_of_its_own_and_the_log_holds_them_all() {
     let versions: Vec<u64> = changes.iter().map(|change| object::version(&change.object)).collect();
     assert_eq!(versions, [born + 1, born + 2, born + 3]);
     assert_eq!(changes[1].before.as_ref(), Some(&made));
-    assert_eq!(changes[2].before.as_ref(), Some(&changed));
+    assert_eq!(changes[2].before.as_ref(), Some(&ready));
     assert_eq!(changes[2].object["status"], json!({"readyToUse": true}), "as it last was");
 }
 

@@ -102,9 +102,9 @@ impl Home {
             Kind::SidecarRemoved => {
                 let kept = self.containers().into_iter().filter(|one| object::text(one, "/name") != SNAPSHOTTER);
                 let kept: Vec<Value> = kept.collect();
-                self.redeploy(json!({"template": {"spec": {"containers": kept}}}))
+                self.redeploy(&json!({"template": {"spec": {"containers": kept}}}))
             }
-            Kind::DriverScaledDown => self.redeploy(json!({"replicas": 0})),
+            Kind::DriverScaledDown => self.redeploy(&json!({"replicas": 0})),
             _ => Vec::new(),
         }
     }
@@ -115,7 +115,7 @@ impl Home {
     }
 
     /// Changes the driver's Deployment; what puts it back.
-    fn redeploy(&mut self, spec: Value) -> Vec<Undo> {
+    fn redeploy(&mut self, spec: &Value) -> Vec<Undo> {
         let (namespace, deployment) = (self.parts.namespace.clone(), self.parts.deployment.clone());
         let Ok(found) = self.cluster.store.get(table::DEPLOYMENTS, &namespace, &deployment) else { return Vec::new() };
         let before = json!({"replicas": found.pointer("/spec/replicas"),
@@ -124,7 +124,7 @@ impl Home {
         vec![Undo::Redeploy(before)]
     }
 
-    fn set_spec(&mut self, spec: Value) {
+    fn set_spec(&mut self, spec: &Value) {
         let (namespace, deployment) = (self.parts.namespace.clone(), self.parts.deployment.clone());
         let writer = self.cluster.writer(people::KUBECTL);
         let patch = Patch::Merge(json!({"spec": spec}));
@@ -134,7 +134,7 @@ impl Home {
     /// A Deployment is what it was; a node is back.
     pub(super) fn put_right(&mut self, undo: Undo) {
         match undo {
-            Undo::Redeploy(spec) => self.set_spec(spec),
+            Undo::Redeploy(spec) => self.set_spec(&spec),
             Undo::NodeBack(place) => {
                 if let Some(node) = self.parts.nodes.get(place) {
                     node.restore(&mut self.cluster);

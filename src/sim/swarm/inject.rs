@@ -58,7 +58,9 @@ impl Injector {
         let now = home.cluster.now().mono;
         while let Some(place) = self.standing.iter().position(|(fault, _)| fault.end() <= now) {
             let (fault, undos) = self.standing.remove(place);
-            undos.into_iter().for_each(|undo| people::undo(home, undo));
+            for undo in undos {
+                people::undo(home, undo);
+            }
             self.apply(fault.kind, home, daemons, now);
         }
         while self.coming.last().is_some_and(|fault| fault.at <= now) {
@@ -117,7 +119,9 @@ impl Injector {
                 _ => {}
             }
         }
-        skies.into_iter().for_each(|(source, sky)| daemon.turn(source, sky, now));
+        for (source, sky) in skies {
+            daemon.turn(source, sky, now);
+        }
     }
 }
 

@@ -63,7 +63,7 @@ pub struct Outcome {
 #[must_use]
 pub fn run(seed: u64, script: &[Fault], broken: Option<Broken>) -> Outcome {
     let whole = || match Run::new(seed, script, broken) {
-        Ok(run) => run.to_the_end(),
+        Ok(run) => run.finish(),
         Err(refusal) => {
             let words = format!("the cluster cannot be built: {refusal}");
             Outcome {
@@ -125,7 +125,7 @@ impl Run {
         })
     }
 
-    fn to_the_end(mut self) -> Outcome {
+    fn finish(mut self) -> Outcome {
         self.advance(DAEMON_STARTS);
         self.start();
         // A second one in every other run.
@@ -149,7 +149,14 @@ impl Run {
     fn advance(&mut self, end: Duration) {
         loop {
             let due = self.daemons.iter().map(Daemon::due).min().unwrap_or(Duration::MAX);
-            let ours = [due, self.injector.next_at(), self.tenants.next_at(), self.next_look, self.next_review, self.next_compaction];
+            let ours = [
+                due,
+                self.injector.next_at(),
+                self.tenants.next_at(),
+                self.next_look,
+                self.next_review,
+                self.next_compaction,
+            ];
             let next = ours.into_iter().min().unwrap_or(end).min(end);
             self.step_cluster(next);
             self.show();

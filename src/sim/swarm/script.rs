@@ -192,13 +192,32 @@ impl Kind {
 
     fn length(self) -> Length {
         match self {
-            Self::DriverHung | Self::DriverSlow | Self::DeleteErring | Self::CreateErring | Self::PoolDown => LONG,
-            Self::SecretDeleted | Self::SidecarFrozen | Self::DriverFrozen | Self::ControllerFrozen => LONG,
-            Self::NodeLost | Self::SidecarRemoved | Self::DriverScaledDown | Self::CsiDriverRemoved => LONG,
-            Self::ClassRemade | Self::SnapshotPinned | Self::ContentPinned | Self::RestorePending => LONG,
-            Self::SourceRefused | Self::SourceErring | Self::ServerUnreachable | Self::SourceGarbled => LONG,
-            Self::DriverStuck => LONG,
-            Self::LogsRefused | Self::ReadsFailing | Self::ClockAhead | Self::ClockBehind => LONG,
+            Self::DriverHung
+            | Self::DriverSlow
+            | Self::DeleteErring
+            | Self::CreateErring
+            | Self::PoolDown
+            | Self::SecretDeleted
+            | Self::SidecarFrozen
+            | Self::DriverFrozen
+            | Self::ControllerFrozen
+            | Self::NodeLost
+            | Self::SidecarRemoved
+            | Self::DriverScaledDown
+            | Self::CsiDriverRemoved
+            | Self::ClassRemade
+            | Self::SnapshotPinned
+            | Self::ContentPinned
+            | Self::RestorePending
+            | Self::SourceRefused
+            | Self::SourceErring
+            | Self::ServerUnreachable
+            | Self::SourceGarbled
+            | Self::DriverStuck
+            | Self::LogsRefused
+            | Self::ReadsFailing
+            | Self::ClockAhead
+            | Self::ClockBehind => LONG,
             Self::LinesSlow | Self::ReadsSlow | Self::ReadsHung => SHORT,
             _ => Length::Instant,
         }
@@ -321,12 +340,12 @@ impl Scenario {
 
 fn fault(kinds: &[Kind], rng: &mut Rng) -> Option<Fault> {
     let kind = *kinds.get(rng.usize(..kinds.len()))?;
-    let at = Duration::from_secs(rng.u64(CALM.as_secs()..(OVER - LAST).as_secs()));
+    let at = Duration::from_secs(rng.u64(CALM.as_secs()..OVER.saturating_sub(LAST).as_secs()));
     let lasts = match kind.length() {
         Length::Instant => Duration::ZERO,
         Length::Lasting(least, most) => Duration::from_secs(rng.u64(least..=most)),
     };
-    Some(Fault { kind, at, lasts: lasts.min(OVER - at), aim: rng.u32(..) })
+    Some(Fault { kind, at, lasts: lasts.min(OVER.saturating_sub(at)), aim: rng.u32(..) })
 }
 
 #[cfg(test)]

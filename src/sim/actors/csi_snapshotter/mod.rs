@@ -252,6 +252,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    #[expect(clippy::needless_pass_by_value, reason = "written where it is used")]
     fn content(version: u64, annotations: Value, status: Value) -> Value {
         json!({"metadata": {"name": "c", "resourceVersion": version.to_string(), "annotations": annotations}, "status": status})
     }

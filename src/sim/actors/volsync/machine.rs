@@ -199,6 +199,7 @@ mod tests {
         text.parse().unwrap()
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "written where it is used")]
     fn machine(trigger: Value, status: Value, now: &str) -> Machine {
         Machine::new(&json!({"spec": {"trigger": trigger}, "status": status}), at(now), true)
     }
