@@ -91,13 +91,13 @@ fn volumes_are_provisioned_restored_and_deleted_and_two_pods_share_them() {
     stack.wait_bound("default", "restored").unwrap();
     assert_eq!(volumes(&stack).len(), 2);
 
-    // What one pod made the other one deletes.
+    // What one pod made another one deletes.
     let leader = stack.leader_pod(NAMESPACE, DRIVER).unwrap();
     assert!(pods.contains(&leader));
-    let other = pods.iter().find(|pod| **pod != leader).unwrap();
     stack.delete("pod", Some(NAMESPACE), &leader).unwrap();
+    // The one that stood by, or the new one: whoever asks first once the lease has run out.
     let moved = || stack.leader_pod(NAMESPACE, DRIVER).filter(|now| *now != leader);
-    assert_eq!(stack.wait("another pod leads", SOON, moved).unwrap(), *other);
+    stack.wait("another pod leads", SOON, moved).unwrap();
     stack.delete("volumesnapshot", Some("default"), "one").unwrap();
     wait_gone(&stack, CONTENT, None, &content);
     assert_eq!(stack.driver_snapshots().unwrap(), []);
