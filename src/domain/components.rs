@@ -74,6 +74,8 @@ pub struct View {
     pub lease: Option<Key>,
     /// The csi-snapshotter of the leader's pod.
     pub log: Option<LogSource>,
+    /// When it was seen to work again after it had not, on the monotonic clock.
+    pub back: Option<Duration>,
     /// Since when it is down.
     pub since: Option<Timestamp>,
     /// What was observed, in words.
@@ -94,10 +96,23 @@ impl View {
         }
     }
 
-    /// Alive, or at least not known to be otherwise.
+    /// It works.
     #[must_use]
     pub fn alive(&self) -> bool {
         matches!(self.health, Health::Alive { .. })
+    }
+
+    /// How long it has worked without a break as far as that was seen: what it found on its return it has to
+    /// be given time for.
+    #[must_use]
+    pub fn at_work(&self, now: Now) -> Duration {
+        self.back.map_or(Duration::MAX, |back| now.mono.saturating_sub(back))
+    }
+
+    /// Takes over from the view before what is known of its return.
+    pub fn follow(&mut self, before: Option<&Self>, now: Now) {
+        let Some(before) = before else { return };
+        self.back = if before.alive() { before.back } else { Some(now.mono) };
     }
 }
 
@@ -205,6 +220,7 @@ fn blank(member: Option<&Member<'_>>, settings: &Settings) -> View {
         timing_from,
         lease: None,
         log: None,
+        back: None,
         since: None,
         evidence: Vec::new(),
         why: String::new(),

@@ -11,7 +11,10 @@ use std::time::Duration;
 use super::fact::{Now, Source, SourceChange};
 
 /// A watch that was silent for longer has to catch up before its silence means anything.
-const CATCHING_UP: Duration = Duration::from_secs(10);
+const CATCHING_UP: Duration = Duration::from_secs(30);
+
+/// A watch sends a bookmark a minute: one that was silent for longer was not followed.
+const NOT_FOLLOWED: Duration = Duration::from_secs(75);
 
 /// State of one collection.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -136,6 +139,15 @@ impl Sources {
         last.map(|last| if caught_up { last } else { before })
     }
 
+    /// After a long silence its watch is told what happened meanwhile: when that was cannot be said.
+    #[must_use]
+    pub fn catches_up(&self, source: Source, now: Now) -> bool {
+        self.get(source).is_some_and(|entry| {
+            let Followed { unbroken, before, .. } = entry.followed;
+            unbroken.saturating_sub(before) > NOT_FOLLOWED && now.mono.saturating_sub(unbroken) < CATCHING_UP
+        })
+    }
+
     /// One collection.
     #[must_use]
     pub fn get(&self, source: Source) -> Option<&Freshness> {
@@ -219,11 +231,14 @@ mod tests {
         sources.apply(Source::Leases, &SourceChange::Failing("timed out".into()), at(80));
         assert_eq!(told(&sources, 100), Some(16), "silence of the watch, whoever else answers");
         sources.heard(Source::Leases, at(166));
-        assert_eq!(told(&sources, 166), Some(16), "what came meanwhile may be on its way");
-        assert_eq!(told(&sources, 176), Some(166));
+        assert_eq!(told(&sources, 195), Some(16), "what came meanwhile may be on its way");
+        assert!(sources.catches_up(Source::Leases, at(195)));
+        assert_eq!(told(&sources, 196), Some(166));
+        assert!(!sources.catches_up(Source::Leases, at(196)));
         sources.apply(Source::Leases, &SourceChange::Progress, at(226));
         assert_eq!(told(&sources, 226), Some(166), "a bookmark a minute takes nothing back");
-        assert_eq!(told(&sources, 236), Some(226));
+        assert!(!sources.catches_up(Source::Leases, at(226)), "nor is it a silence");
+        assert_eq!(told(&sources, 256), Some(226));
     }
 
     #[test]

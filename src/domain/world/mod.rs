@@ -396,7 +396,8 @@ impl World {
                 let name = key.name.clone();
                 let (first_seen, changed, moved) = match self.leases.get(&key) {
                     Some(before) if before.lease == lease => (before.first_seen, before.changed, before.moved),
-                    Some(before) => (before.first_seen, now.mono, true),
+                    // What happened while nobody followed is old news, and no renewal of this moment.
+                    Some(before) => (before.first_seen, now.mono, !self.sources.catches_up(Source::Leases, now)),
                     None => (now.mono, now.mono, false),
                 };
                 self.index.leases.entry(name.clone()).or_default().insert(key.clone());

@@ -153,6 +153,8 @@ pub struct Daemon {
     /// The store's version up to which changes were handed to the feeds.
     seen: u64,
     ticked: Duration,
+    /// When something happens here next.
+    due: Duration,
     said: Vec<Said>,
     steps: u64,
     broken: Option<Broken>,
@@ -174,6 +176,7 @@ impl Daemon {
             born: at,
             seen: cluster.store.version(),
             ticked: at,
+            due: at,
             said: Vec::new(),
             steps: 0,
             broken,
@@ -206,6 +209,7 @@ impl Daemon {
                 self.routes.entry(resource).or_default().push(place);
             }
         }
+        self.reckon();
     }
 
     // === Faults ===
@@ -220,6 +224,7 @@ impl Daemon {
         if let Some(feed) = self.feed(source) {
             feed.sky(sky, at);
         }
+        self.reckon();
     }
 
     /// The watch's connection dies without a word.
@@ -227,6 +232,7 @@ impl Daemon {
         if let Some(feed) = self.feed(source) {
             feed.stall(at);
         }
+        self.reckon();
     }
 
     /// The server closes the watch.
@@ -234,6 +240,7 @@ impl Daemon {
         if let Some(feed) = self.feed(source) {
             feed.cut(at);
         }
+        self.reckon();
     }
 
     /// The server no longer knows the version the watch had come to.
@@ -241,6 +248,7 @@ impl Daemon {
         if let Some(feed) = self.feed(source) {
             feed.relist(at);
         }
+        self.reckon();
     }
 
     // === Time ===
@@ -264,9 +272,13 @@ impl Daemon {
     /// When something happens here next, on the cluster's clock.
     #[must_use]
     pub fn due(&self) -> Duration {
+        self.due
+    }
+
+    fn reckon(&mut self) {
         let feeds = self.feeds.iter().map(Feed::due).min();
         let next = [feeds, self.reads.due(), self.tick_due()];
-        next.into_iter().flatten().min().unwrap_or(Duration::MAX)
+        self.due = next.into_iter().flatten().min().unwrap_or(Duration::MAX);
     }
 
     fn tick_due(&self) -> Option<Duration> {
@@ -284,6 +296,7 @@ impl Daemon {
             for place in self.routes.get(sent.change.resource).into_iter().flatten() {
                 if let Some(feed) = self.feeds.get_mut(*place) {
                     feed.offer(sent, at);
+                    self.due = self.due.min(feed.due());
                 }
             }
         }
@@ -304,6 +317,7 @@ impl Daemon {
             self.ticked = at;
             self.step(Fact::Tick, cluster);
         }
+        self.reckon();
     }
 
     fn step(&mut self, fact: Fact, cluster: &Cluster) {

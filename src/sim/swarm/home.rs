@@ -34,12 +34,12 @@ impl Home {
         let mut rng = Rng::with_seed(seed ^ 0x40E5);
         let releases = [Release::V8_0, Release::V8_3, Release::V8_3, Release::V8_6];
         let wanted = HomeCluster {
-            apps: rng.usize(1..=6),
-            nodes: rng.usize(1..=3),
+            apps: rng.usize(1..=4),
+            nodes: 1 + usize::from(rng.bool()) + usize::from(rng.u8(..4) == 0),
             layout: if rng.u8(..3) == 0 { Layout::Classic } else { Layout::Operator },
             replicas: rng.u32(1..=2),
             release: releases.get(rng.usize(..releases.len())).copied().unwrap_or(Release::V8_6),
-            volsync: rng.u8(..4) > 0,
+            volsync: rng.bool(),
             schedule: if rng.bool() { "0 * * * *" } else { "*/30 * * * *" }.to_owned(),
             ..HomeCluster::default()
         };

@@ -11,10 +11,11 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::moment::Moment;
-use super::truth;
+use super::truth::{self, Tries};
 use crate::domain::engine::Engine;
 use crate::domain::fact::Source;
 use crate::domain::finding::{Class, Finding, Subject, Verdict};
+use crate::domain::name::Uid;
 use crate::domain::record::Kind;
 use crate::domain::timing::{SWEEPS, Timing};
 use crate::sim::cluster::Cluster;
@@ -26,7 +27,7 @@ const SLACK: Duration = Duration::from_secs(60);
 /// Logs are read once a minute, by whoever is looked at once a minute.
 const LOG_AGE: Duration = Duration::from_secs(180);
 /// Moments are taken this often, and kept for longer than the longest blindness.
-pub(super) const EVERY: Duration = Duration::from_secs(15);
+pub(super) const EVERY: Duration = Duration::from_secs(20);
 const KEPT: Duration = Duration::from_secs(3600);
 /// Timestamps of the API have whole seconds.
 const ROUNDING: Duration = Duration::from_millis(1500);
@@ -97,6 +98,7 @@ impl Violation {
 #[derive(Debug, Default)]
 pub(super) struct Judge {
     moments: VecDeque<Moment>,
+    tries: Tries,
     pub(super) violations: Vec<Violation>,
     /// Said once is enough.
     accused: BTreeSet<(Invariant, Subject, Class)>,
@@ -104,6 +106,7 @@ pub(super) struct Judge {
 
 impl Judge {
     pub(super) fn look(&mut self, cluster: &Cluster) {
+        self.tries.harvest(cluster);
         let moment = Moment::take(cluster);
         let old = moment.at.saturating_sub(KEPT);
         while self.moments.front().is_some_and(|first| first.at < old) {
@@ -132,7 +135,8 @@ impl Judge {
             let deleting = self.moments.back().and_then(|moment| moment.get(table::CONTENTS, &finding.subject.key));
             let deleting = deleting.is_none_or(object::is_deleting);
             let seen = wall(cluster, seen.min(reading(daemon, at)).saturating_sub(LOG_AGE));
-            if deleting && !truth::answered(finding.class, &finding.subject, finding.since, seen, cluster) {
+            let content = &finding.subject.key.name;
+            if deleting && !self.tries.bear_out(finding.class, content, finding.since, seen) {
                 self.accuse(Invariant::True, at, finding, "is not what the driver answered");
             }
         }
@@ -154,8 +158,12 @@ impl Judge {
         };
         let key = &finding.subject.key;
         let Ok(one) = cluster.store.get(resource, &key.namespace, &key.name) else { return };
-        let deleting = object::is_deleting(&one);
-        let field = if deleting { "/metadata/deletionTimestamp" } else { "/metadata/creationTimestamp" };
+        if finding.uid.as_ref().is_some_and(|uid| Uid::parse(object::uid(&one)) != *uid) {
+            return;
+        }
+        // What is said of a living object is measured from its birth, even if it is being deleted by now.
+        let of_the_living = matches!(finding.class, Class::CreateStuck | Class::AbandonedContent);
+        let field = if object::is_deleting(&one) && !of_the_living { "/metadata/deletionTimestamp" } else { "/metadata/creationTimestamp" };
         let age = truth::age(&one, field, now.wall);
         // A floor is measured with the daemon's own clock: one that is ahead takes it for passed so much sooner.
         let ahead = Duration::try_from(daemon.weather.skew).unwrap_or_default();
@@ -170,7 +178,7 @@ impl Judge {
         let seen = sight(daemon, at);
         let mut down_since = None;
         self.moments.iter().any(|moment| {
-            if !truth::holds(finding, moment) {
+            if !truth::is_down(finding, moment) {
                 down_since = None;
                 return false;
             }

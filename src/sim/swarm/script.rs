@@ -10,9 +10,9 @@ use fastrand::Rng;
 use serde::{Serialize, Serializer};
 
 /// Nothing goes wrong before.
-pub const CALM: Duration = Duration::from_secs(10 * 60);
+pub const CALM: Duration = Duration::from_secs(8 * 60);
 /// Every fault has ended by then.
-pub const OVER: Duration = Duration::from_secs(70 * 60);
+pub const OVER: Duration = Duration::from_secs(55 * 60);
 /// Faults begin no later than so long before [`OVER`].
 const LAST: Duration = Duration::from_secs(10 * 60);
 /// Most faults of one script.
@@ -70,7 +70,7 @@ pub enum Kind {
     SnapshotStripped,
     /// All finalizers of a content that is being deleted are removed.
     ContentStripped,
-    /// All finalizers of a live VolumeSnapshot are removed and it is deleted.
+    /// All finalizers of a live VolumeSnapshot are removed and it is deleted; sometimes its content too.
     LiveSnapshotStripped,
     /// A content whose VolumeSnapshot lives is deleted.
     ContentDeleted,
@@ -136,7 +136,7 @@ enum Length {
 }
 
 const SHORT: Length = Length::Lasting(20, 240);
-const LONG: Length = Length::Lasting(120, 1800);
+const LONG: Length = Length::Lasting(120, 1500);
 
 impl Kind {
     /// All of them, by theme.
@@ -192,32 +192,12 @@ impl Kind {
 
     fn length(self) -> Length {
         match self {
-            Self::DriverHung
-            | Self::DriverSlow
-            | Self::DeleteErring
-            | Self::CreateErring
-            | Self::PoolDown
-            | Self::SecretDeleted
-            | Self::SidecarFrozen
-            | Self::DriverFrozen
-            | Self::ControllerFrozen
-            | Self::NodeLost
-            | Self::SidecarRemoved
-            | Self::DriverScaledDown
-            | Self::CsiDriverRemoved
-            | Self::ClassRemade
-            | Self::SnapshotPinned
-            | Self::ContentPinned
-            | Self::RestorePending
-            | Self::SourceRefused
-            | Self::SourceErring
-            | Self::ServerUnreachable
-            | Self::SourceGarbled
-            | Self::DriverStuck
-            | Self::LogsRefused
-            | Self::ReadsFailing
-            | Self::ClockAhead
-            | Self::ClockBehind => LONG,
+            Self::DriverHung | Self::DriverSlow | Self::DeleteErring | Self::CreateErring | Self::PoolDown => LONG,
+            Self::SecretDeleted | Self::SidecarFrozen | Self::DriverFrozen | Self::ControllerFrozen => LONG,
+            Self::NodeLost | Self::SidecarRemoved | Self::DriverScaledDown | Self::CsiDriverRemoved => LONG,
+            Self::ClassRemade | Self::SnapshotPinned | Self::ContentPinned | Self::RestorePending => LONG,
+            Self::SourceRefused | Self::SourceErring | Self::ServerUnreachable | Self::SourceGarbled => LONG,
+            Self::DriverStuck | Self::LogsRefused | Self::ReadsFailing | Self::ClockAhead | Self::ClockBehind => LONG,
             Self::LinesSlow | Self::ReadsSlow | Self::ReadsHung => SHORT,
             _ => Length::Instant,
         }

@@ -9,7 +9,7 @@ use super::home::{CLASS, Home};
 use crate::sim::store::{DeleteOptions, object, table};
 
 /// Time between two turns of one application.
-const EVERY: (u64, u64) = (180, 900);
+const EVERY: (u64, u64) = (240, 1200);
 /// Snapshots that an application keeps.
 const KEEP: usize = 3;
 

@@ -3,16 +3,19 @@
 //! The rules here are written from what the classes mean and not from how the engine finds them; a copy of its
 //! rules would agree with its mistakes.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::home::SNAPSHOTTER;
 use super::moment::{Moment, places};
 use crate::domain::finding::{Class, Finding, Subject};
 use crate::domain::name::{Key, Uid};
 use crate::domain::record::Kind;
 use crate::sim::cluster::Cluster;
+use crate::sim::process::Place;
 use crate::sim::store::{Resource, object, table};
 
 const CONTENT_OWN: &str = "snapshot.storage.kubernetes.io/volumesnapshotcontent-bound-protection";
@@ -59,6 +62,14 @@ fn of_driver(class: Class, driver: &str, moment: &Moment) -> bool {
     }
 }
 
+/// The component that a finding is about did not work, whatever else is said of it.
+pub(super) fn is_down(finding: &Finding, moment: &Moment) -> bool {
+    match finding.subject.kind {
+        Kind::CsiDriver => !moment.sidecar_works(&finding.subject.key.name),
+        _ => !moment.controller_works(),
+    }
+}
+
 /// Objects of a driver that are not as they should be.
 fn troubled(driver: &str, moment: &Moment) -> usize {
     let wrong = |content: &Value| object::is_deleting(content) || content.pointer("/status/error").is_some();
@@ -96,7 +107,7 @@ fn of_content(class: Class, content: &Value, driver: &str, moment: &Moment) -> b
         Class::DriverUnknown | Class::DriverGone => of_driver(class, driver, moment),
         Class::DeletedNotReleased => own && emptied,
         Class::MissedEvent => marked && own && !emptied && moment.sidecar_works(driver),
-        // What the driver answered is in no object: `answered` judges it.
+        // What the driver answered is in no object: `Tries` judge it.
         Class::SecretMissing | Class::OperationLocked | Class::BackendError | Class::Retrying => own,
         Class::Unexplained => true,
         _ => false,
@@ -166,37 +177,49 @@ struct Try {
     secret: bool,
 }
 
-/// Whether the driver really answered what this class says. Newer answers than `seen` the daemon may not know.
-pub(super) fn answered(class: Class, subject: &Subject, since: Timestamp, seen: Timestamp, cluster: &Cluster) -> bool {
-    let tries = tries(&subject.key.name, since, cluster);
-    let last = tries.iter().rfind(|one| one.at <= seen);
-    let mut candidates = last.into_iter().chain(tries.iter().filter(|one| one.at > seen));
-    match class {
-        Class::SecretMissing => candidates.any(|one| one.secret),
-        Class::OperationLocked => candidates.any(|one| one.code == "Aborted"),
-        Class::BackendError => candidates.any(|one| !one.code.is_empty()),
-        Class::Retrying => candidates.next().is_some(),
-        // It has to be true of the past as far as the daemon could see it.
-        Class::MissedEvent => last.is_none(),
-        _ => true,
-    }
+/// Every failed try, by content; kept although pods go and take their logs with them.
+#[derive(Debug, Default)]
+pub(super) struct Tries {
+    tries: BTreeMap<String, Vec<Try>>,
+    /// How far each log has been read.
+    read: BTreeMap<Place, Timestamp>,
 }
 
-/// The failed tries of all sidecars for a content, oldest first.
-fn tries(content: &str, since: Timestamp, cluster: &Cluster) -> Vec<Try> {
-    let mark = format!("could not sync content \"{content}\"");
-    let pods = cluster.store.list(table::PODS, None);
-    let logs = pods.flat_map(|pod| places(pod)).filter_map(|place| cluster.log(cluster.process_in(&place)?));
-    let lines = logs.flat_map(super::super::process::Log::lines);
-    let mut tries: Vec<Try> = lines
-        .filter(|(at, line)| *at >= since && line.contains(&mark))
-        .map(|(at, line)| {
-            let code = line.split_once("code = ").map_or("", |(_, rest)| rest.split(' ').next().unwrap_or_default());
-            Try { at, code: code.to_owned(), secret: line.contains("cannot get credentials") }
-        })
-        .collect();
-    tries.sort_by_key(|one| one.at);
-    tries
+impl Tries {
+    /// Reads what was written since the last time.
+    pub(super) fn harvest(&mut self, cluster: &Cluster) {
+        let pods = cluster.store.list(table::PODS, None);
+        for place in pods.flat_map(|pod| places(pod)).filter(|place| place.container == SNAPSHOTTER) {
+            let Some(log) = cluster.process_in(&place).and_then(|process| cluster.log(process)) else { continue };
+            let read = self.read.entry(place).or_insert(Timestamp::UNIX_EPOCH);
+            let fresh: Vec<(Timestamp, &str)> = log.lines().rev().take_while(|(at, _)| *at > *read).collect();
+            for (at, line) in fresh.into_iter().rev() {
+                *read = at;
+                let Some((_, rest)) = line.split_once("could not sync content \"") else { continue };
+                let Some((content, rest)) = rest.split_once('"') else { continue };
+                let code = rest.split_once("code = ").map_or("", |(_, rest)| rest.split(' ').next().unwrap_or_default());
+                let one = Try { at, code: code.to_owned(), secret: rest.contains("cannot get credentials") };
+                self.tries.entry(content.to_owned()).or_default().push(one);
+            }
+        }
+    }
+
+    /// Whether the driver really answered what this class says. What came after `seen` the daemon may not know.
+    pub(super) fn bear_out(&self, class: Class, content: &str, since: Timestamp, seen: Timestamp) -> bool {
+        let tries = self.tries.get(content).map_or(&[][..], Vec::as_slice);
+        let tries = || tries.iter().filter(|one| one.at >= since);
+        let last = tries().rfind(|one| one.at <= seen);
+        let mut candidates = last.into_iter().chain(tries().filter(|one| one.at > seen));
+        match class {
+            Class::SecretMissing => candidates.any(|one| one.secret),
+            Class::OperationLocked => candidates.any(|one| one.code == "Aborted"),
+            Class::BackendError => candidates.any(|one| !one.code.is_empty()),
+            Class::Retrying => candidates.next().is_some(),
+            // It has to be true of the past as far as the daemon could see it.
+            Class::MissedEvent => last.is_none(),
+            _ => true,
+        }
+    }
 }
 
 // === What is stuck ===

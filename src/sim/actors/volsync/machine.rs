@@ -199,8 +199,7 @@ mod tests {
         text.parse().unwrap()
     }
 
-    #[expect(clippy::needless_pass_by_value, reason = "written where it is used")]
-    fn machine(trigger: Value, status: Value, now: &str) -> Machine {
+    fn machine(trigger: &Value, status: &Value, now: &str) -> Machine {
         Machine::new(&json!({"spec": {"trigger": trigger}, "status": status}), at(now), true)
     }
 
@@ -212,15 +211,15 @@ mod tests {
     #[test]
     fn a_whole_round() {
         let schedule = json!({"schedule": "0 * * * *"});
-        let mut first = machine(schedule.clone(), json!({}), "2026-03-01T10:07:00Z");
+        let mut first = machine(&schedule, &json!({}), "2026-03-01T10:07:00Z");
         assert_eq!((first.state(), first.advance(Ok(Progress::Waits))), (State::Initial, Ok(None)));
         assert_eq!(said(&first), ("True", "SyncInProgress"));
-        let mut sync = machine(schedule.clone(), first.status.into(), "2026-03-01T10:09:01.5Z");
+        let mut sync = machine(&schedule, &first.status.into(), "2026-03-01T10:09:01.5Z");
         assert_eq!((sync.state(), sync.advance(Ok(Progress::Complete))), (State::Synchronizing, Ok(None)));
         assert_eq!(sync.status["lastSyncDuration"], "2m1.5s");
         assert_eq!(sync.status["nextSyncTime"], "2026-03-01T11:00:00Z");
         assert_eq!(said(&sync), ("False", "CleanupInProgress"));
-        let mut clean = machine(schedule, sync.status.into(), "2026-03-01T10:10:00Z");
+        let mut clean = machine(&schedule, &sync.status.into(), "2026-03-01T10:10:00Z");
         let hour = Some(Duration::from_secs(50 * 60));
         assert_eq!((clean.state(), clean.advance(Ok(Progress::Complete))), (State::CleaningUp, Ok(hour)));
         assert_eq!(said(&clean), ("False", "WaitingForSchedule"));
@@ -230,7 +229,7 @@ mod tests {
     fn a_manual_tag_silences_the_schedule() {
         let trigger = json!({"schedule": "0 * * * *", "manual": "now"});
         let status = json!({"lastSyncTime": "2026-03-01T10:00:00Z", "lastManualSync": "now"});
-        let mut machine = machine(trigger, status, "2026-03-01T15:00:00Z");
+        let mut machine = machine(&trigger, &status, "2026-03-01T15:00:00Z");
         assert_eq!(machine.advance(Ok(Progress::Complete)), Ok(None));
         assert_eq!(said(&machine), ("False", "WaitingForManual"));
         assert_eq!(machine.status.get("nextSyncTime"), None);
@@ -239,7 +238,7 @@ mod tests {
     #[test]
     fn an_error_stays_in_its_state() {
         let status = json!({"lastSyncStartTime": "2026-03-01T10:00:00Z"});
-        let mut machine = machine(json!({}), status, "2026-03-01T15:00:00Z");
+        let mut machine = machine(&json!({}), &status, "2026-03-01T15:00:00Z");
         assert_eq!(machine.advance(Err("no".to_owned())), Err("no".to_owned()));
         assert_eq!((machine.state(), said(&machine)), (State::Synchronizing, ("False", "Error")));
     }
