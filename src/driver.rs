@@ -76,7 +76,7 @@ impl Clock {
                 let mut now = now.clone();
                 if now.wait_for(|now| now.mono >= mono).await.is_err() {
                     // Nobody moves this clock any more.
-                    std::future::pending().await
+                    std::future::pending::<()>().await;
                 }
             }
         }
