@@ -171,6 +171,12 @@ impl Sources {
         }
     }
 
+    /// Why what is known of the set may be no longer so, in words; a list under way takes nothing back.
+    #[must_use]
+    pub fn outdated(&self, source: Source) -> Option<String> {
+        self.doubt(source).filter(|_| self.get(source).is_some_and(|entry| entry.state != State::Syncing))
+    }
+
     /// No collection is still on its first list.
     #[must_use]
     pub fn settled(&self) -> bool {

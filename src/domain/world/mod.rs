@@ -243,6 +243,10 @@ impl World {
             }
             SourceChange::Unreadable(key) => {
                 for_source!(self, source, mark_listed, key);
+                // A lease that was changed in a way nobody can read does not stand still.
+                if let Some(lease) = self.leases.get(key).filter(|_| source == Source::Leases).cloned() {
+                    self.leases.put(key.clone(), WatchedLease { changed: now.mono, ..lease });
+                }
                 Vec::new()
             }
             // Nothing of that kind exists: what a former version of the CRD held is gone with it.

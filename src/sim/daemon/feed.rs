@@ -38,6 +38,8 @@ const LOOK_AGAIN: Duration = Duration::from_secs(55);
 const LOOK_AGAIN_JITTER: Duration = Duration::from_secs(10);
 /// First delay after a failure, and the longest, before jitter doubles it at most.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(800), Duration::from_secs(15));
+/// After a loss everything is taken in anew for so long.
+const RECOVERING: Duration = Duration::from_secs(30);
 /// How long a line is on its way.
 const LATENCY: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(80));
 /// The same when everything is slow.
@@ -101,6 +103,8 @@ pub(super) struct Feed {
     sky: Sky,
     /// Since when what is told of it may lag behind the cluster.
     lost: Option<Duration>,
+    /// The last such time, and when it ended: what was said just then still rests on it.
+    found: Option<(Duration, Duration)>,
     broken: Option<Broken>,
     rng: Rng,
 }
@@ -123,6 +127,7 @@ impl Feed {
             failures: 0,
             sky: Sky::Fine,
             lost: None,
+            found: None,
             broken,
             rng,
         };
@@ -184,7 +189,14 @@ impl Feed {
 
     /// The cluster as it was then is what is known of this source, give or take the way of a line.
     pub(super) fn known_up_to(&self, at: Duration) -> Duration {
-        self.lost.unwrap_or(at)
+        let recovering = self.found.filter(|(_, end)| at < *end + RECOVERING).map(|(begin, _)| begin);
+        self.lost.or(recovering).unwrap_or(at)
+    }
+
+    fn is_found(&mut self, at: Duration) {
+        if let Some(begin) = self.lost.take() {
+            self.found = Some((begin, at));
+        }
     }
 
     /// The server closes the watch.
@@ -298,7 +310,7 @@ impl Feed {
                         self.send(Item::Line(line::of(change)), at);
                     }
                 }
-                self.lost = None;
+                self.is_found(at);
             }
             // Too old: a list comes next.
             Some(Err(_)) => {
@@ -339,7 +351,7 @@ impl Feed {
                 }
                 self.version = Some(version);
                 self.listed = true;
-                self.lost = None;
+                self.is_found(at);
                 self.failures = 0;
                 self.told = Told::Fine;
             }

@@ -183,9 +183,9 @@ impl Running {
 
     /// Nothing of it stands any more. Who was alone answers for everything that came up meanwhile.
     fn is_clear(&self, standing: &Standing) -> bool {
-        let ours = |identity: &Identity| {
-            if self.incident.alone { !self.before.contains(identity) } else { self.found.contains(identity) }
-        };
+        let came_up = |identity: &Identity| !self.before.contains(identity);
+        let ours =
+            |identity: &Identity| if self.incident.alone { came_up(identity) } else { self.found.contains(identity) };
         !standing.keys().any(ours)
     }
 }

@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::home::SNAPSHOTTER;
 use super::moment::{Moment, places};
 use crate::domain::finding::{Class, Finding, Subject};
+use crate::domain::identity;
 use crate::domain::name::{Key, Uid};
 use crate::domain::record::Kind;
 use crate::sim::cluster::Cluster;
@@ -106,7 +107,8 @@ fn of_content(class: Class, content: &Value, driver: &str, moment: &Moment) -> b
         }
         Class::DriverUnknown | Class::DriverGone => of_driver(class, driver, moment),
         Class::DeletedNotReleased => own && emptied,
-        Class::MissedEvent => marked && own && !emptied && moment.sidecar_works(driver),
+        // That its leader is gone cannot be seen while the lease stands.
+        Class::MissedEvent => marked && own && !emptied && moment.renewed(&identity::snapshotter_lease(driver)),
         // What the driver answered is in no object: `Tries` judge it.
         Class::SecretMissing | Class::OperationLocked | Class::BackendError | Class::Retrying => own,
         Class::Unexplained => true,
@@ -142,7 +144,7 @@ fn of_snapshot(class: Class, snapshot: &Value, key: &Key, moment: &Moment) -> bo
         }
         Class::MissedEvent => {
             let unmarked = has(AS_SOURCE) && !marked && moment.restores(key) == 0;
-            ((has(BOUND) && content.is_none()) || unmarked) && moment.controller_works()
+            ((has(BOUND) && content.is_none()) || unmarked) && moment.renewed(identity::CONTROLLER_LEASE)
         }
         Class::Unexplained => true,
         _ => false,
@@ -197,6 +199,10 @@ impl Tries {
                 *read = at;
                 let Some((_, rest)) = line.split_once("could not sync content \"") else { continue };
                 let Some((content, rest)) = rest.split_once('"') else { continue };
+                // It also fails at other things than deletions.
+                if !rest.contains(" to delete snapshot ") {
+                    continue;
+                }
                 let code = rest.split_once("code = ").map_or("", |(_, rest)| rest.split(' ').next().unwrap_or_default());
                 let one = Try { at, code: code.to_owned(), secret: rest.contains("cannot get credentials") };
                 self.tries.entry(content.to_owned()).or_default().push(one);
