@@ -3,6 +3,8 @@
 //! It holds every task in one set. A task that ends while the daemon should run ends the daemon, with an error
 //! that names it: a daemon that lost its watches and still answers its health checks is worse than none.
 
+pub mod demo;
+
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -67,6 +69,9 @@ pub enum AppError {
         /// Why.
         reason: String,
     },
+    /// The embedded cluster could not be built.
+    #[error("the embedded cluster refuses an object of its own: {0}; this is a bug of volwarden's")]
+    Embedded(String),
     /// The engine's loop is gone, so nothing can be answered.
     #[error("the engine ended before it could answer; this is a bug of volwarden's")]
     EngineGone,

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use serde::Serialize;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
@@ -34,23 +34,52 @@ const PROBES: usize = 64;
 const QUERIES: usize = 16;
 
 /// Both clocks. The wall clock is read nowhere else.
-#[derive(Clone, Copy, Debug)]
-pub struct Clock {
-    started: Instant,
+#[derive(Clone, Debug)]
+pub struct Clock(Time);
+
+#[derive(Clone, Debug)]
+enum Time {
+    /// The system's, and since when the monotonic one runs.
+    Real(Instant),
+    /// Whatever somebody else says it is.
+    Told(watch::Receiver<Now>),
 }
 
 impl Clock {
     /// Starts the monotonic clock at 0.
     #[must_use]
     pub fn start() -> Self {
-        Self { started: Instant::now() }
+        Self(Time::Real(Instant::now()))
+    }
+
+    /// The clock of a cluster whose time is not ours. It stands still between two words of the sender.
+    #[must_use]
+    pub fn told(now: watch::Receiver<Now>) -> Self {
+        Self(Time::Told(now))
     }
 
     /// The present moment.
     #[must_use]
     #[expect(clippy::disallowed_methods, reason = "the one place where the shell reads the wall clock for the core")]
     pub fn now(&self) -> Now {
-        Now { wall: jiff::Timestamp::now(), mono: self.started.elapsed() }
+        match &self.0 {
+            Time::Real(started) => Now { wall: jiff::Timestamp::now(), mono: started.elapsed() },
+            Time::Told(now) => *now.borrow(),
+        }
+    }
+
+    /// Waits until the monotonic clock stands there.
+    async fn sleep_until(&self, mono: Duration) {
+        match &self.0 {
+            Time::Real(started) => tokio::time::sleep_until(*started + mono).await,
+            Time::Told(now) => {
+                let mut now = now.clone();
+                if now.wait_for(|now| now.mono >= mono).await.is_err() {
+                    // Nobody moves this clock any more.
+                    std::future::pending::<()>().await;
+                }
+            }
+        }
     }
 }
 
@@ -192,12 +221,12 @@ impl Driver {
     /// Runs until nobody can send facts any more, or reads cannot be made.
     pub async fn run(mut self) -> DriverEnd {
         loop {
-            let wake = self.clock.started + next_wake(self.engine.wake_at(), self.ticked);
+            let wake = next_wake(self.engine.wake_at(), self.ticked);
             // Questions first and facts last: a flood of facts must not make the daemon look dead.
             tokio::select! {
                 biased;
                 Some(query) = self.queries.recv() => self.answer(query),
-                () = tokio::time::sleep_until(wake) => self.step(Fact::Tick),
+                () = self.clock.sleep_until(wake) => self.step(Fact::Tick),
                 room = self.probes.clone().reserve_owned(), if self.outbox.waits() => match room {
                     Ok(room) => self.outbox.send_one(room),
                     Err(_) => return DriverEnd::NoProber,
@@ -438,6 +467,22 @@ mod tests {
         let probes = flood.await.unwrap();
         assert_eq!(task.await.unwrap(), DriverEnd::NoFacts);
         drop(probes);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_clock_that_is_told_the_time_knows_no_other() {
+        let at = |seconds| Now { wall: jiff::Timestamp::UNIX_EPOCH, mono: Duration::from_secs(seconds) };
+        let (time, told) = watch::channel(at(5));
+        let clock = Clock::told(told);
+        clock.sleep_until(Duration::from_secs(5)).await;
+        let waits = tokio::time::timeout(Duration::from_secs(3600), clock.sleep_until(Duration::from_secs(7)));
+        assert!(waits.await.is_err(), "an hour of ours is nothing to it");
+        time.send_replace(at(8));
+        clock.sleep_until(Duration::from_secs(7)).await;
+        assert_eq!(clock.now(), at(8));
+        drop(time);
+        let waits = tokio::time::timeout(Duration::from_secs(1), clock.sleep_until(Duration::from_secs(9)));
+        assert!(waits.await.is_err(), "who stopped the clock does not wake anybody");
     }
 
     #[tokio::test(start_paused = true)]

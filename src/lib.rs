@@ -6,7 +6,8 @@
 //! ```
 //!
 //! `domain` is the pure core; `io` translates and bounds time and never decides; `api` holds slim views of
-//! other people's objects; `cli` is one file a subcommand. `docs/architecture.md` has the drawing.
+//! other people's objects; `sim` is a cluster to try it all on; `cli` is one file a subcommand. `docs/architecture.md`
+//! has the drawing.
 
 #![forbid(unsafe_code)]
 
@@ -17,4 +18,5 @@ pub mod config;
 pub mod domain;
 pub mod driver;
 pub mod io;
+pub mod sim;
 pub mod telemetry;

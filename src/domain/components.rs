@@ -74,6 +74,8 @@ pub struct View {
     pub lease: Option<Key>,
     /// The csi-snapshotter of the leader's pod.
     pub log: Option<LogSource>,
+    /// When it was seen to work again after it had not, on the monotonic clock.
+    pub back: Option<Duration>,
     /// Since when it is down.
     pub since: Option<Timestamp>,
     /// What was observed, in words.
@@ -94,10 +96,23 @@ impl View {
         }
     }
 
-    /// Alive, or at least not known to be otherwise.
+    /// It works.
     #[must_use]
     pub fn alive(&self) -> bool {
         matches!(self.health, Health::Alive { .. })
+    }
+
+    /// How long it has worked without a break as far as that was seen: what it found on its return it has to
+    /// be given time for.
+    #[must_use]
+    pub fn at_work(&self, now: Now) -> Duration {
+        self.back.map_or(Duration::MAX, |back| now.mono.saturating_sub(back))
+    }
+
+    /// Takes over from the view before what is known of its return.
+    pub fn follow(&mut self, before: Option<&Self>, now: Now) {
+        let Some(before) = before else { return };
+        self.back = if before.alive() { before.back } else { Some(now.mono) };
     }
 }
 
@@ -168,7 +183,9 @@ pub fn driver(world: &World, name: &str, settings: &Settings, now: Now) -> View 
         view.evidence.insert(0, lease::describe(&key.to_string(), watched, now));
         view.since = lease::missing_since(watched);
         let takeover = view.timing.takeover(lease::duration(watched)).max(settings.min_floor);
-        view.health = match by_lease(&mut view, lease::pulse(watched, takeover, settings.eager, now), alive_at, now) {
+        let told = world.sources.told_up_to(Source::Leases, now);
+        let pulse = lease::pulse(watched, takeover, told, settings.eager, now);
+        view.health = match by_lease(&mut view, pulse, alive_at, now) {
             Ok(health) => health,
             Err(unverified) => {
                 if let Some(until) = coming_up(&members, takeover, now) {
@@ -203,6 +220,7 @@ fn blank(member: Option<&Member<'_>>, settings: &Settings) -> View {
         timing_from,
         lease: None,
         log: None,
+        back: None,
         since: None,
         evidence: Vec::new(),
         why: String::new(),
@@ -394,7 +412,8 @@ pub fn controller(world: &World, waiting: Option<(&Key, Timestamp)>, settings: &
         view.evidence.insert(0, lease::describe(&key.to_string(), watched, now));
         view.since = lease::missing_since(watched);
         let takeover = view.timing.takeover(lease::duration(watched)).max(settings.min_floor);
-        let pulse = lease::pulse(watched, takeover, settings.eager, now);
+        let told = world.sources.told_up_to(Source::Leases, now);
+        let pulse = lease::pulse(watched, takeover, told, settings.eager, now);
         view.health = match by_lease(&mut view, pulse, alive_at, now) {
             Ok(health) => health,
             Err(unverified) => match coming_up(&members, takeover, now) {

@@ -141,8 +141,10 @@ pub enum SourceChange {
     /// This object is there but could not be read: it is not gone (a list under way counts it as listed), and
     /// what was known of it may be stale.
     Unreadable(Key),
-    /// A sign of life without an object: a bookmark, or a probe of a silent source that answered.
+    /// A sign of life of the watch without an object: a bookmark, or a watch that goes on.
     Progress,
+    /// The server answered for this collection on another connection; the watch itself is silent.
+    Answered,
     /// Discovery says that the server does not know this kind: an empty set, not an unknown one.
     NotInstalled,
     /// The API server refuses us; carries its words.

@@ -10,6 +10,12 @@ use std::time::Duration;
 
 use super::fact::{Now, Source, SourceChange};
 
+/// A watch that was silent for longer has to catch up before its silence means anything.
+const CATCHING_UP: Duration = Duration::from_secs(30);
+
+/// A watch sends a bookmark a minute: one that was silent for longer was not followed.
+const NOT_FOLLOWED: Duration = Duration::from_secs(75);
+
 /// State of one collection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
@@ -48,6 +54,29 @@ pub struct Freshness {
     pub ever_synced: bool,
     /// When the server last said anything about it, on the monotonic clock.
     pub heard: Option<Duration>,
+    followed: Followed,
+}
+
+/// How far the watch itself has been followed. An answer on another connection says nothing about that.
+#[derive(Clone, Copy, Debug, Default)]
+struct Followed {
+    /// When it said something last.
+    last: Option<Duration>,
+    /// Since when it has done so without a long silence.
+    unbroken: Duration,
+    /// When it had said something before that silence.
+    before: Duration,
+}
+
+impl Followed {
+    fn speaks(&mut self, now: Now) {
+        let last = self.last.unwrap_or(now.mono);
+        if self.last.is_none() || now.mono.saturating_sub(last) > CATCHING_UP {
+            self.before = last;
+            self.unbroken = now.mono;
+        }
+        self.last = Some(now.mono);
+    }
 }
 
 /// The freshness of every collection.
@@ -56,7 +85,8 @@ pub struct Sources(BTreeMap<Source, Freshness>);
 
 impl Default for Sources {
     fn default() -> Self {
-        let fresh = || Freshness { state: State::Syncing, ever_synced: false, heard: None };
+        let fresh =
+            || Freshness { state: State::Syncing, ever_synced: false, heard: None, followed: Followed::default() };
         Self(Source::ALL.into_iter().map(|source| (source, fresh())).collect())
     }
 }
@@ -72,7 +102,7 @@ impl Sources {
                 entry.ever_synced = true;
             }
             // A failing source whose watch goes on again says so with a sign of life.
-            SourceChange::Progress | SourceChange::Unreadable(_) => {
+            SourceChange::Progress | SourceChange::Answered | SourceChange::Unreadable(_) => {
                 if matches!(entry.state, State::Failing(_)) && entry.ever_synced {
                     entry.state = State::Synced;
                 }
@@ -84,16 +114,38 @@ impl Sources {
         if !matches!(change, SourceChange::Failing(_) | SourceChange::ListBegan) {
             entry.heard = Some(now.mono);
         }
+        if matches!(change, SourceChange::Progress | SourceChange::ListEnded | SourceChange::Unreadable(_)) {
+            entry.followed.speaks(now);
+        }
     }
 
     /// An object of the collection arrived: a sign of life, and the end of a failure.
     pub fn heard(&mut self, source: Source, now: Now) {
         if let Some(entry) = self.0.get_mut(&source) {
             entry.heard = Some(now.mono);
+            entry.followed.speaks(now);
             if matches!(entry.state, State::Failing(_)) && entry.ever_synced {
                 entry.state = State::Synced;
             }
         }
+    }
+
+    /// Whatever happened in this collection up to then has been told: that something stands still can be said of
+    /// that time only. A watch that is dead or cut off says nothing, and after a silence it first catches up.
+    #[must_use]
+    pub fn told_up_to(&self, source: Source, now: Now) -> Option<Duration> {
+        let Followed { last, unbroken, before } = self.get(source)?.followed;
+        let caught_up = now.mono.saturating_sub(unbroken) >= CATCHING_UP;
+        last.map(|last| if caught_up { last } else { before })
+    }
+
+    /// After a long silence its watch is told what happened meanwhile: when that was cannot be said.
+    #[must_use]
+    pub fn catches_up(&self, source: Source, now: Now) -> bool {
+        self.get(source).is_some_and(|entry| {
+            let Followed { unbroken, before, .. } = entry.followed;
+            unbroken.saturating_sub(before) > NOT_FOLLOWED && now.mono.saturating_sub(unbroken) < CATCHING_UP
+        })
     }
 
     /// One collection.
@@ -117,6 +169,12 @@ impl Sources {
             State::Forbidden(_) => Some(format!("{source}s may not be read (forbidden)")),
             State::Failing(words) => Some(format!("{source}s cannot be read now ({words})")),
         }
+    }
+
+    /// Why what is known of the set may be no longer so, in words; a list under way takes nothing back.
+    #[must_use]
+    pub fn outdated(&self, source: Source) -> Option<String> {
+        self.doubt(source).filter(|_| self.get(source).is_some_and(|entry| entry.state != State::Syncing))
     }
 
     /// No collection is still on its first list.
@@ -163,6 +221,30 @@ mod tests {
         assert!(!sources.known(Source::Pods));
         sources.apply(Source::Pods, &SourceChange::Progress, at(5));
         assert!(sources.known(Source::Pods));
+    }
+
+    #[test]
+    fn what_a_watch_has_not_told_yet_did_not_stand_still() {
+        let mut sources = Sources::default();
+        let told =
+            |sources: &Sources, second| sources.told_up_to(Source::Leases, at(second)).map(|told| told.as_secs());
+        assert_eq!(told(&sources, 1), None);
+        sources.apply(Source::Leases, &SourceChange::ListEnded, at(1));
+        sources.heard(Source::Leases, at(8));
+        sources.heard(Source::Leases, at(16));
+        assert_eq!(told(&sources, 16), Some(16));
+        sources.apply(Source::Leases, &SourceChange::Answered, at(76));
+        sources.apply(Source::Leases, &SourceChange::Failing("timed out".into()), at(80));
+        assert_eq!(told(&sources, 100), Some(16), "silence of the watch, whoever else answers");
+        sources.heard(Source::Leases, at(166));
+        assert_eq!(told(&sources, 195), Some(16), "what came meanwhile may be on its way");
+        assert!(sources.catches_up(Source::Leases, at(195)));
+        assert_eq!(told(&sources, 196), Some(166));
+        assert!(!sources.catches_up(Source::Leases, at(196)));
+        sources.apply(Source::Leases, &SourceChange::Progress, at(226));
+        assert_eq!(told(&sources, 226), Some(166), "a bookmark a minute takes nothing back");
+        assert!(!sources.catches_up(Source::Leases, at(226)), "nor is it a silence");
+        assert_eq!(told(&sources, 256), Some(226));
     }
 
     #[test]

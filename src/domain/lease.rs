@@ -14,6 +14,8 @@ use super::world::WatchedLease;
 
 /// client-go's default, used when a lease does not say.
 const DEFAULT_DURATION: Duration = Duration::from_secs(15);
+/// A lease of which nothing is told is looked at again so soon.
+const AGAIN: Duration = Duration::from_secs(10);
 /// The longest a one-shot command looks at a lease.
 pub const LONGEST_LOOK: Duration = Duration::from_secs(30);
 
@@ -42,18 +44,21 @@ pub fn duration(watched: &WatchedLease) -> Duration {
     watched.lease.duration.filter(|duration| !duration.is_zero()).unwrap_or(DEFAULT_DURATION)
 }
 
-/// Takes the pulse. `takeover` is how long candidates may take to replace a dead leader; `eager` accepts a
-/// short look together with an old timestamp.
+/// Takes the pulse. `takeover` is how long candidates may take to replace a dead leader; `told` is up to when
+/// the watch of leases has told everything; `eager` accepts a short look together with an old timestamp.
 #[must_use]
-pub fn pulse(watched: &WatchedLease, takeover: Duration, eager: bool, now: Now) -> Pulse {
+pub fn pulse(watched: &WatchedLease, takeover: Duration, told: Option<Duration>, eager: bool, now: Now) -> Pulse {
     let duration = duration(watched);
     let still = now.mono.saturating_sub(watched.changed);
+    // A lease stands still while we are told of leases, not while we are told nothing: an API server that is
+    // away for a minute would kill every leader. A one-shot command has just listed them.
+    let seen_still = if eager { still } else { told.unwrap_or_default().saturating_sub(watched.changed) };
     let fresh_by_wall = watched.lease.renewed.is_some_and(|at| words::age(now.wall, at) < takeover);
     let released = watched.lease.holder.is_empty();
     if !released && still < duration && (watched.moved || fresh_by_wall) {
         return Pulse::Beating { seen: watched.moved, until: watched.changed + duration };
     }
-    if still >= takeover {
+    if seen_still >= takeover {
         return Pulse::Dead { unverified: None };
     }
     let look = duration.min(LONGEST_LOOK);
@@ -62,7 +67,7 @@ pub fn pulse(watched: &WatchedLease, takeover: Duration, eager: bool, now: Now) 
         return Pulse::Dead { unverified: Some(watched.changed + takeover) };
     }
     let wait = if eager && suspicious { look } else { takeover };
-    Pulse::Undecided(watched.changed + wait)
+    Pulse::Undecided((watched.changed + wait).max(if still >= wait { now.mono + AGAIN } else { Duration::ZERO }))
 }
 
 /// The wall-clock time from which the holder has been missing, by its own last renewal.
@@ -107,50 +112,54 @@ mod tests {
 
     const TAKEOVER: Duration = Duration::from_secs(56);
 
+    fn take(lease: &WatchedLease, eager: bool, now: Now) -> Pulse {
+        pulse(lease, TAKEOVER, Some(now.mono), eager, now)
+    }
+
+    #[test]
+    fn a_lease_of_which_nothing_is_told_does_not_stand_still() {
+        let (lease, now) = watched(0, true);
+        let told = |told: u64| pulse(&lease, TAKEOVER, Some(Duration::from_secs(100 + told)), false, now(3000));
+        assert_eq!(told(55), Pulse::Undecided(now(3000).mono + AGAIN));
+        assert_eq!(told(56), Pulse::Dead { unverified: None });
+        assert!(matches!(pulse(&lease, TAKEOVER, None, false, now(3000)), Pulse::Undecided(_)));
+    }
+
     #[test]
     fn a_fresh_lease_beats_and_is_sure_once_it_moved() {
         let (lease, now) = watched(2, false);
-        assert_eq!(
-            pulse(&lease, TAKEOVER, false, now(3)),
-            Pulse::Beating { seen: false, until: Duration::from_secs(115) }
-        );
+        assert_eq!(take(&lease, false, now(3)), Pulse::Beating { seen: false, until: Duration::from_secs(115) });
         let (lease, now) = watched(2, true);
-        assert_eq!(
-            pulse(&lease, TAKEOVER, false, now(3)),
-            Pulse::Beating { seen: true, until: Duration::from_secs(115) }
-        );
+        assert_eq!(take(&lease, false, now(3)), Pulse::Beating { seen: true, until: Duration::from_secs(115) });
     }
 
     #[test]
     fn a_clock_hours_ahead_never_makes_a_renewed_lease_dead() {
         let (lease, now) = watched(7200, true);
-        assert_eq!(
-            pulse(&lease, TAKEOVER, true, now(10)),
-            Pulse::Beating { seen: true, until: Duration::from_secs(115) }
-        );
+        assert_eq!(take(&lease, true, now(10)), Pulse::Beating { seen: true, until: Duration::from_secs(115) });
     }
 
     #[test]
     fn a_dead_holder_is_named_after_the_takeover_and_no_earlier() {
         let (lease, now) = watched(0, true);
-        assert!(matches!(pulse(&lease, TAKEOVER, true, now(55)), Pulse::Undecided(_)));
-        assert_eq!(pulse(&lease, TAKEOVER, false, now(56)), Pulse::Dead { unverified: None });
+        assert!(matches!(take(&lease, true, now(55)), Pulse::Undecided(_)));
+        assert_eq!(take(&lease, false, now(56)), Pulse::Dead { unverified: None });
     }
 
     #[test]
     fn a_short_look_with_an_old_timestamp_is_unverified_and_only_for_one_shot_commands() {
         let (lease, now) = watched(3600, false);
-        assert!(matches!(pulse(&lease, TAKEOVER, true, now(14)), Pulse::Undecided(_)));
-        assert_eq!(pulse(&lease, TAKEOVER, true, now(15)), Pulse::Dead { unverified: Some(Duration::from_secs(156)) });
-        assert!(matches!(pulse(&lease, TAKEOVER, false, now(15)), Pulse::Undecided(_)));
-        assert_eq!(pulse(&lease, TAKEOVER, false, now(56)), Pulse::Dead { unverified: None });
+        assert!(matches!(take(&lease, true, now(14)), Pulse::Undecided(_)));
+        assert_eq!(take(&lease, true, now(15)), Pulse::Dead { unverified: Some(Duration::from_secs(156)) });
+        assert!(matches!(take(&lease, false, now(15)), Pulse::Undecided(_)));
+        assert_eq!(take(&lease, false, now(56)), Pulse::Dead { unverified: None });
     }
 
     #[test]
     fn a_released_lease_is_nobodys_pulse() {
         let (mut lease, now) = watched(0, true);
         lease.lease.holder = "".into();
-        assert!(matches!(pulse(&lease, TAKEOVER, true, now(1)), Pulse::Undecided(_)));
-        assert_eq!(pulse(&lease, TAKEOVER, true, now(60)), Pulse::Dead { unverified: None });
+        assert!(matches!(take(&lease, true, now(1)), Pulse::Undecided(_)));
+        assert_eq!(take(&lease, true, now(60)), Pulse::Dead { unverified: None });
     }
 }

@@ -143,7 +143,8 @@ fn started_at(pod: &Pod<'_>, container: &str) -> Option<Timestamp> {
 /// From when on the log is complete. A tail that was not cut goes back to the container's start, unless the
 /// kubelet has rotated the file: so only where its first line is from about then. Otherwise from the first
 /// line on, and nothing is known of an empty log.
-fn since(text: &str, asked: usize, started: Option<Timestamp>) -> Option<Timestamp> {
+#[must_use]
+pub fn since(text: &str, asked: usize, started: Option<Timestamp>) -> Option<Timestamp> {
     let first = text.lines().find_map(|line| line.split(' ').next()?.parse::<Timestamp>().ok())?;
     let whole = text.lines().count() < asked;
     match started {

@@ -350,9 +350,11 @@ impl Watcher {
         let mut lines = Lines::new(body);
         let mut clock = Clock::new(hold);
         let mut probe: Option<Probe> = None;
+        // Once it goes on, all that happened before it was opened has been told: that too is worth saying.
+        let mut unconfirmed = turn.is_none();
         loop {
             let initial = turn.is_some();
-            let due = clock.due(initial, self.told == Told::Failing, probe.is_some());
+            let due = clock.due(initial, unconfirmed, probe.is_some());
             tokio::select! {
                 biased;
                 line = lines.next() => {
@@ -375,17 +377,18 @@ impl Watcher {
                     probe = None;
                     clock.checked = Instant::now();
                     let done = match answer {
-                        Ok(()) => self.progress().await,
+                        Ok(()) => self.answered().await,
                         Err(refusal) => Err(refusal.into()),
                     };
                     if let Err(end) = done {
                         return end;
                     }
                 }
-                () = sleep_until(due) => match clock.what(initial, self.told == Told::Failing) {
+                () = sleep_until(due) => match clock.what(initial, unconfirmed) {
                     Due::Unlisted => return End::Fallback("the streaming list does not end".into()),
                     Due::Dead => return End::Cut(clock.opened.elapsed()),
                     Due::Confirmed => {
+                        unconfirmed = false;
                         if let Err(end) = self.progress().await {
                             return end;
                         }
@@ -499,6 +502,12 @@ impl Watcher {
         self.progressed = Some(Instant::now());
         self.told = Told::Fine;
         self.say(SourceChange::Progress).await
+    }
+
+    /// The server answers, on another connection than the watch.
+    async fn answered(&mut self) -> Result<(), End> {
+        self.told = Told::Fine;
+        self.say(SourceChange::Answered).await
     }
 
     async fn say(&self, change: SourceChange) -> Result<(), End> {

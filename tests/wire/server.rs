@@ -295,6 +295,7 @@ fn word(source: Source, fact: &Fact) -> Option<String> {
             SourceChange::ListBegan => "began".to_owned(),
             SourceChange::ListEnded => "ended".to_owned(),
             SourceChange::Progress => "progress".to_owned(),
+            SourceChange::Answered => "answered".to_owned(),
             SourceChange::NotInstalled => "not installed".to_owned(),
             SourceChange::Forbidden(words) => format!("forbidden: {words}"),
             SourceChange::Failing(words) => format!("failing: {words}"),

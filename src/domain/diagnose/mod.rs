@@ -197,7 +197,8 @@ impl Floor {
 pub enum SnapshotState<'a> {
     /// It does.
     Lives(&'a Snapshot),
-    /// It is gone: not in a completed list, and a live read confirmed it (or another uid has its name).
+    /// It is gone: not in a completed list, and a live read confirmed it (or another uid has its name); the
+    /// content is still there, by a live read too.
     Gone(String),
     /// The list does not hold it; a live read has not answered yet.
     Unconfirmed,
@@ -270,6 +271,12 @@ impl<'a> Context<'a> {
         }
     }
 
+    /// A floor that a component must also have been at work for, in terms of the object's age.
+    #[must_use]
+    pub fn floor_at_work(&self, view: &View, floor: Duration, age: Duration) -> Duration {
+        floor.max(age + floor.saturating_sub(view.at_work(self.now)))
+    }
+
     /// What is known of a driver's sidecar.
     #[must_use]
     pub fn driver(&self, name: &str) -> Option<&'a View> {
@@ -313,9 +320,26 @@ impl<'a> Context<'a> {
         driver::is_storm(failing, self.world.content_count(driver))
     }
 
-    /// Whether the content's VolumeSnapshot lives.
+    /// Whether the VolumeSnapshot of this content lives. That it is gone says something only of a content that
+    /// is still there itself: a late watch of contents would show every deleted one as left behind.
     #[must_use]
-    pub fn snapshot_of(&self, content: &Content) -> SnapshotState<'a> {
+    pub fn snapshot_of(&self, own_key: &Key, content: &Content) -> SnapshotState<'a> {
+        match self.snapshot_by_name(content) {
+            SnapshotState::Gone(words) => match self.memory.live(Kind::VolumeSnapshotContent, own_key, self.now) {
+                Some(Live::Present(uid)) if *uid == content.meta.uid => SnapshotState::Gone(words),
+                None => SnapshotState::Unconfirmed,
+                Some(Live::Present(_) | Live::Absent) => SnapshotState::Unknown(format!(
+                    "{words}; and so is VolumeSnapshotContent {own_key} itself, by a live GET"
+                )),
+                Some(Live::Unknown(failure)) => SnapshotState::Unknown(format!(
+                    "{words}; a live GET of VolumeSnapshotContent {own_key} failed: {failure}"
+                )),
+            },
+            state => state,
+        }
+    }
+
+    fn snapshot_by_name(&self, content: &Content) -> SnapshotState<'a> {
         let key = &content.snapshot.key;
         let Some(uid) = &content.snapshot.uid else { return SnapshotState::Unbound };
         match self.world.snapshots.get(key) {
@@ -347,10 +371,11 @@ impl<'a> Context<'a> {
     }
 }
 
-/// The read that confirms an absence.
+/// The reads that tell whether a content is there without its VolumeSnapshot.
 #[must_use]
-pub fn get_snapshot(key: &Key) -> Probe {
-    Probe::Get { kind: Kind::VolumeSnapshot, key: key.clone() }
+pub fn get_both(own_key: &Key, content: &Content) -> [Probe; 2] {
+    let get = |kind, key: &Key| Probe::Get { kind, key: key.clone() };
+    [get(Kind::VolumeSnapshot, &content.snapshot.key), get(Kind::VolumeSnapshotContent, own_key)]
 }
 
 /// Time of a deletion, and its age.

@@ -3,7 +3,7 @@
 //! What stripping a VolumeSnapshot's finalizers by hand leaves behind looks perfectly healthy and is paid for
 //! every month; it is found here, and never deleted without an approval.
 
-use super::{Context, Diagnosis, Draft, Floor, SnapshotState, get_snapshot};
+use super::{Context, Diagnosis, Draft, Floor, SnapshotState, get_both};
 use crate::domain::finding::{Class, Rung, Subject};
 use crate::domain::logline;
 use crate::domain::record::{Content, ContentSource, DeletionPolicy};
@@ -22,16 +22,18 @@ pub fn live_content(ctx: &Context<'_>, subject: &Subject, content: &Content) -> 
     if parked {
         return Diagnosis::healthy("nothing asks for its deletion");
     }
-    match ctx.snapshot_of(content) {
+    let reads = get_both(&subject.key, content);
+    match ctx.snapshot_of(&subject.key, content) {
         SnapshotState::Lives(_) => Diagnosis::healthy(format!("bound to VolumeSnapshot {}", content.snapshot.key)),
         SnapshotState::Unbound => Diagnosis::healthy("not bound to a VolumeSnapshot yet"),
         SnapshotState::Unknown(doubt) => {
-            Diagnosis::healthy(format!("whether its VolumeSnapshot lives cannot be told: {doubt}"))
-                .wanting([get_snapshot(&content.snapshot.key)])
+            Diagnosis::healthy(format!("whether its VolumeSnapshot lives cannot be told: {doubt}")).wanting(reads)
         }
-        SnapshotState::Unconfirmed => abandoned(ctx, subject, content, "a live GET has not confirmed it yet", true)
-            .wanting([get_snapshot(&content.snapshot.key)]),
-        SnapshotState::Gone(how) => abandoned(ctx, subject, content, &how, false),
+        SnapshotState::Unconfirmed => {
+            abandoned(ctx, subject, content, "a live GET has not confirmed it yet", true).wanting(reads)
+        }
+        // The answers that say so grow old: they are asked for again before they do.
+        SnapshotState::Gone(how) => abandoned(ctx, subject, content, &how, false).wanting(reads),
     }
 }
 

@@ -110,6 +110,7 @@ impl Engine {
         self.leases.entry(identity::snapshotter_lease(driver)).or_default().insert(Arc::clone(driver));
         let mut view = components::driver(&self.world, driver, &self.settings, now);
         self.hold(&subject, &mut view, now);
+        view.follow(self.components.drivers.get(driver), now);
         let before = self.components.drivers.insert(Arc::clone(driver), view);
         let changed = self.rediagnose_component(&subject, now, effects);
         let after = self.components.drivers.get(driver);
@@ -129,6 +130,7 @@ impl Engine {
         let mut view = components::controller(&self.world, waiting, &self.settings, now);
         let subject = driver_rules::controller_subject(&view);
         self.hold(&subject, &mut view, now);
+        view.follow(self.components.controller.as_ref(), now);
         let before = self.components.controller.replace(view);
         let old = before.as_ref().map(driver_rules::controller_subject).filter(|old| *old != subject);
         if let Some(old) = old {

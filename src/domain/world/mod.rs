@@ -243,6 +243,10 @@ impl World {
             }
             SourceChange::Unreadable(key) => {
                 for_source!(self, source, mark_listed, key);
+                // A lease that was changed in a way nobody can read does not stand still.
+                if let Some(lease) = self.leases.get(key).filter(|_| source == Source::Leases).cloned() {
+                    self.leases.put(key.clone(), WatchedLease { changed: now.mono, ..lease });
+                }
                 Vec::new()
             }
             // Nothing of that kind exists: what a former version of the CRD held is gone with it.
@@ -251,8 +255,12 @@ impl World {
                 self.drop_unlisted(source, now);
                 vec![Touch::Everything]
             }
-            SourceChange::Progress | SourceChange::Forbidden(_) | SourceChange::Failing(_) => {
-                if was == self.state_of(source) { Vec::new() } else { vec![Touch::Everything] }
+            SourceChange::Progress | SourceChange::Answered | SourceChange::Forbidden(_) | SourceChange::Failing(_) => {
+                if was == self.state_of(source) {
+                    Vec::new()
+                } else {
+                    vec![Touch::Everything]
+                }
             }
         }
     }
@@ -392,7 +400,8 @@ impl World {
                 let name = key.name.clone();
                 let (first_seen, changed, moved) = match self.leases.get(&key) {
                     Some(before) if before.lease == lease => (before.first_seen, before.changed, before.moved),
-                    Some(before) => (before.first_seen, now.mono, true),
+                    // What happened while nobody followed is old news, and no renewal of this moment.
+                    Some(before) => (before.first_seen, now.mono, !self.sources.catches_up(Source::Leases, now)),
                     None => (now.mono, now.mono, false),
                 };
                 self.index.leases.entry(name.clone()).or_default().insert(key.clone());

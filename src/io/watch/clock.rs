@@ -54,12 +54,12 @@ impl Clock {
     }
 
     /// When to look up if nothing comes.
-    pub(super) fn due(&self, initial: bool, failing: bool, probing: bool) -> Instant {
+    pub(super) fn due(&self, initial: bool, unconfirmed: bool, probing: bool) -> Instant {
         if initial {
             return later(self.line, LIST_QUIET);
         }
         let mut due = self.dead();
-        if failing {
+        if unconfirmed {
             due = due.min(later(self.opened, CONFIRM));
         }
         if !probing {
@@ -69,13 +69,13 @@ impl Clock {
     }
 
     /// What has come due.
-    pub(super) fn what(&self, initial: bool, failing: bool) -> Due {
+    pub(super) fn what(&self, initial: bool, unconfirmed: bool) -> Due {
         let now = Instant::now();
         if initial {
             Due::Unlisted
         } else if now >= self.dead() {
             Due::Dead
-        } else if failing && now >= later(self.opened, CONFIRM) {
+        } else if unconfirmed && now >= later(self.opened, CONFIRM) {
             Due::Confirmed
         } else {
             Due::Quiet

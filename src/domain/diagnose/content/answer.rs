@@ -113,7 +113,8 @@ pub(super) fn missed_event(case: &Case<'_>) -> Option<Diagnosis> {
     {
         return None;
     }
-    let Health::Alive { seen } = case.view?.health else { return None };
+    let view = case.view?;
+    let Health::Alive { seen } = view.health else { return None };
     let events =
         sources.known(Source::ContentEvents) && sources.get(Source::ContentEvents).is_some_and(|f| f.ever_synced);
     let logged = match case.log() {
@@ -123,7 +124,7 @@ pub(super) fn missed_event(case: &Case<'_>) -> Option<Diagnosis> {
             covered && since.is_some_and(|since| since <= case.since)
         }
         // Asked for and not answered yet: the answer may hold a try.
-        None if case.view?.log.is_some() => return None,
+        None if view.log.is_some() => return None,
         Some(Log::Forbidden | Log::Failed(_)) | None => false,
     };
     if !events && !logged {
@@ -133,10 +134,11 @@ pub(super) fn missed_event(case: &Case<'_>) -> Option<Diagnosis> {
     let draft = case
         .draft(Class::MissedEvent, "csi-snapshotter never tried to delete it: it missed the deletion")
         .evidence([format!("no try in {witness}; the leader is alive")])
-        .evidence(case.view.map(|view| view.evidence.clone()).unwrap_or_default())
-        .unverified(!seen && case.ctx.settings.eager)
+        .evidence(view.evidence.iter().cloned())
+        // A leader that has just died has renewed its lease a moment ago: until it is seen to do so again, wait.
+        .unverified(!seen)
         .repair(Rung::Nudge, "touch one annotation of the content: csi-snapshotter looks again at once and deletes");
-    Some(case.settle(Floor::age(case.timing.nudge_floor()), draft))
+    Some(case.settle(Floor::age(case.ctx.floor_at_work(view, case.timing.nudge_floor(), case.age)), draft))
 }
 
 pub(super) fn unexplained(case: &Case<'_>) -> Option<Diagnosis> {

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::Case;
-use crate::domain::diagnose::{Diagnosis, Floor, SnapshotState, finalizers, get_snapshot};
+use crate::domain::diagnose::{Diagnosis, Floor, SnapshotState, finalizers, get_both};
+use crate::domain::fact::Source;
 use crate::domain::finding::{Class, Rung};
 use crate::domain::name::Key;
 use crate::domain::record::{ContentSource, ContentStatus, DeletionPolicy, Kind};
@@ -71,30 +72,35 @@ pub(super) fn unmarked(case: &Case<'_>) -> Option<Diagnosis> {
     if case.content.being_deleted {
         return None;
     }
-    match case.ctx.snapshot_of(case.content) {
+    let reads = get_both(&case.subject.key, case.content);
+    match case.ctx.snapshot_of(&case.subject.key, case.content) {
         SnapshotState::Unbound => None,
-        SnapshotState::Lives(_) => Some(awaiting_snapshot(case)),
-        SnapshotState::Gone(words) => Some(orphaned(case, words, false)),
+        SnapshotState::Lives(_) => Some(match case.ctx.world.sources.outdated(Source::Snapshots) {
+            None => awaiting_snapshot(case),
+            Some(doubt) => untold(case, &doubt).wanting(reads),
+        }),
+        // The answers that say so grow old: they are asked for again before they do.
+        SnapshotState::Gone(words) => Some(orphaned(case, words, false).wanting(reads)),
         SnapshotState::Unconfirmed => {
-            let probe = get_snapshot(&case.content.snapshot.key);
             let doubt =
                 format!("VolumeSnapshot {} is not listed; a live GET has not confirmed it", case.content.snapshot.key);
-            Some(orphaned(case, doubt, true).wanting([probe]))
+            Some(orphaned(case, doubt, true).wanting(reads))
         }
-        SnapshotState::Unknown(doubt) => {
-            // A list that is merely late comes soon; one that never comes has to be said by the daemon too.
-            let eager = case.ctx.settings.eager;
-            let summary =
-                format!("whether its VolumeSnapshot {} lives cannot be told: {doubt}", case.content.snapshot.key);
-            let draft = case
-                .draft(Class::Unexplained, summary)
-                .unverified(eager)
-                .repair(Rung::Report, "let Volwarden read VolumeSnapshots; nothing is done on a guess");
-            let probe = get_snapshot(&case.content.snapshot.key);
-            let floor = if eager { case.timing.short_floor() } else { case.timing.general_floor() };
-            Some(case.settle(Floor::age(floor), draft).wanting([probe]))
-        }
+        SnapshotState::Unknown(doubt) => Some(untold(case, &doubt).wanting(reads)),
     }
+}
+
+/// Whether its VolumeSnapshot lives is not known: a list that is merely late comes soon; one that never comes
+/// has to be said by the daemon too.
+fn untold(case: &Case<'_>, doubt: &str) -> Diagnosis {
+    let eager = case.ctx.settings.eager;
+    let summary = format!("whether its VolumeSnapshot {} lives cannot be told: {doubt}", case.content.snapshot.key);
+    let draft = case
+        .draft(Class::Unexplained, summary)
+        .unverified(eager)
+        .repair(Rung::Report, "let Volwarden read VolumeSnapshots; nothing is done on a guess");
+    let floor = if eager { case.timing.short_floor() } else { case.timing.general_floor() };
+    case.settle(Floor::age(floor), draft)
 }
 
 fn awaiting_snapshot(case: &Case<'_>) -> Diagnosis {

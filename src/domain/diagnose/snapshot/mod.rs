@@ -291,7 +291,8 @@ fn restore_ended_unnoticed(case: &Case<'_>) -> Option<Diagnosis> {
         .evidence([format!("the last claim that was restored from it stopped waiting {} ago", words::short(quiet))])
         .evidence(view.evidence.iter().cloned())
         .repair(Rung::Nudge, "touch one annotation of the VolumeSnapshot: snapshot-controller looks again at once");
-    Some(case.settle(Floor::age(floor.max(case.age + floor.saturating_sub(quiet))), draft))
+    let at_work = case.ctx.floor_at_work(view, floor, case.age);
+    Some(case.settle(Floor::age(at_work.max(case.age + floor.saturating_sub(quiet))), draft))
 }
 
 fn content_gone_unnoticed(case: &Case<'_>) -> Option<Diagnosis> {
@@ -315,7 +316,9 @@ fn content_gone_unnoticed(case: &Case<'_>) -> Option<Diagnosis> {
         .evidence(view.evidence.iter().cloned())
         .unverified(unverified)
         .repair(Rung::Nudge, "touch one annotation of the VolumeSnapshot: snapshot-controller looks again at once");
-    Some(case.settle(Floor::age(case.timing.nudge_floor()), draft).wanting([probe]))
+    // Its age says nothing about when the content went: between the two there is always a moment.
+    let floor = case.ctx.floor_at_work(view, case.timing.nudge_floor(), case.age);
+    Some(case.settle(Floor::seen_twice(floor), draft).wanting([probe]))
 }
 
 fn unexplained(case: &Case<'_>) -> Option<Diagnosis> {

@@ -1,0 +1,372 @@
+//! The daemon's shell in the model: the real engine, fed from the embedded cluster's store.
+//!
+//! It stands for `app`, `driver` and `io` on virtual time: feeds bring facts, reads are answered, a tick comes
+//! when the engine asked for one. Lines are read by the same translator as a real server's. What lies between
+//! the API and the daemon is its [`Weather`], which a fault script changes.
+
+mod feed;
+mod line;
+mod reads;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use fastrand::Rng;
+use jiff::SignedDuration;
+
+use crate::domain::engine::{Effect, Engine, Settings};
+use crate::domain::fact::{Fact, Now, Source};
+use crate::domain::finding::{Class, Finding, Subject};
+use crate::sim::cluster::Cluster;
+use crate::sim::store::Resource;
+use feed::Feed;
+use reads::Reads;
+
+pub use line::Sent;
+
+/// The monotonic clock of a process does not begin at zero.
+const STARTED: Duration = Duration::from_secs(1);
+/// A deadline that stays in the past must not spin the loop.
+const SHORTEST_SLEEP: Duration = Duration::from_millis(20);
+
+/// What lies between the API server and one source.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sky {
+    /// All is well.
+    #[default]
+    Fine,
+    /// Every line takes seconds.
+    Slow,
+    /// The server answers 403.
+    Refused,
+    /// The server answers 500.
+    Erring,
+    /// Nothing comes back, not even a refusal.
+    Unreachable,
+    /// Objects arrive in a shape that cannot be read.
+    Garbled,
+}
+
+impl Sky {
+    fn trouble(self) -> Option<&'static str> {
+        match self {
+            Self::Fine | Self::Slow | Self::Garbled => None,
+            Self::Refused => Some("403 Forbidden"),
+            Self::Erring => Some("500 Internal Server Error"),
+            Self::Unreachable => Some("timed out"),
+        }
+    }
+}
+
+/// How single reads fare.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reading {
+    /// They are answered at once.
+    #[default]
+    Fine,
+    /// They are answered late.
+    Slow,
+    /// They are never answered.
+    Hung,
+    /// They are answered with an error.
+    Failing,
+}
+
+/// Everything between the API server and the daemon.
+#[derive(Clone, Debug, Default)]
+pub struct Weather {
+    skies: BTreeMap<Source, Sky>,
+    /// How single reads fare.
+    pub reads: Reading,
+    /// RBAC refuses `pods/log`.
+    pub logs_refused: bool,
+    /// How far our wall clock is ahead of the cluster's.
+    pub skew: SignedDuration,
+}
+
+impl Weather {
+    /// Of one source.
+    #[must_use]
+    pub fn sky(&self, source: Source) -> Sky {
+        self.skies.get(&source).copied().unwrap_or_default()
+    }
+}
+
+/// A daemon that is wrong on purpose: what the invariants are worth is seen by whether they notice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Broken {
+    /// A watch that broke off is taken for the deletion of everything it had shown.
+    GapIsDeletion,
+    /// What is two hours too early counts as late enough.
+    FloorsIgnored,
+    /// An absence is never asked for: it is taken for granted.
+    NeverAsks,
+    /// A new list adds and never takes away.
+    RelistForgets,
+    /// The log of another pod with such a container is as good.
+    AnyPodsLog,
+    /// The silence of leases is measured with the wall clock.
+    WallForLeases,
+}
+
+impl Broken {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::GapIsDeletion,
+        Self::FloorsIgnored,
+        Self::NeverAsks,
+        Self::RelistForgets,
+        Self::AnyPodsLog,
+        Self::WallForLeases,
+    ];
+}
+
+/// What it said, and when by the true clock.
+#[derive(Clone, Debug)]
+pub struct Said {
+    /// When.
+    pub at: Duration,
+    /// What.
+    pub what: Word,
+}
+
+/// What a daemon says of a subject.
+#[derive(Clone, Debug)]
+pub enum Word {
+    /// A finding appeared.
+    Found(Box<Finding>),
+    /// A finding is over.
+    Cleared(Subject, Class),
+}
+
+/// The daemon; see the module.
+#[derive(Debug)]
+pub struct Daemon {
+    engine: Engine,
+    feeds: Vec<Feed>,
+    /// The places of the feeds of each resource.
+    routes: BTreeMap<&'static Resource, Vec<usize>>,
+    reads: Reads,
+    /// What it has to live with. Skies are turned with [`Daemon::turn`].
+    pub weather: Weather,
+    born: Duration,
+    /// The store's version up to which changes were handed to the feeds.
+    seen: u64,
+    ticked: Duration,
+    /// When something happens here next.
+    due: Duration,
+    said: Vec<Said>,
+    steps: u64,
+    broken: Option<Broken>,
+    rng: Rng,
+}
+
+impl Daemon {
+    /// Starts one at the cluster's present.
+    #[must_use]
+    pub fn start(seed: u64, cluster: &Cluster, broken: Option<Broken>) -> Self {
+        let mut rng = Rng::with_seed(seed);
+        let at = cluster.now().mono;
+        let mut daemon = Self {
+            engine: Engine::new(Settings::default()),
+            feeds: Vec::new(),
+            routes: BTreeMap::new(),
+            reads: Reads::new(broken, rng.fork()),
+            weather: Weather::default(),
+            born: at,
+            seen: cluster.store.version(),
+            ticked: at,
+            due: at,
+            said: Vec::new(),
+            steps: 0,
+            broken,
+            rng,
+        };
+        daemon.connect(at);
+        daemon
+    }
+
+    /// The process ends and starts again: everything it knew is gone, the weather stays.
+    pub fn crash(&mut self, cluster: &Cluster) {
+        let at = cluster.now().mono;
+        self.engine = Engine::new(Settings::default());
+        self.reads = Reads::new(self.broken, self.rng.fork());
+        self.born = at;
+        self.ticked = at;
+        self.seen = cluster.store.version();
+        self.connect(at);
+        for (source, sky) in self.weather.skies.clone() {
+            self.turn(source, sky, at);
+        }
+    }
+
+    fn connect(&mut self, at: Duration) {
+        let (broken, rng) = (self.broken, &mut self.rng);
+        self.feeds = Source::ALL.into_iter().map(|source| Feed::new(source, at, broken, rng.fork())).collect();
+        self.routes.clear();
+        for (place, feed) in self.feeds.iter().enumerate() {
+            if let Some(resource) = feed.resource {
+                self.routes.entry(resource).or_default().push(place);
+            }
+        }
+        self.reckon();
+    }
+
+    // === Faults ===
+
+    fn feed(&mut self, source: Source) -> Option<&mut Feed> {
+        Source::ALL.iter().position(|one| *one == source).and_then(|place| self.feeds.get_mut(place))
+    }
+
+    /// Turns the weather over one source.
+    pub fn turn(&mut self, source: Source, sky: Sky, at: Duration) {
+        self.weather.skies.insert(source, sky);
+        if let Some(feed) = self.feed(source) {
+            feed.sky(sky, at);
+        }
+        self.reckon();
+    }
+
+    /// The watch's connection dies without a word.
+    pub fn stall(&mut self, source: Source, at: Duration) {
+        if let Some(feed) = self.feed(source) {
+            feed.stall(at);
+        }
+        self.reckon();
+    }
+
+    /// The server closes the watch.
+    pub fn cut(&mut self, source: Source, at: Duration) {
+        if let Some(feed) = self.feed(source) {
+            feed.cut(at);
+        }
+        self.reckon();
+    }
+
+    /// The server no longer knows the version the watch had come to.
+    pub fn expire(&mut self, source: Source, at: Duration) {
+        if let Some(feed) = self.feed(source) {
+            feed.relist(at);
+        }
+        self.reckon();
+    }
+
+    // === Time ===
+
+    /// The present as this process sees it.
+    #[must_use]
+    pub fn now(&self, cluster: &Cluster) -> Now {
+        let now = cluster.now();
+        let mut wall = now.wall.saturating_add(self.weather.skew).unwrap_or(now.wall);
+        let mut mono = now.mono.saturating_sub(self.born) + STARTED;
+        match self.broken {
+            Some(Broken::FloorsIgnored) => wall = wall.saturating_add(SignedDuration::from_hours(2)).unwrap_or(wall),
+            Some(Broken::WallForLeases) => {
+                mono += Duration::try_from(self.weather.skew).unwrap_or_default();
+            }
+            _ => {}
+        }
+        Now { wall, mono }
+    }
+
+    /// When something happens here next, on the cluster's clock.
+    #[must_use]
+    pub fn due(&self) -> Duration {
+        self.due
+    }
+
+    fn reckon(&mut self) {
+        let feeds = self.feeds.iter().map(Feed::due).min();
+        let next = [feeds, self.reads.due(), self.tick_due()];
+        self.due = next.into_iter().flatten().min().unwrap_or(Duration::MAX);
+    }
+
+    fn tick_due(&self) -> Option<Duration> {
+        let wake = (self.engine.wake_at()?.saturating_sub(STARTED)).saturating_add(self.born);
+        Some(wake.max(self.ticked + SHORTEST_SLEEP))
+    }
+
+    /// Takes in what was written in the cluster since the last time.
+    pub fn hear(&mut self, sent: &[Sent<'_>], at: Duration) {
+        for sent in sent {
+            if sent.change.version <= self.seen {
+                continue;
+            }
+            self.seen = sent.change.version;
+            for place in self.routes.get(sent.change.resource).into_iter().flatten() {
+                if let Some(feed) = self.feeds.get_mut(*place) {
+                    feed.offer(sent, at);
+                    self.due = self.due.min(feed.due());
+                }
+            }
+        }
+    }
+
+    /// Does everything that is due at the cluster's present.
+    pub fn advance(&mut self, cluster: &Cluster) {
+        let at = cluster.now().mono;
+        let mut facts = Vec::new();
+        for feed in self.feeds.iter_mut().filter(|feed| feed.due() <= at) {
+            feed.advance(at, &cluster.store, &mut facts);
+        }
+        facts.extend(self.reads.advance(at, &self.weather, cluster));
+        for fact in facts {
+            self.step(fact, cluster);
+        }
+        if self.tick_due().is_some_and(|due| due <= at) {
+            self.ticked = at;
+            self.step(Fact::Tick, cluster);
+        }
+        self.reckon();
+    }
+
+    fn step(&mut self, fact: Fact, cluster: &Cluster) {
+        self.steps += 1;
+        let now = self.now(cluster);
+        for effect in self.engine.step(fact, now) {
+            self.obey(effect, cluster);
+        }
+    }
+
+    /// Does what the engine asks for. An effect that asks for a write will be carried out here and nowhere else.
+    fn obey(&mut self, effect: Effect, cluster: &Cluster) {
+        let at = cluster.now().mono;
+        match effect {
+            Effect::Probe(probe) => self.reads.ask(probe, &self.weather, at),
+            Effect::Found(finding) => self.said.push(Said { at, what: Word::Found(finding) }),
+            Effect::Cleared(subject, class) => self.said.push(Said { at, what: Word::Cleared(subject, class) }),
+        }
+    }
+
+    // === What it knows ===
+
+    /// Its engine.
+    #[must_use]
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// The cluster as it was then is what it can know by now of these sources, give or take the way of a line.
+    #[must_use]
+    pub fn known_up_to(&self, sources: &[Source], at: Duration) -> Duration {
+        let known = Source::ALL.iter().zip(&self.feeds).filter(|(source, _)| sources.contains(source));
+        known.map(|(_, feed)| feed.known_up_to(at)).min().unwrap_or(at)
+    }
+
+    /// What it has said since the last time this was asked.
+    pub fn take_said(&mut self) -> Vec<Said> {
+        std::mem::take(&mut self.said)
+    }
+
+    /// Facts it has taken in since it was first started.
+    #[must_use]
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// When the process began, on the cluster's clock.
+    #[must_use]
+    pub fn born(&self) -> Duration {
+        self.born
+    }
+}
