@@ -33,6 +33,7 @@ const ARROWS: &[(&str, &str, &str)] = &[
     ("sim", "io", "the lines of the model are read by the same code as a real server's"),
     ("cli", "config", "flags are parsed where the command line is"),
     ("cli", "domain", "findings and subjects are what it prints and asks about"),
+    ("cli", "sim", "the fault scripts and violations of the swarm are what it draws and prints"),
     ("app", "domain", "makes the engine that it hands to the loop"),
     ("driver", "telemetry", "metric names stand there and nowhere else"),
 ];

@@ -61,8 +61,6 @@ enum Command {
     /// See it without a cluster: one in this process, on which things break
     Demo(demo::DemoArgs),
     /// Try the engine against the embedded cluster under seeded faults; exit code 1 is a violation
-    // Hidden until the engine holds everything it is tried for.
-    #[command(hide = true)]
     Sim(sim::SimArgs),
     /// Print a completion script for a shell
     Completions(completions::CompletionsArgs),
