@@ -270,7 +270,9 @@ fn without_leader(
     unverified: bool,
     view: &mut View,
 ) -> Health {
-    let mut ready = members.iter().filter(|member| member.ready());
+    // Who was Ready when pods could be read last may be gone by now.
+    let pods_seen = world.sources.outdated(Source::Pods).is_none();
+    let mut ready = members.iter().filter(|member| pods_seen && member.ready());
     if let Some(candidate) = ready.clone().find(|member| !member.leads).or_else(|| ready.next()) {
         view.why = if candidate.leads {
             format!("Pod {} holds the lease and is Ready, but does not renew it", candidate.key)

@@ -55,6 +55,8 @@ pub struct Freshness {
     /// When the server last said anything about it, on the monotonic clock.
     pub heard: Option<Duration>,
     followed: Followed,
+    /// The list under way is the first one since it could not be read.
+    lost: bool,
 }
 
 /// How far the watch itself has been followed. An answer on another connection says nothing about that.
@@ -81,8 +83,13 @@ pub struct Sources(BTreeMap<Source, Freshness>);
 
 impl Default for Sources {
     fn default() -> Self {
-        let fresh =
-            || Freshness { state: State::Syncing, ever_synced: false, heard: None, followed: Followed::default() };
+        let fresh = || Freshness {
+            state: State::Syncing,
+            ever_synced: false,
+            heard: None,
+            followed: Followed::default(),
+            lost: false,
+        };
         Self(Source::ALL.into_iter().map(|source| (source, fresh())).collect())
     }
 }
@@ -92,8 +99,12 @@ impl Sources {
     pub fn apply(&mut self, source: Source, change: &SourceChange, now: Now) {
         let Some(entry) = self.0.get_mut(&source) else { return };
         match change {
-            SourceChange::ListBegan => entry.state = State::Syncing,
+            SourceChange::ListBegan => {
+                entry.lost |= matches!(entry.state, State::Failing(_) | State::Forbidden(_));
+                entry.state = State::Syncing;
+            }
             SourceChange::ListEnded => {
+                entry.lost = false;
                 entry.state = State::Synced;
                 entry.ever_synced = true;
             }
@@ -168,10 +179,11 @@ impl Sources {
         }
     }
 
-    /// Why what is known of the set may be no longer so, in words; a list under way takes nothing back.
+    /// Why what is known of the set may be no longer so, in words. A list under way takes nothing back, unless it is
+    /// the first since a loss.
     #[must_use]
     pub fn outdated(&self, source: Source) -> Option<String> {
-        self.doubt(source).filter(|_| self.get(source).is_some_and(|entry| entry.state != State::Syncing))
+        self.doubt(source).filter(|_| self.get(source).is_some_and(|entry| entry.lost || entry.state != State::Syncing))
     }
 
     /// No collection is still on its first list.
@@ -242,6 +254,21 @@ mod tests {
         assert_eq!(told(&sources, 226), Some(166), "a bookmark a minute takes nothing back");
         assert!(!sources.catches_up(Source::Leases, at(226)), "nor is it a silence");
         assert_eq!(told(&sources, 256), Some(226));
+    }
+
+    #[test]
+    fn what_was_lost_is_outdated_until_the_next_list_is_whole() {
+        let mut sources = Sources::default();
+        let mut told = |change: SourceChange| {
+            sources.apply(Source::Pods, &change, at(1));
+            sources.outdated(Source::Pods).is_some()
+        };
+        assert!(!told(SourceChange::ListEnded));
+        assert!(!told(SourceChange::ListBegan), "a list among others");
+        assert!(!told(SourceChange::ListEnded));
+        assert!(told(SourceChange::Forbidden("no".into())));
+        assert!(told(SourceChange::ListBegan));
+        assert!(!told(SourceChange::ListEnded));
     }
 
     #[test]

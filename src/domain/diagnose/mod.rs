@@ -277,6 +277,13 @@ impl<'a> Context<'a> {
         floor.max(age + floor.saturating_sub(view.at_work(self.now)))
     }
 
+    /// What hangs on a component that is down is told as long as leases can be read: one that is down by an old
+    /// view may long be back.
+    #[must_use]
+    pub fn sees_leaders(&self) -> bool {
+        self.world.sources.outdated(Source::Leases).is_none()
+    }
+
     /// What is known of a driver's sidecar.
     #[must_use]
     pub fn driver(&self, name: &str) -> Option<&'a View> {
@@ -344,11 +351,12 @@ impl<'a> Context<'a> {
         let Some(uid) = &content.snapshot.uid else { return SnapshotState::Unbound };
         match self.world.snapshots.get(key) {
             Some(snapshot) if snapshot.meta.uid == *uid => return SnapshotState::Lives(snapshot),
-            Some(other) => {
+            // Seen before the watch broke off, it may be the one that came before this content's own.
+            Some(other) if self.world.sources.outdated(Source::Snapshots).is_none() => {
                 let words = format!("VolumeSnapshot {key} exists again under uid {}, not {uid}", other.meta.uid);
                 return SnapshotState::Gone(words);
             }
-            None => {}
+            Some(_) | None => {}
         }
         if let Some(doubt) = self.world.sources.doubt(Source::Snapshots) {
             return SnapshotState::Unknown(doubt);

@@ -99,12 +99,12 @@ pub enum Broken {
     GapIsDeletion,
     /// What is two hours too early counts as late enough.
     FloorsIgnored,
-    /// An absence is never asked for: it is taken for granted.
+    /// The absence of a VolumeSnapshot is never asked for: it is taken for granted.
     NeverAsks,
     /// A new list adds and never takes away.
     RelistForgets,
-    /// The log of another pod with such a container is as good.
-    AnyPodsLog,
+    /// Whatever the driver answers is taken for a lock that is held.
+    EveryErrorIsALock,
     /// The silence of leases is measured with the wall clock.
     WallForLeases,
 }
@@ -116,7 +116,7 @@ impl Broken {
         Self::FloorsIgnored,
         Self::NeverAsks,
         Self::RelistForgets,
-        Self::AnyPodsLog,
+        Self::EveryErrorIsALock,
         Self::WallForLeases,
     ];
 }

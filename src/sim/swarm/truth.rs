@@ -177,6 +177,8 @@ struct Try {
     at: Timestamp,
     code: String,
     secret: bool,
+    /// The driver had deleted; what failed was to write so.
+    unwritten: bool,
 }
 
 /// Every failed try, by content; kept although pods go and take their logs with them.
@@ -199,13 +201,15 @@ impl Tries {
                 *read = at;
                 let Some((_, rest)) = line.split_once("could not sync content \"") else { continue };
                 let Some((content, rest)) = rest.split_once('"') else { continue };
-                // It also fails at other things than deletions.
-                if !rest.contains(" to delete snapshot ") {
+                // It also fails at creations. A deletion that cannot be written down is one that failed.
+                if ![" to delete snapshot ", " failed to update "].iter().any(|words| rest.contains(words)) {
                     continue;
                 }
                 let code =
                     rest.split_once("code = ").map_or("", |(_, rest)| rest.split(' ').next().unwrap_or_default());
-                let one = Try { at, code: code.to_owned(), secret: rest.contains("cannot get credentials") };
+                let secret = rest.contains("cannot get credentials");
+                let unwritten = !rest.contains(" to delete snapshot ");
+                let one = Try { at, code: code.to_owned(), secret, unwritten };
                 self.tries.entry(content.to_owned()).or_default().push(one);
             }
         }
@@ -214,7 +218,9 @@ impl Tries {
     /// Whether the driver really answered what this class says. What came after `seen` the daemon may not know.
     pub(super) fn bear_out(&self, class: Class, content: &str, since: Timestamp, seen: Timestamp) -> bool {
         let tries = self.tries.get(content).map_or(&[][..], Vec::as_slice);
-        let tries = || tries.iter().filter(|one| one.at >= since);
+        // What the driver answered is not changed by a write that failed.
+        let counts = |one: &&Try| !one.unwritten || matches!(class, Class::Retrying | Class::MissedEvent);
+        let tries = || tries.iter().filter(|one| one.at >= since).filter(counts);
         let last = tries().rfind(|one| one.at <= seen);
         let mut candidates = last.into_iter().chain(tries().filter(|one| one.at > seen));
         match class {

@@ -15,6 +15,9 @@ use crate::domain::words;
 /// Message of the deletion error event when the secret could not be read.
 const NO_CREDENTIALS: &str = "Failed to get snapshot credentials";
 
+/// Message of the deletion error event when the driver's word could not be written down.
+const NOT_WRITTEN: &str = "Failed to clear content status";
+
 pub(super) fn secret_missing(case: &Case<'_>) -> Option<Diagnosis> {
     let event = case.error_event();
     let attempt = case.attempt();
@@ -86,12 +89,13 @@ pub(super) fn retrying(case: &Case<'_>) -> Option<Diagnosis> {
         return None;
     }
     let code = case.attempt().filter(|attempt| !attempt.code.is_empty()).map(|attempt| format!(" ({})", attempt.code));
-    let summary = format!(
-        "driver {} fails to delete{}; csi-snapshotter tries again, at most {} apart",
-        case.content.driver,
-        code.unwrap_or_default(),
-        words::short(case.timing.retry_max)
-    );
+    let fails = if code.is_none() && case.error_event().is_some_and(|event| event.message.starts_with(NOT_WRITTEN)) {
+        format!("driver {} has deleted it, but csi-snapshotter's write of that is refused", case.content.driver)
+    } else {
+        format!("driver {} fails to delete{}", case.content.driver, code.unwrap_or_default())
+    };
+    let summary =
+        format!("{fails}; csi-snapshotter tries again, at most {} apart", words::short(case.timing.retry_max));
     let draft = case.draft(Class::Retrying, summary).evidence(case.failure_lines()).repair(
         Rung::Report,
         "wait: retries are automatic; if it lasts, look at the driver's log and at the storage backend",

@@ -245,7 +245,7 @@ pub(super) fn deleted_not_released(case: &Case<'_>) -> Option<Diagnosis> {
 }
 
 pub(super) fn driver_gone(case: &Case<'_>) -> Option<Diagnosis> {
-    let view = case.view?;
+    let view = case.view.filter(|_| case.ctx.sees_leaders())?;
     let (class, unverified) = view.down()?;
     if !matches!(class, Class::DriverGone | Class::StaleLeader) {
         return None;

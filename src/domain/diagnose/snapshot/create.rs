@@ -149,7 +149,7 @@ fn class_trouble(ctx: &Context<'_>, subject: &Subject, snapshot: &Snapshot, driv
 }
 
 fn controller_trouble(ctx: &Context<'_>, content: Option<&Content>) -> Option<Blocked> {
-    let view = ctx.components.controller.as_ref()?;
+    let view = ctx.components.controller.as_ref().filter(|_| ctx.sees_leaders())?;
     let (_, unverified) = view.down().filter(|_| content.is_none())?;
     Some(Blocked {
         words: format!("snapshot-controller made no content for it: {}", view.why),
@@ -162,7 +162,7 @@ fn controller_trouble(ctx: &Context<'_>, content: Option<&Content>) -> Option<Bl
 
 fn driver_trouble(ctx: &Context<'_>, driver: Option<&str>) -> Option<Blocked> {
     let driver = driver?;
-    let view = ctx.driver(driver)?;
+    let view = ctx.driver(driver).filter(|_| ctx.sees_leaders())?;
     let (_, unverified) = view.down()?;
     Some(Blocked {
         words: format!("no csi-snapshotter of {driver} works: {}", view.why),

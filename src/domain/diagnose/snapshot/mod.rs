@@ -184,7 +184,7 @@ fn restore_in_progress(case: &Case<'_>) -> Option<Diagnosis> {
 }
 
 fn controller_down(case: &Case<'_>) -> Option<Diagnosis> {
-    let view = case.controller?;
+    let view = case.controller.filter(|_| case.ctx.sees_leaders())?;
     let (_, unverified) = view.down()?;
     // A content that cannot be seen may be with the driver.
     let drivers_turn = case.has(BOUND)
