@@ -196,14 +196,26 @@ impl Kind {
 
     fn length(self) -> Length {
         match self {
-            Self::DriverHung | Self::DriverSlow | Self::DeleteErring | Self::CreateErring | Self::PoolDown => LONG,
-            Self::SecretDeleted | Self::SidecarFrozen | Self::DriverFrozen | Self::ControllerFrozen => LONG,
-            Self::NodeLost | Self::SidecarRemoved | Self::DriverScaledDown | Self::CsiDriverRemoved => LONG,
-            Self::ClassRemade | Self::SnapshotPinned | Self::ContentPinned | Self::RestorePending => LONG,
-            Self::SourceRefused | Self::SourceErring | Self::ServerUnreachable | Self::SourceGarbled => LONG,
-            Self::DriverStuck | Self::LogsRefused | Self::ReadsFailing | Self::ClockAhead | Self::ClockBehind => LONG,
             Self::LinesSlow | Self::ReadsSlow | Self::ReadsHung | Self::WritesRefused => SHORT,
-            _ => Length::Instant,
+            Self::SidecarKilled
+            | Self::DriverKilled
+            | Self::ControllerKilled
+            | Self::PodDeleted
+            | Self::Rollout
+            | Self::SnapshotStripped
+            | Self::ContentStripped
+            | Self::LiveSnapshotStripped
+            | Self::ContentDeleted
+            | Self::LeaseDeleted
+            | Self::ProvisionerOrphaned
+            | Self::ContentCopied
+            | Self::WatchStalled
+            | Self::WatchesStalled
+            | Self::WatchesCut
+            | Self::WatchExpired
+            | Self::WatchesExpired
+            | Self::Crash => Length::Instant,
+            _ => LONG,
         }
     }
 
