@@ -51,6 +51,7 @@ const CRATES: &[(&str, &[&str])] = &[
             "serde",
             "serde_json",
             "serde_saphyr",
+            "terminal_size",
             "thiserror",
             "tokio",
             "tracing_subscriber",

@@ -20,6 +20,7 @@ mod demo;
 mod doctor;
 mod look;
 mod output;
+mod retention;
 mod run;
 mod sim;
 mod table;
@@ -34,10 +35,12 @@ Examples:
   volwarden doctor -n app -o json         the same for one namespace, for a script
   volwarden why volumesnapshot app/db-1   why one object is as it is, healthy ones too
   volwarden run                           the daemon; it also listens: --listen, VOLWARDEN_LISTEN
+  volwarden retention simulate -f a.json  which snapshots a policy would keep, and why
   volwarden demo                          the same without a cluster: one in the process, on which things break
   volwarden completions bash > /etc/bash_completion.d/volwarden
 
-Exit codes of doctor and why: 0 nothing found, 1 findings, 2 could not tell; of demo: 0 if every incident was found.
+Exit codes of doctor and why: 0 nothing found, 1 findings, 2 could not tell; of demo: 0 if every incident was found;
+of retention simulate: 0, or 2 if its input cannot be used.
 Everything here only reads the cluster.";
 
 /// Says what is stuck in VolumeSnapshots and their CSI drivers, why, and what the least repair is
@@ -58,6 +61,8 @@ enum Command {
     Why(why::WhyArgs),
     /// Watch the cluster as a daemon: findings as metrics and logs, state over HTTP
     Run(RunFlags),
+    /// Try a retention policy on times from a file
+    Retention(retention::RetentionArgs),
     /// See it without a cluster: one in this process, on which things break
     Demo(demo::DemoArgs),
     /// Try the engine against the embedded cluster under seeded faults; exit code 1 is a violation
@@ -184,8 +189,11 @@ fn dispatch(cli: &Cli) -> Result<Outcome, CliError> {
         // What a one-shot command has to say, it says in its answer.
         _ => (RunFlags::default(), LevelFilter::OFF),
     };
-    if let Command::Completions(args) = &cli.command {
-        return completions::print(args);
+    // These ask no cluster: settings that are wrong are none of their business.
+    match &cli.command {
+        Command::Completions(args) => return completions::print(args),
+        Command::Retention(args) => return retention::retention(args),
+        _ => {}
     }
     let settings = Settings::load(&cli.settings, &run)?;
     app::install_logs(&settings, default_level)?;
@@ -196,7 +204,7 @@ fn dispatch(cli: &Cli) -> Result<Outcome, CliError> {
         Command::Run(_) => run::run(&runtime, &settings),
         Command::Demo(args) => demo::demo(args, &runtime),
         Command::Sim(args) => sim::sim(args),
-        Command::Completions(_) => Ok(Outcome::Clean),
+        Command::Completions(_) | Command::Retention(_) => Ok(Outcome::Clean),
     };
     // A name lookup that hangs in a helper thread must not hold the exit back.
     runtime.shutdown_background();

@@ -16,12 +16,24 @@ pub(super) struct Terminal {
     pub(super) colour: bool,
     /// Progress may be shown.
     pub(super) progress: bool,
+    /// Columns that a drawing may take.
+    pub(super) width: usize,
 }
+
+/// Where nothing says how wide it is: a pipe, a file.
+const WIDTH: usize = 100;
 
 impl Terminal {
     /// Colours only on a terminal and only when nobody asked for none.
     pub(super) fn new(no_color: bool) -> Self {
-        Self { colour: std::io::stdout().is_terminal() && !no_color, progress: std::io::stderr().is_terminal() }
+        let stdout = std::io::stdout();
+        let width = terminal_size::terminal_size_of(&stdout).map_or(WIDTH, |(width, _)| usize::from(width.0));
+        Self {
+            colour: stdout.is_terminal() && !no_color,
+            progress: std::io::stderr().is_terminal(),
+            // A drawing needs some room, and a very long line is no drawing.
+            width: width.clamp(48, 240),
+        }
     }
 
     /// Replaces the progress line; without text it is taken away.

@@ -189,7 +189,7 @@ pub(super) fn risks(finding: &Finding) -> impl Iterator<Item = &'static str> {
 }
 
 /// Breaks at spaces; a word longer than the room stays whole.
-fn wrap(text: &str, room: usize) -> Vec<String> {
+pub(super) fn wrap(text: &str, room: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split(' ') {
         match lines.last_mut() {

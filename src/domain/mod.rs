@@ -17,6 +17,7 @@ pub mod logline;
 pub mod memory;
 pub mod name;
 pub mod record;
+pub mod retention;
 pub mod timing;
 pub mod words;
 pub mod world;

@@ -1,0 +1,147 @@
+//! `volwarden retention simulate`: what a policy would keep, on times from a file and without a cluster.
+//!
+//! A retention policy is found out to be wrong on the day somebody needs the snapshot that it deleted. Here it
+//! can be tried on the real times beforehand. It deletes nothing and asks nobody; what it cannot read for certain
+//! it refuses, because a plan for half of the snapshots looks like a plan.
+
+mod drawing;
+mod input;
+mod json;
+
+use std::fs::File;
+use std::io::{IsTerminal as _, Read};
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand, ValueEnum};
+use jiff::tz::TimeZone;
+
+use super::output::{self, Terminal};
+use super::{CliError, Format, Outcome, not_empty};
+use crate::domain::retention::{Calendar, Reasons, Retention, Snapshot};
+
+use input::{Case, Input};
+use json::Json;
+
+#[derive(Args, Clone, Debug)]
+pub(super) struct RetentionArgs {
+    #[command(subcommand)]
+    command: RetentionCommand,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+enum RetentionCommand {
+    /// Say which snapshots a policy keeps and why, for times given as JSON; no cluster is asked
+    Simulate(SimulateArgs),
+}
+
+/// Shown beneath the long help.
+const EXAMPLES: &str = "\
+JSON in: {\"policy\": {\"hourly\": 24, \"daily\": 7}, \"snapshots\": [{\"start\": \"2026-01-31T03:00:00Z\"}]}, or an array of
+such cases. Counts: latest, hourly, daily, weekly, monthly, annual; without any, everything is kept. A snapshot may have
+\"incomplete\": true. The same comes out with -o json, with \"reasons\" for each snapshot; one without a reason goes.
+
+Exit codes: 0, or 2 if the input cannot be used.";
+
+#[derive(Args, Clone, Debug)]
+#[command(after_help = EXAMPLES)]
+struct SimulateArgs {
+    /// The file with the cases; - is standard input
+    #[arg(short, long, value_name = "FILE", default_value = "-")]
+    file: PathBuf,
+
+    /// How the answer is written: table, json or yaml
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT", hide_possible_values = true)]
+    output: Format,
+
+    /// Whose reading of weeks, months and cutoffs: kopia, to the letter, or strict, without its surprises
+    #[arg(long, value_enum, default_value_t, value_name = "CALENDAR", hide_possible_values = true)]
+    calendar: CalendarName,
+
+    /// Where a day begins, such as Europe/Berlin [default: the case's "tz", or UTC]
+    #[arg(long, value_name = "ZONE")]
+    time_zone: Option<String>,
+
+    /// No colours, even on a terminal (the variable counts when it is not empty)
+    #[arg(long, env = "NO_COLOR", hide_env_values = true, value_parser = not_empty)]
+    no_color: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum CalendarName {
+    #[default]
+    Kopia,
+    Strict,
+}
+
+impl From<CalendarName> for Calendar {
+    fn from(name: CalendarName) -> Self {
+        match name {
+            CalendarName::Kopia => Self::Kopia,
+            CalendarName::Strict => Self::Strict,
+        }
+    }
+}
+
+/// A case and what becomes of its snapshots, in the order given.
+#[derive(Debug)]
+struct Planned {
+    case: Case,
+    retention: Retention,
+    plan: Vec<Reasons>,
+}
+
+/// Reads, plans, and writes the answer.
+pub(super) fn retention(args: &RetentionArgs) -> Result<Outcome, CliError> {
+    let RetentionCommand::Simulate(args) = &args.command;
+    let zone = args.time_zone.as_deref().map(flag_zone).transpose().map_err(CliError::Usage)?;
+    let (name, text) = read(&args.file).map_err(CliError::Usage)?;
+    let input = input::parse(&name, &text).map_err(CliError::Usage)?;
+    drop(text);
+    let Input { cases, many } = input;
+    let planned: Vec<Planned> = cases.into_iter().map(|case| plan(case, args.calendar.into(), zone.as_ref())).collect();
+    let terminal = Terminal::new(args.no_color);
+    if args.output == Format::Table {
+        output::answer(&drawing::report(&planned, terminal.width, terminal.colour))?;
+        return Ok(Outcome::Clean);
+    }
+    let mut answers: Vec<Json> = planned.into_iter().map(|planned| planned.case.answer(&planned.plan)).collect();
+    let answer = if many { Json::Array(answers) } else { answers.pop().unwrap_or(Json::Null) };
+    output::answer_as(args.output, &answer, String::new)?;
+    Ok(Outcome::Clean)
+}
+
+/// The flag wins over the case's own zone.
+fn plan(case: Case, calendar: Calendar, zone: Option<&TimeZone>) -> Planned {
+    let zone = zone.or(case.zone.as_ref()).cloned().unwrap_or(TimeZone::UTC);
+    let retention = Retention { policy: case.policy, calendar, zone };
+    let snapshots: Vec<Snapshot> = case.snapshots.iter().map(|entry| entry.snapshot).collect();
+    let plan = retention.plan(&snapshots);
+    Planned { case, retention, plan }
+}
+
+fn flag_zone(name: &str) -> Result<TimeZone, String> {
+    input::zone(name).map_err(|wrong| format!("--time-zone: {wrong}"))
+}
+
+/// The input's name in messages, and its text.
+fn read(file: &Path) -> Result<(String, String), String> {
+    let mut bytes = Vec::new();
+    let name = if file.as_os_str() == "-" {
+        let mut stdin = std::io::stdin().lock();
+        if stdin.is_terminal() {
+            return Err("nothing to read: name a file with -f FILE, or pipe JSON in".to_owned());
+        }
+        stdin.read_to_end(&mut bytes).map_err(|error| format!("cannot read standard input: {error}"))?;
+        "standard input".to_owned()
+    } else {
+        let name = file.display().to_string();
+        File::open(file)
+            .and_then(|mut file| file.read_to_end(&mut bytes))
+            .map_err(|error| format!("cannot read {name}: {error}; check the path given with -f"))?;
+        name
+    };
+    let text = String::from_utf8(bytes).map_err(|error| {
+        format!("{name} is not UTF-8 text at byte {}; save it as UTF-8", error.utf8_error().valid_up_to())
+    })?;
+    Ok((name, text))
+}
