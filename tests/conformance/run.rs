@@ -8,7 +8,7 @@ use super::backend::{Backend, Component, Fate, Id, Kind};
 use super::scenario::{Condition, Scenario, Step, Thing};
 
 /// Time enough for healthy programs on a busy machine, and for one election.
-const PATIENCE: Duration = Duration::from_mins(1);
+const PATIENCE: Duration = Duration::from_secs(60);
 /// How long a deletion may take before it counts as missed: longer than a call and a retry.
 const MISSED: Duration = Duration::from_secs(8);
 /// An annotation of ours: a change that means nothing but makes csi-snapshotter look.

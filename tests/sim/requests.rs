@@ -94,6 +94,7 @@ fn delete(about: &'static str, path: impl Into<String>, body: Value) -> Ask {
     send(about, "DELETE", path, "application/json", body)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "callers write a literal")]
 fn snapshot(metadata: Value) -> Value {
     json!({"apiVersion": "snapshot.storage.k8s.io/v1", "kind": "VolumeSnapshot", "metadata": metadata,
         "spec": {"source": {"persistentVolumeClaimName": "data"}}})

@@ -211,7 +211,7 @@ fn a_driver_that_insists_on_secrets_or_fails_says_so_in_the_log_only() {
     lab.cluster.run_for(seconds(2));
     assert!(!lab.lines(lab.sidecar, "code = Internal desc = rbd: ret=-16, Device or resource busy").is_empty());
     assert!(!lab.get(CONTENTS, "", &content).unwrap().to_string().contains("ret=-16"));
-    lab.faults.with(|faults| faults.clear());
+    lab.faults.with(volwarden::sim::actors::ceph::Faults::clear);
     lab.wait("the next attempt succeeds", seconds(10), |lab| lab.is_gone(SNAPSHOTS, "default", "a"));
 }
 

@@ -80,7 +80,7 @@ impl Setup {
 
     /// The same in front of a pool that is there already.
     pub(crate) fn start_in(mut self, pool: Shared<Pool>, owner: &str) -> Lab {
-        self.driver.owner = owner.to_owned();
+        owner.clone_into(&mut self.driver.owner);
         let mut cluster = Cluster::new(self.seed, EPOCH.parse().unwrap());
         let writer = cluster.writer("kubectl");
         cluster.store.create(writer, NAMESPACES, "", json!({"metadata": {"name": "rook-ceph"}})).unwrap();
@@ -185,7 +185,7 @@ impl Lab {
             assert!(next <= began + at_most, "not within {at_most:?}: {what}\n{}", self.logs());
             self.cluster.step();
         }
-        self.cluster.now().mono - began
+        self.cluster.now().mono.saturating_sub(began)
     }
 
     fn logs(&self) -> String {
