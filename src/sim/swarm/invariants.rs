@@ -166,7 +166,11 @@ impl Judge {
         }
         // What is said of a living object is measured from its birth, even if it is being deleted by now.
         let of_the_living = matches!(finding.class, Class::CreateStuck | Class::AbandonedContent);
-        let field = if object::is_deleting(&one) && !of_the_living { "/metadata/deletionTimestamp" } else { "/metadata/creationTimestamp" };
+        let field = if object::is_deleting(&one) && !of_the_living {
+            "/metadata/deletionTimestamp"
+        } else {
+            "/metadata/creationTimestamp"
+        };
         let age = truth::age(&one, field, now.wall);
         // A floor is measured with the daemon's own clock: one that is ahead takes it for passed so much sooner.
         let ahead = Duration::try_from(daemon.weather.skew).unwrap_or_default();

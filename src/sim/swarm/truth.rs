@@ -203,7 +203,8 @@ impl Tries {
                 if !rest.contains(" to delete snapshot ") {
                     continue;
                 }
-                let code = rest.split_once("code = ").map_or("", |(_, rest)| rest.split(' ').next().unwrap_or_default());
+                let code =
+                    rest.split_once("code = ").map_or("", |(_, rest)| rest.split(' ').next().unwrap_or_default());
                 let one = Try { at, code: code.to_owned(), secret: rest.contains("cannot get credentials") };
                 self.tries.entry(content.to_owned()).or_default().push(one);
             }
