@@ -9,6 +9,7 @@ pub mod collection;
 pub mod components;
 pub mod diagnose;
 pub mod digest;
+pub mod election;
 pub mod engine;
 pub mod fact;
 pub mod finding;
