@@ -3,6 +3,8 @@
 //! It is written before the object that held the handle goes, because afterwards nobody can list what was lost:
 //! most drivers cannot list snapshots, and the handle stands nowhere else. Nothing removes an entry but a person.
 
+#![expect(clippy::duplicated_attributes, reason = "each print column has a type, and most have the same")]
+
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -4,6 +4,8 @@
 //! and what the schema lets in is still refused by the daemon when it contradicts itself; a limit that could be set
 //! to "none" is the one that is found set when something has gone wrong.
 
+#![expect(clippy::duplicated_attributes, reason = "each print column has a type, and most have the same")]
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;

@@ -4,6 +4,8 @@
 //! written before a side effect and names what it will touch, so that after a crash the next leader can look
 //! whether it happened, and never has to guess. Budgets and the breaker are counted from these entries.
 
+#![expect(clippy::duplicated_attributes, reason = "each print column has a type, and most have the same")]
+
 use jiff::Timestamp;
 use kube::CustomResource;
 use schemars::JsonSchema;
