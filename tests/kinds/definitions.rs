@@ -86,7 +86,10 @@ fn wrong_policies() -> Vec<(Value, &'static str)> {
         (json!({"ledger": {"keep": 99}}), "keep"),
         (json!({"ledger": {"keepFor": "6h"}}), "has to be from 7h to 2160h"),
         (json!({"ledger": {"keepFor": "12h"}}), "ledger.keepFor has to be longer"),
-        (json!({"ledger": {"keepFor": "24h"}, "limits": {"breaker": {"maxOpenFor": "24h"}}}), "keepFor has to be longer"),
+        (
+            json!({"ledger": {"keepFor": "24h"}, "limits": {"breaker": {"maxOpenFor": "24h"}}}),
+            "keepFor has to be longer",
+        ),
         (json!({"pause": {"reason": "maintenance"}}), "pause.until: Required value"),
         (json!({"pause": {"reason": "", "until": "2026-01-01T00:00:00Z"}}), "pause.reason"),
         (json!({"pause": {"reason": "x", "until": "tomorrow"}}), "pause.until"),
@@ -154,7 +157,8 @@ fn what_the_types_hold_is_kept_and_what_never_changes_cannot() {
         (json!({"verdicts": [{"guard": "budget", "verdict": "Maybe", "reason": "x"}]}), "verdict: Unsupported value"),
         (json!({"attempts": [{"number": 0}]}), "status.attempts[0].number"),
     ] {
-        let (code, said) = server.send(&server.admin, &Ask::merge(&format!("{path}/status"), json!({"status": status})));
+        let (code, said) =
+            server.send(&server.admin, &Ask::merge(&format!("{path}/status"), json!({"status": status})));
         assert_eq!(code, 422, "{status}: {said}");
         assert!(said["message"].as_str().unwrap().contains(because), "{status}: {said}");
     }
@@ -166,11 +170,15 @@ fn what_the_types_hold_is_kept_and_what_never_changes_cannot() {
 
     let shown = |words: &[&str]| server.stack.kubectl(words).unwrap();
     let table = shown(&["get", "rem"]);
-    for word in ["CLASS", "HELD BY", "OrphanedContent", "snapcontent-1", "MarkBeingDeleted", "AwaitingApproval", "mode"] {
+    for word in ["CLASS", "HELD BY", "OrphanedContent", "snapcontent-1", "MarkBeingDeleted", "AwaitingApproval", "mode"]
+    {
         assert!(table.contains(word), "{word}: {table}");
     }
     let table = shown(&["get", "rpol", "-o", "wide"]);
-    assert!(["MODE", "PAUSED UNTIL", "Observe", "True", "all is well"].iter().all(|word| table.contains(word)), "{table}");
+    assert!(
+        ["MODE", "PAUSED UNTIL", "Observe", "True", "all is well"].iter().all(|word| table.contains(word)),
+        "{table}"
+    );
     let table = shown(&["get", "orphan", "-o", "wide"]);
     assert!(["HANDLE", "POOL", "0001-0009", "Orphaned", "7"].iter().all(|word| table.contains(word)), "{table}");
     let all = shown(&["get", "volwarden", "-o", "name"]);
@@ -232,7 +240,11 @@ fn full_policy() -> RemediationPolicySpec {
             budgets: policy::Budgets { nudges_per_hour: 0, ..policy::Budgets::default() },
             first_singly: 5,
             max_in_flight: 2,
-            breaker: policy::Breaker { failures: 2, half_open_after: Period::hours(1), max_open_for: Period::hours(24) },
+            breaker: policy::Breaker {
+                failures: 2,
+                half_open_after: Period::hours(1),
+                max_open_for: Period::hours(24),
+            },
         },
         windows: vec![policy::Window {
             schedule: "0 22 * * Mon-Fri".to_owned(),

@@ -186,6 +186,12 @@ impl Ask {
     /// The same without its effect: everything is checked, nothing is stored.
     fn dry(&self) -> Self {
         let mut ask = self.clone();
+        if ask.method == "DELETE" {
+            // With a body, the server looks for it there and nowhere else.
+            ask.body = if ask.body.is_null() { json!({}) } else { ask.body };
+            ask.body["dryRun"] = json!(["All"]);
+            return ask;
+        }
         ask.path.push_str(if ask.path.contains('?') { "&dryRun=All" } else { "?dryRun=All" });
         ask
     }

@@ -113,7 +113,10 @@ impl Server {
             .collect();
         self.must(&Ask::create(
             &path,
-            json!({"metadata": {"name": name, "ownerReferences": owners}, "spec": {"containers": containers}}),
+            json!({
+                "metadata": {"name": name, "labels": {"app": name}, "ownerReferences": owners},
+                "spec": {"containers": containers, "nodeName": "node-a"},
+            }),
         ));
         format!("{path}/{name}")
     }
