@@ -164,7 +164,7 @@ pub struct RemediationStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub intent: Option<Intent>,
     /// What was tried, oldest first.
-    #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["number"]))]
+    #[schemars(length(max = 512), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["number"]))]
     pub attempts: Vec<Attempt>,
     /// Name of the OrphanedSnapshot that remembers what was left behind.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -198,10 +198,10 @@ pub struct Plan {
     /// What it will do, in words.
     #[schemars(length(max = 1024))]
     pub summary: String,
-    /// The policy it was decided under; absent: the built-in one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 253))]
-    pub policy: Option<String>,
+    /// The policies it was decided under; none: the built-in one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(max = 253)), extend("x-kubernetes-list-type" = "atomic"))]
+    pub policies: Vec<String>,
     /// What it writes to.
     pub target: Target,
     /// It leaves a snapshot behind in the backend.
@@ -327,7 +327,9 @@ pub struct Attempt {
     /// The step.
     #[schemars(length(min = 1, max = 63), regex(pattern = "^[A-Z][A-Za-z]*$"))]
     pub rung: String,
-    /// When it was sent.
+    /// What it wrote to.
+    pub target: Target,
+    /// When its intent was written.
     pub at: Timestamp,
     /// What came of sending it.
     pub outcome: AttemptOutcome,
@@ -337,7 +339,10 @@ pub struct Attempt {
     /// Either in words.
     #[schemars(length(max = 512))]
     pub message: String,
-    /// From sending it to the verification's end.
+    /// When either was known for good.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<Timestamp>,
+    /// How long that took.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duration: Option<Period>,
 }

@@ -17,7 +17,9 @@
 mod definitions;
 mod fence;
 mod install;
+mod mutants;
 mod rights;
+mod rows;
 mod shapes;
 
 use std::path::{Path, PathBuf};

@@ -104,6 +104,18 @@ impl Server {
 
     /// A pod nobody runs, and its path.
     pub(crate) fn pod(&self, namespace: &str, name: &str, owner: Option<(&str, &str)>, containers: &Value) -> String {
+        self.edited_pod(namespace, name, owner, containers, &Value::Null)
+    }
+
+    /// The same with some fields changed.
+    pub(crate) fn edited_pod(
+        &self,
+        namespace: &str,
+        name: &str,
+        owner: Option<(&str, &str)>,
+        containers: &Value,
+        edit: &Value,
+    ) -> String {
         let path = format!("/api/v1/namespaces/{namespace}/pods");
         let owners: Vec<Value> = owner
             .iter()
@@ -111,13 +123,14 @@ impl Server {
                 json!({"apiVersion": version, "kind": kind, "name": "owner", "uid": "o-1", "controller": true})
             })
             .collect();
-        self.must(&Ask::create(
-            &path,
-            json!({
-                "metadata": {"name": name, "labels": {"app": name}, "ownerReferences": owners},
-                "spec": {"containers": containers, "nodeName": "node-a"},
-            }),
-        ));
+        let mut pod = json!({
+            "metadata": {"name": name, "labels": {"app": name}, "ownerReferences": owners},
+            "spec": {"containers": containers, "nodeName": "node-a"},
+        });
+        for (part, fields) in edit.as_object().into_iter().flatten() {
+            pod[part].as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        }
+        self.must(&Ask::create(&path, pod));
         format!("{path}/{name}")
     }
 
