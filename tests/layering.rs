@@ -32,6 +32,7 @@ const ARROWS: &[(&str, &str, &str)] = &[
     ("sim", "api", "serves objects"),
     ("sim", "io", "the lines of the model are read by the same code as a real server's"),
     ("cli", "config", "flags are parsed where the command line is"),
+    ("cli", "api", "crds prints the definitions of our kinds"),
     ("cli", "domain", "findings and subjects are what it prints and asks about"),
     ("app", "domain", "makes the engine that it hands to the loop"),
     ("driver", "telemetry", "metric names stand there and nowhere else"),
@@ -77,7 +78,7 @@ const CRATES: &[(&str, &[&str])] = &[
             "tracing",
         ],
     ),
-    ("api", &["jiff", "k8s_openapi", "kube", "serde", "serde_json", "thiserror"]),
+    ("api", &["jiff", "k8s_openapi", "kube", "schemars", "serde", "serde_json", "thiserror"]),
     (
         "sim",
         &[

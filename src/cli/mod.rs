@@ -16,6 +16,7 @@ use crate::app::{self, AppError};
 use crate::config::{ConfigError, Flags, RunFlags, Settings};
 
 mod completions;
+mod crds;
 mod demo;
 mod doctor;
 mod look;
@@ -35,6 +36,7 @@ Examples:
   volwarden why volumesnapshot app/db-1   why one object is as it is, healthy ones too
   volwarden run                           the daemon; it also listens: --listen, VOLWARDEN_LISTEN
   volwarden demo                          the same without a cluster: one in the process, on which things break
+  volwarden crds | kubectl apply -f -     the definitions of its own kinds
   volwarden completions bash > /etc/bash_completion.d/volwarden
 
 Exit codes of doctor and why: 0 nothing found, 1 findings, 2 could not tell; of demo: 0 if every incident was found.
@@ -64,6 +66,8 @@ enum Command {
     // Hidden until the engine holds everything it is tried for.
     #[command(hide = true)]
     Sim(sim::SimArgs),
+    /// Print the definitions of Volwarden's own kinds, for kubectl apply -f -
+    Crds,
     /// Print a completion script for a shell
     Completions(completions::CompletionsArgs),
 }
@@ -186,8 +190,10 @@ fn dispatch(cli: &Cli) -> Result<Outcome, CliError> {
         // What a one-shot command has to say, it says in its answer.
         _ => (RunFlags::default(), LevelFilter::OFF),
     };
-    if let Command::Completions(args) = &cli.command {
-        return completions::print(args);
+    match &cli.command {
+        Command::Completions(args) => return completions::print(args),
+        Command::Crds => return crds::print(),
+        _ => {}
     }
     let settings = Settings::load(&cli.settings, &run)?;
     app::install_logs(&settings, default_level)?;
@@ -198,7 +204,7 @@ fn dispatch(cli: &Cli) -> Result<Outcome, CliError> {
         Command::Run(_) => run::run(&runtime, &settings),
         Command::Demo(args) => demo::demo(args, &runtime),
         Command::Sim(args) => sim::sim(args),
-        Command::Completions(_) => Ok(Outcome::Clean),
+        Command::Completions(_) | Command::Crds => Ok(Outcome::Clean),
     };
     // A name lookup that hangs in a helper thread must not hold the exit back.
     runtime.shutdown_background();
