@@ -34,6 +34,7 @@ const ARROWS: &[(&str, &str, &str)] = &[
     ("cli", "config", "flags are parsed where the command line is"),
     ("cli", "api", "crds prints the definitions of our kinds"),
     ("cli", "domain", "findings and subjects are what it prints and asks about"),
+    ("cli", "sim", "the fault scripts and violations of the swarm are what it draws and prints"),
     ("app", "domain", "makes the engine that it hands to the loop"),
     ("driver", "telemetry", "metric names stand there and nowhere else"),
 ];

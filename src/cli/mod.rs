@@ -63,8 +63,6 @@ enum Command {
     /// See it without a cluster: one in this process, on which things break
     Demo(demo::DemoArgs),
     /// Try the engine against the embedded cluster under seeded faults; exit code 1 is a violation
-    // Hidden until the engine holds everything it is tried for.
-    #[command(hide = true)]
     Sim(sim::SimArgs),
     /// Print the definitions of Volwarden's own kinds, for kubectl apply -f -
     Crds,

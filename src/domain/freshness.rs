@@ -62,18 +62,14 @@ pub struct Freshness {
 struct Followed {
     /// When it said something last.
     last: Option<Duration>,
-    /// Since when it has done so without a long silence.
-    unbroken: Duration,
-    /// When it had said something before that silence.
-    before: Duration,
+    /// The last long silence: what came before it, and what ended it.
+    silence: Option<(Duration, Duration)>,
 }
 
 impl Followed {
     fn speaks(&mut self, now: Now) {
-        let last = self.last.unwrap_or(now.mono);
-        if self.last.is_none() || now.mono.saturating_sub(last) > CATCHING_UP {
-            self.before = last;
-            self.unbroken = now.mono;
+        if let Some(last) = self.last.filter(|last| now.mono.saturating_sub(*last) > CATCHING_UP) {
+            self.silence = Some((last, now.mono));
         }
         self.last = Some(now.mono);
     }
@@ -134,17 +130,18 @@ impl Sources {
     /// that time only. A watch that is dead or cut off says nothing, and after a silence it first catches up.
     #[must_use]
     pub fn told_up_to(&self, source: Source, now: Now) -> Option<Duration> {
-        let Followed { last, unbroken, before } = self.get(source)?.followed;
-        let caught_up = now.mono.saturating_sub(unbroken) >= CATCHING_UP;
-        last.map(|last| if caught_up { last } else { before })
+        let Followed { last, silence } = self.get(source)?.followed;
+        let catching_up = silence.filter(|(_, end)| now.mono.saturating_sub(*end) < CATCHING_UP);
+        catching_up.map(|(before, _)| before).or(last)
     }
 
     /// After a long silence its watch is told what happened meanwhile: when that was cannot be said.
     #[must_use]
     pub fn catches_up(&self, source: Source, now: Now) -> bool {
         self.get(source).is_some_and(|entry| {
-            let Followed { unbroken, before, .. } = entry.followed;
-            unbroken.saturating_sub(before) > NOT_FOLLOWED && now.mono.saturating_sub(unbroken) < CATCHING_UP
+            entry.followed.silence.is_some_and(|(before, end)| {
+                end.saturating_sub(before) > NOT_FOLLOWED && now.mono.saturating_sub(end) < CATCHING_UP
+            })
         })
     }
 

@@ -15,7 +15,7 @@ use super::world::WatchedLease;
 /// client-go's default, used when a lease does not say.
 const DEFAULT_DURATION: Duration = Duration::from_secs(15);
 /// A lease of which nothing is told is looked at again so soon.
-const AGAIN: Duration = Duration::from_secs(10);
+const AGAIN: Duration = Duration::from_secs(2);
 /// The longest a one-shot command looks at a lease.
 pub const LONGEST_LOOK: Duration = Duration::from_secs(30);
 

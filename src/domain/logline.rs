@@ -1,14 +1,15 @@
 //! What a csi-snapshotter's log says of each content: the gRPC code that no API object carries.
 //!
 //! The driver's real answer is neither in the content's status nor in its Event; only the sidecar logs it,
-//! at every verbosity, as `could not sync content "X": ... rpc error: code = C desc = D`. A line that does
-//! not have this shape is skipped: the log is a hint that confirms, never the only ground for a repair.
+//! at every verbosity, as `could not sync content "X": failed to delete snapshot ... rpc error: code = C desc = D`.
+//! A line that does not have this shape is skipped: the log is a hint that confirms, never the only ground for a
+//! repair. So is a failed creation: a driver that was slow to cut has refused no deletion.
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-/// One failed try of the sidecar.
+/// One failed try of the sidecar to delete.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attempt {
     /// gRPC code as Go prints it, such as `Aborted`; empty when the failure was none of the driver's.
@@ -45,7 +46,7 @@ pub fn is_lock_text(words: &str) -> bool {
         || (words.contains("cannot acquire lock for") && words.contains("operation"))
 }
 
-/// The newest failed try of each content that a log mentions.
+/// The newest failed deletion of each content that a log mentions.
 #[must_use]
 pub fn attempts(log: &str) -> BTreeMap<Box<str>, Attempt> {
     let mut found: BTreeMap<Box<str>, Attempt> = BTreeMap::new();
@@ -61,13 +62,18 @@ pub fn attempts(log: &str) -> BTreeMap<Box<str>, Attempt> {
 
 fn parse_line(line: &str) -> Option<(&str, Attempt)> {
     const MARK: &str = "could not sync content \"";
+    /// In both of its forms: `failed to delete snapshot` and `failed to get input parameters to delete snapshot`.
+    const DELETION: &str = " to delete snapshot ";
     let at = line.split_once(' ').and_then(|(stamp, _)| stamp.parse().ok());
     let (_, rest) = line.split_once(MARK)?;
     let (content, rest) = rest.split_once('"')?;
-    let rest = rest.strip_prefix(": ").unwrap_or(rest);
+    let rest = rest.strip_prefix(':').unwrap_or(rest);
+    if !rest.contains(DELETION) {
+        return None;
+    }
     let (code, words) = match rest.split_once("rpc error: code = ") {
         Some((_, answer)) => answer.split_once(" desc = ").unwrap_or((answer, "")),
-        None => ("", rest),
+        None => ("", rest.trim_start()),
     };
     let attempt = Attempt { code: code.trim().into(), words: words.trim().trim_matches('"').into(), at, in_a_row: 1 };
     (!content.is_empty()).then_some((content, attempt))
@@ -96,8 +102,17 @@ mod tests {
         for line in ["", "could not sync content \"", "could not sync content \"\": x", "2026 something else"] {
             assert!(attempts(line).is_empty(), "{line}");
         }
-        let cut = attempts("could not sync content \"c\": rpc error: code = Internal");
+        let cut =
+            attempts("could not sync content \"c\": failed to delete snapshot \"c\", err: rpc error: code = Internal");
         assert_eq!((&*cut["c"].code, &*cut["c"].words), ("Internal", ""));
+    }
+
+    #[test]
+    fn a_failed_creation_is_no_failed_deletion() {
+        let took = "could not sync content \"c\": failed to take snapshot of the volume v: \"rpc error: code = DeadlineExceeded desc = context deadline exceeded\"";
+        let secret = "could not sync content \"c\": failed to get input parameters to create snapshot for content c: \"cannot get credentials for snapshot content \\\"c\\\"\"";
+        assert!(attempts(&[took, secret].join("\n")).is_empty());
+        assert_eq!(attempts(&[SLOW, took].join("\n")).len(), 1);
     }
 
     #[test]

@@ -111,9 +111,12 @@ impl Memory {
         (now.mono.saturating_sub(*at) < STALE).then_some(live)
     }
 
-    /// An object came back to life: what was read of its absence is void.
-    pub fn forget_live(&mut self, kind: Kind, key: &Key) {
-        self.live.remove(&(kind, key.clone()));
+    /// An object arrived: what was read of its absence, or of another one under its name, is void.
+    pub fn forget_absence(&mut self, kind: Kind, key: &Key, uid: &Uid) {
+        let place = (kind, key.clone());
+        if self.live.get(&place).is_some_and(|(live, _)| *live != Live::Present(uid.clone())) {
+            self.live.remove(&place);
+        }
     }
 
     /// What the log of this pod's sidecar said.

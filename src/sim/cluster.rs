@@ -121,6 +121,11 @@ impl Cluster {
         self.refusals.add(order);
     }
 
+    /// Orders the API server to refuse this and nothing else.
+    pub fn refuse_only(&mut self, orders: Vec<Order>) {
+        self.refusals.set(orders);
+    }
+
     /// Starts a program beside the cluster.
     pub fn spawn(&mut self, actor: Box<dyn Actor>) -> ProcessId {
         self.spawn_in(None, actor)

@@ -53,6 +53,11 @@ impl Refusals {
         self.orders.push(order);
     }
 
+    /// These and no others.
+    pub fn set(&mut self, orders: Vec<Order>) {
+        self.orders = orders;
+    }
+
     /// Refuses if an order says so.
     ///
     /// # Errors

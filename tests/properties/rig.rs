@@ -242,8 +242,9 @@ impl Rig {
     }
 
     fn tail(&self) -> LogTail {
-        let line =
-            |at: String, content: &str, rest: &str| format!("{at} E could not sync content \"{content}\": {rest}\n");
+        let line = |at: String, content: &str, rest: &str| {
+            format!("{at} E could not sync content \"{content}\": failed to delete snapshot {rest}\n")
+        };
         let text: String = match self.log {
             Log::Forbidden => return LogTail::Forbidden,
             Log::Failed => return LogTail::Failed("reset".into()),

@@ -396,8 +396,13 @@ impl Engine {
     /// An object that arrives is not absent, whatever an earlier read said.
     fn forget_absence(&mut self, fact: &Fact) {
         match fact {
-            Fact::Snapshot(Change::Applied(key, _)) => self.memory.forget_live(Kind::VolumeSnapshot, key),
-            Fact::Content(Change::Applied(key, _)) => self.memory.forget_live(Kind::VolumeSnapshotContent, key),
+            // Told again as it is known, it is no news.
+            Fact::Snapshot(Change::Applied(key, snapshot)) if self.world.snapshots.get(key) != Some(snapshot) => {
+                self.memory.forget_absence(Kind::VolumeSnapshot, key, &snapshot.meta.uid);
+            }
+            Fact::Content(Change::Applied(key, content)) if self.world.contents.get(key) != Some(content) => {
+                self.memory.forget_absence(Kind::VolumeSnapshotContent, key, &content.meta.uid);
+            }
             _ => {}
         }
     }
@@ -478,8 +483,26 @@ impl Engine {
         alive && bound.is_some_and(|snapshot| Some(&snapshot.meta.uid) == content.snapshot.uid.as_ref())
     }
 
+    /// While its collection cannot be read, what is known of an object stands still: what others do meanwhile
+    /// would be laid at the door of something that may be long gone. Nothing new is said of it, nothing is taken back.
+    fn stands_still(&self, subject: &Subject) -> bool {
+        let key = &subject.key;
+        let (source, is_there) = match subject.kind {
+            Kind::VolumeSnapshot => (Source::Snapshots, self.world.snapshots.get(key).is_some()),
+            Kind::VolumeSnapshotContent => (Source::Contents, self.world.contents.get(key).is_some()),
+            Kind::PersistentVolumeClaim => (Source::Claims, self.world.claims.get(key).is_some()),
+            Kind::CsiDriver | Kind::Lease => return false,
+        };
+        // A one-shot command says what it saw, and shows the source that failed beside it.
+        is_there && !self.settings.eager && self.world.sources.outdated(source).is_some()
+    }
+
     /// Looks at one subject; whether its finding changed in a way that others can see.
     fn rediagnose(&mut self, subject: &Subject, now: Now, effects: &mut Vec<Effect>) -> bool {
+        if self.stands_still(subject) {
+            self.wake_no_later(subject, now.mono + LOOK_AGAIN);
+            return false;
+        }
         let diagnosis = self.context(now).diagnose(subject);
         self.memory.note_shape(subject, diagnosis.shape, now);
         self.wake(subject, diagnosis.recheck);

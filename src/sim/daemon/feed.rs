@@ -194,6 +194,10 @@ impl Feed {
     }
 
     fn is_found(&mut self, at: Duration) {
+        // A watch that goes on tells nothing as long as its objects cannot be read.
+        if self.sky == Sky::Garbled {
+            return;
+        }
         if let Some(begin) = self.lost.take() {
             self.found = Some((begin, at));
         }

@@ -25,33 +25,42 @@ pub fn items<'a>(object: &'a Value, pointer: &str) -> &'a [Value] {
     at(object, pointer).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
+/// A field of `metadata`.
+fn meta<'a>(object: &'a Value, key: &str) -> Option<&'a Value> {
+    object.get("metadata")?.get(key)
+}
+
+fn meta_text<'a>(object: &'a Value, key: &str) -> &'a str {
+    meta(object, key).and_then(Value::as_str).unwrap_or_default()
+}
+
 /// `metadata.name`.
 #[must_use]
 pub fn name(object: &Value) -> &str {
-    text(object, "/metadata/name")
+    meta_text(object, "name")
 }
 
 /// `metadata.namespace`; empty where the object is in none.
 #[must_use]
 pub fn namespace(object: &Value) -> &str {
-    text(object, "/metadata/namespace")
+    meta_text(object, "namespace")
 }
 
 /// `metadata.uid`.
 #[must_use]
 pub fn uid(object: &Value) -> &str {
-    text(object, "/metadata/uid")
+    meta_text(object, "uid")
 }
 
 /// `metadata.resourceVersion`; 0 where there is none.
 #[must_use]
 pub fn version(object: &Value) -> u64 {
-    text(object, "/metadata/resourceVersion").parse().unwrap_or_default()
+    meta_text(object, "resourceVersion").parse().unwrap_or_default()
 }
 
 /// `metadata.finalizers`.
 pub fn finalizers(object: &Value) -> impl Iterator<Item = &str> {
-    items(object, "/metadata/finalizers").iter().filter_map(Value::as_str)
+    meta(object, "finalizers").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
 }
 
 /// The object has this finalizer.
@@ -63,19 +72,19 @@ pub fn has_finalizer(object: &Value, name: &str) -> bool {
 /// The value of an annotation.
 #[must_use]
 pub fn annotation<'a>(object: &'a Value, key: &str) -> Option<&'a str> {
-    object.get("metadata")?.get("annotations")?.get(key)?.as_str()
+    meta(object, "annotations")?.get(key)?.as_str()
 }
 
 /// The value of a label.
 #[must_use]
 pub fn label<'a>(object: &'a Value, key: &str) -> Option<&'a str> {
-    object.get("metadata")?.get("labels")?.get(key)?.as_str()
+    meta(object, "labels")?.get(key)?.as_str()
 }
 
 /// The object is being deleted.
 #[must_use]
 pub fn is_deleting(object: &Value) -> bool {
-    at(object, "/metadata/deletionTimestamp").is_some()
+    meta(object, "deletionTimestamp").is_some()
 }
 
 /// The fields of `metadata`, made where they are missing; `None` if this is no object at all.

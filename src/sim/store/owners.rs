@@ -8,10 +8,13 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value, json};
 
 use super::write::Part;
-use super::{Writer, object};
+use super::{Resource, Writer, object};
 
 /// Adds what `writer` changed between `old` and `object` to its entry.
-pub(super) fn record(writer: Writer<'_>, part: Part, old: &Value, object: &mut Value) {
+pub(super) fn record(writer: Writer<'_>, resource: &Resource, part: Part, old: &Value, object: &mut Value) {
+    if resource.unowned {
+        return;
+    }
     let changed = changed(old, object);
     let taken = object::metadata(object).and_then(|metadata| metadata.remove("managedFields"));
     let mut entries = match taken {
@@ -40,30 +43,34 @@ pub(super) fn record(writer: Writer<'_>, part: Part, old: &Value, object: &mut V
     object::set_metadata(object, "managedFields", entries);
 }
 
+/// The fields of `metadata` that a client writes.
+const METADATA: [&str; 5] = ["annotations", "finalizers", "generateName", "labels", "ownerReferences"];
+
 /// The fields that differ, as `fieldsV1` writes them.
 fn changed(old: &Value, object: &Value) -> Value {
-    let differing = |old: Option<&Value>, new: Option<&Value>| {
-        let maps = [old, new].map(|value| value.and_then(Value::as_object));
-        let differs = |key: &&String| maps[0].and_then(|map| map.get(*key)) != maps[1].and_then(|map| map.get(*key));
-        // The few that differ are put in order, not the many that do not.
-        maps.into_iter().flatten().flat_map(Map::keys).filter(differs).cloned().collect::<BTreeSet<_>>()
-    };
     let mut fields = Map::new();
-    for key in differing(Some(old), Some(object)) {
-        if key == "apiVersion" || key == "kind" {
-            continue;
-        }
-        let inner = differing(old.get(&key), object.get(&key));
-        let inner = inner.into_iter().filter(|inner| key != "metadata" || is_written(inner));
-        let inner: Map<String, Value> = inner.map(|inner| (format!("f:{inner}"), json!({}))).collect();
-        if key != "metadata" || !inner.is_empty() {
-            fields.insert(format!("f:{key}"), Value::Object(inner));
-        }
+    let mut enter = |key: &str, inner: BTreeSet<&str>| {
+        let inner: Map<String, Value> = inner.into_iter().map(|inner| (format!("f:{inner}"), json!({}))).collect();
+        fields.insert(format!("f:{key}"), Value::Object(inner));
+    };
+    // The rest of it is the server's own, and costs more to compare than all else.
+    let metadata = |object| Value::get(object, "metadata");
+    let written: BTreeSet<&str> =
+        METADATA.into_iter().filter(|key| field(metadata(old), key) != field(metadata(object), key)).collect();
+    if !written.is_empty() {
+        enter("metadata", written);
+    }
+    for key in differing(Some(old), Some(object), &["apiVersion", "kind", "metadata"]) {
+        enter(key, differing(old.get(key), object.get(key), &[]));
     }
     Value::Object(fields)
 }
 
-/// A field of `metadata` that a client writes.
-fn is_written(key: &str) -> bool {
-    matches!(key, "annotations" | "finalizers" | "generateName" | "labels" | "ownerReferences")
+fn differing<'a>(old: Option<&'a Value>, new: Option<&'a Value>, but: &[&str]) -> BTreeSet<&'a str> {
+    let keys = [old, new].into_iter().flatten().filter_map(Value::as_object).flat_map(Map::keys).map(String::as_str);
+    keys.filter(|key| !but.contains(key) && field(old, key) != field(new, key)).collect()
+}
+
+fn field<'a>(object: Option<&'a Value>, key: &str) -> Option<&'a Value> {
+    object?.get(key)
 }

@@ -32,6 +32,8 @@ pub struct Resource {
     pub generation: bool,
     /// A deletion is answered with the object as it last was, not with a Status.
     pub returns_deleted: bool,
+    /// Who wrote what is not kept: it is written all the time, and nobody asks.
+    pub unowned: bool,
     /// Fields that a field selector may name, besides name and namespace.
     pub fields: &'static [&'static str],
     /// What `kubectl get` prints.
@@ -52,6 +54,7 @@ impl Resource {
             custom: false,
             generation: false,
             returns_deleted: false,
+            unowned: false,
             fields: &[],
             columns: columns::PLAIN,
         }
@@ -83,6 +86,10 @@ impl Resource {
 
     const fn returning_deleted(self) -> Self {
         Self { returns_deleted: true, ..self }
+    }
+
+    const fn unowned(self) -> Self {
+        Self { unowned: true, ..self }
     }
 
     const fn selectable(self, fields: &'static [&'static str]) -> Self {
@@ -199,6 +206,7 @@ pub const SERVICE_ACCOUNTS: &Resource = &Resource::built_in("", "serviceaccounts
     .returning_deleted();
 /// Events.
 pub const EVENTS: &Resource = &Resource::built_in("", "events", "event", "Event")
+    .unowned()
     .short(&["ev"])
     .without_status()
     .selectable(&[
@@ -253,8 +261,10 @@ pub const JOBS: &Resource = &Resource::built_in(BATCH, "jobs", "job", "Job")
 /// CronJobs.
 pub const CRON_JOBS: &Resource = &Resource::built_in(BATCH, "cronjobs", "cronjob", "CronJob").short(&["cj"]).counted();
 /// Leases.
-pub const LEASES: &Resource =
-    &Resource::built_in("coordination.k8s.io", "leases", "lease", "Lease").without_status().printing(columns::LEASES);
+pub const LEASES: &Resource = &Resource::built_in("coordination.k8s.io", "leases", "lease", "Lease")
+    .without_status()
+    .unowned()
+    .printing(columns::LEASES);
 /// CSIDrivers.
 pub const CSI_DRIVERS: &Resource = &Resource::built_in(STORAGE, "csidrivers", "csidriver", "CSIDriver")
     .cluster_scoped()

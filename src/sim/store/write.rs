@@ -103,7 +103,7 @@ impl Store {
             }
         }
         fill_in(resource, &mut object);
-        owners::record(writer, Part::Object, &Value::Null, &mut object);
+        owners::record(writer, resource, Part::Object, &Value::Null, &mut object);
         self.commit(resource, ChangeKind::Added, object)
     }
 
@@ -203,7 +203,7 @@ impl Store {
         if resource.generation && spec_differs(resource, old, &object) {
             bump_generation(&mut object);
         }
-        owners::record(writer, part, old, &mut object);
+        owners::record(writer, resource, part, old, &mut object);
         if object::is_deleting(old) && released(resource, old, &object) {
             self.commit(resource, ChangeKind::Deleted, (**old).clone());
             return Ok(Arc::new(object));

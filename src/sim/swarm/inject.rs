@@ -15,7 +15,8 @@ use crate::sim::actors::ceph::{self, Trouble};
 use crate::sim::actors::csi::{Code, Status};
 use crate::sim::daemon::{Daemon, Reading, Sky};
 use crate::sim::process::ProcessId;
-use crate::sim::store::Resource;
+use crate::sim::refuse::{Order, Verb};
+use crate::sim::store::{Refusal, Resource, table};
 
 /// What puts things right again when a fault ends.
 pub(super) enum Undo {
@@ -75,7 +76,7 @@ impl Injector {
     }
 
     /// Derives what lasts from what stands.
-    fn apply(&self, kind: Kind, home: &Home, daemons: &mut [Daemon], now: Duration) {
+    fn apply(&self, kind: Kind, home: &mut Home, daemons: &mut [Daemon], now: Duration) {
         if kind.is_of_daemon() {
             for (number, daemon) in daemons.iter_mut().enumerate() {
                 self.weather(number, daemon, now);
@@ -88,6 +89,8 @@ impl Injector {
             faults.clear();
             standing().filter_map(of_driver).flatten().for_each(|fault| faults.add(fault));
         });
+        let refused = standing().filter(|fault| fault.kind == Kind::WritesRefused);
+        home.cluster.refuse_only(refused.flat_map(refusals).collect());
     }
 
     fn weather(&self, number: usize, daemon: &mut Daemon, now: Duration) {
@@ -162,6 +165,34 @@ fn of_driver(fault: &Fault) -> Option<Vec<ceph::Fault>> {
         Kind::DeleteErring => vec![ceph::Fault::of("DeleteSnapshot", failing())],
         Kind::CreateErring => vec![ceph::Fault::of("CreateSnapshot", failing())],
         _ => return None,
+    })
+}
+
+/// What the API server answers to the controllers' writes while this fault stands.
+fn refusals(fault: &Fault) -> [Order; 4] {
+    let resources = [table::CONTENTS, table::SNAPSHOTS, table::CLAIMS, table::LEASES];
+    let answers = [
+        (
+            409,
+            "Conflict",
+            "the object has been modified; please apply your changes to the latest version and try again",
+        ),
+        (429, "TooManyRequests", "the server has received too many requests and has asked us to try again later"),
+        (500, "InternalError", "etcdserver: request timed out"),
+        (503, "ServiceUnavailable", "the server is currently unable to handle the request"),
+    ];
+    let aim = fault.aim as usize;
+    let resource = resources.get(aim % resources.len()).copied().unwrap_or(table::CONTENTS);
+    let (code, reason, words) = answers.get(aim / 4 % answers.len()).copied().unwrap_or((500, "InternalError", ""));
+    let refusal = Refusal::new(code, reason, words);
+    [Verb::Create, Verb::Update, Verb::Patch, Verb::Delete].map(|verb| Order {
+        process: None,
+        verb,
+        resource,
+        name: None,
+        skip: 0,
+        times: u32::MAX,
+        refusal: refusal.clone(),
     })
 }
 

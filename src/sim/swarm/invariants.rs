@@ -130,16 +130,17 @@ impl Judge {
         }
         let seen = sight(daemon, at);
         let recent = self.moments.iter().rev().take_while(|moment| moment.at + SLACK >= seen);
-        let was_so = recent.into_iter().any(|moment| truth::holds(finding, moment));
-        if !was_so {
+        let key = &finding.subject.key;
+        let is_deleting = |moment: &Moment| moment.get(table::CONTENTS, key).is_none_or(object::is_deleting);
+        let mut was_so = recent.filter(|moment| truth::holds(finding, moment)).map(is_deleting).peekable();
+        if was_so.peek().is_none() {
             return self.accuse(Invariant::True, at, finding, "is not so, and was not when it could be seen");
         }
         if finding.subject.kind == Kind::VolumeSnapshotContent && finding.since <= cluster.now().wall {
-            let deleting = self.moments.back().and_then(|moment| moment.get(table::CONTENTS, &finding.subject.key));
-            let deleting = deleting.is_none_or(object::is_deleting);
+            // What is said of a live one is about its creation, and that stands in its status.
+            let deleting = was_so.all(|deleting| deleting);
             let seen = wall(cluster, seen.min(reading(daemon, at)).saturating_sub(LOG_AGE));
-            let content = &finding.subject.key.name;
-            if deleting && !self.tries.bear_out(finding.class, content, finding.since, seen) {
+            if deleting && !self.tries.bear_out(finding.class, &key.name, finding.since, seen) {
                 self.accuse(Invariant::True, at, finding, "is not what the driver answered");
             }
         }

@@ -65,6 +65,9 @@ pub enum Kind {
     /// The VolumeSnapshotClass is made anew with another driver, and back.
     ClassRemade,
 
+    /// The API server refuses the controllers' writes of one kind: conflicts, throttling, errors.
+    WritesRefused,
+
     // === Somebody's kubectl ===
     /// All finalizers of a VolumeSnapshot that is being deleted are removed.
     SnapshotStripped,
@@ -140,7 +143,7 @@ const LONG: Length = Length::Lasting(120, 1500);
 
 impl Kind {
     /// All of them, by theme.
-    pub const ALL: [Self; 47] = [
+    pub const ALL: [Self; 48] = [
         Self::DriverHung,
         Self::DriverStuck,
         Self::DriverSlow,
@@ -161,6 +164,7 @@ impl Kind {
         Self::DriverScaledDown,
         Self::CsiDriverRemoved,
         Self::ClassRemade,
+        Self::WritesRefused,
         Self::SnapshotStripped,
         Self::ContentStripped,
         Self::LiveSnapshotStripped,
@@ -198,7 +202,7 @@ impl Kind {
             Self::ClassRemade | Self::SnapshotPinned | Self::ContentPinned | Self::RestorePending => LONG,
             Self::SourceRefused | Self::SourceErring | Self::ServerUnreachable | Self::SourceGarbled => LONG,
             Self::DriverStuck | Self::LogsRefused | Self::ReadsFailing | Self::ClockAhead | Self::ClockBehind => LONG,
-            Self::LinesSlow | Self::ReadsSlow | Self::ReadsHung => SHORT,
+            Self::LinesSlow | Self::ReadsSlow | Self::ReadsHung | Self::WritesRefused => SHORT,
             _ => Length::Instant,
         }
     }
@@ -278,8 +282,8 @@ pub const SCENARIOS: [Scenario; 7] = [
     },
     Scenario {
         name: "programs",
-        about: "sidecars, controllers, pods and nodes die, freeze and are taken away",
-        kinds: |kind| (Kind::SidecarKilled..=Kind::ClassRemade).contains(&kind),
+        about: "sidecars, controllers, pods and nodes die, freeze and are taken away; writes are refused",
+        kinds: |kind| (Kind::SidecarKilled..=Kind::WritesRefused).contains(&kind),
     },
     Scenario {
         name: "people",

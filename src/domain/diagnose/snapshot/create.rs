@@ -64,7 +64,9 @@ pub(super) fn live(
         .caused_by(blocked.cause)
         .unverified(blocked.unverified)
         .repair(Rung::Report, blocked.remedy);
-    let mut diagnosis = ctx.settle(subject, &snapshot.meta, driver, Floor::age(floor), draft);
+    // One that was cut once has lost its readiness since, and its age says nothing about when: often for a moment.
+    let floor = Floor { age: floor, twice: content.is_some_and(|content| content.handle().is_some()) };
+    let mut diagnosis = ctx.settle(subject, &snapshot.meta, driver, floor, draft);
     if let Verdict::Normal { summary, until } = &mut diagnosis.verdict {
         let due = until.map_or_else(String::new, |at| format!(" until {}", words::clock(at)));
         *summary = format!("being created for {}: normal{due}; if it lasts: {summary}", words::short(age));

@@ -1,0 +1,65 @@
+//! The swarm: seeds must be clean, every invariant must be able to notice, and a seed is always the same run.
+#![allow(clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used, reason = "a test")]
+#![allow(clippy::disallowed_methods, reason = "how many seeds are run is set from outside")]
+
+use std::ops::Range;
+
+use volwarden::sim::daemon::Broken;
+use volwarden::sim::swarm::script::Scenario;
+use volwarden::sim::swarm::{Campaign, Summary};
+
+/// Seeds that have to be clean in every run of the tests; `VOLWARDEN_SWARM_SEEDS` asks for more.
+const SEEDS: u64 = 1000;
+/// A daemon that is wrong has to be caught within so many.
+const CAUGHT_WITHIN: u64 = 200;
+
+fn run(seeds: Range<u64>, scenario: &str, broken: Option<Broken>) -> Summary {
+    let scenario = Scenario::named(scenario).expect("a scenario of this name");
+    let jobs = std::thread::available_parallelism().map_or(1, usize::from);
+    Campaign { seeds, scenario, jobs, broken }.run(|_| {})
+}
+
+fn is_clean(summary: &Summary) {
+    assert!(summary.failures.is_empty(), "{}", serde_json::to_string_pretty(&summary.failures).unwrap());
+}
+
+#[test]
+fn every_seed_is_clean() {
+    let seeds = std::env::var("VOLWARDEN_SWARM_SEEDS").ok().map_or(SEEDS, |seeds| seeds.parse().expect("a number"));
+    let summary = run(0..seeds, "everything", None);
+    println!("{seeds} seeds, {} steps, {}", summary.steps, summary.timing.words());
+    is_clean(&summary);
+    // A run that meets nothing proves nothing.
+    assert!(summary.faults.len() > 40 && summary.findings.len() > 20, "{:?} {:?}", summary.faults, summary.findings);
+}
+
+#[test]
+fn what_is_left_in_peace_is_named_by_nobody() {
+    let summary = run(0..40, "nothing", None);
+    is_clean(&summary);
+    assert!(summary.findings.is_empty() && summary.steps > 0, "{:?}", summary.findings);
+}
+
+#[test]
+fn a_daemon_that_is_wrong_is_caught() {
+    for broken in Broken::ALL {
+        let caught = (0..CAUGHT_WITHIN).step_by(10).find_map(|from| {
+            let summary = run(from..from + 10, "everything", Some(broken));
+            summary.failures.first().map(|failure| (failure.seed, failure.violations.first().map(|one| one.invariant)))
+        });
+        println!("{broken:?}: {caught:?}");
+        assert!(caught.is_some(), "{broken:?} was not caught within {CAUGHT_WITHIN} seeds");
+    }
+}
+
+#[test]
+fn the_same_seeds_are_the_same_run_on_any_number_of_threads() {
+    let told = |jobs| {
+        let scenario = Scenario::named("everything").unwrap();
+        let summary = Campaign { seeds: 10..22, scenario, jobs, broken: None }.run(|_| {});
+        let mut told = serde_json::to_value(&summary).unwrap();
+        told.as_object_mut().unwrap().remove("timing");
+        told
+    };
+    assert_eq!(told(1), told(3));
+}
