@@ -147,10 +147,10 @@ impl Lab {
         if self.hands.leads {
             let until = self.now().mono + Duration::from_secs(10);
             self.feed(Fact::Leadership(Some(until)));
-            for source in Source::ALL {
-                if self.engine.world().sources.known(source) {
-                    self.feed(Fact::Source(source, SourceChange::Progress));
-                }
+        }
+        for source in Source::ALL {
+            if self.engine.world().sources.known(source) {
+                self.feed(Fact::Source(source, SourceChange::Progress));
             }
         }
     }
