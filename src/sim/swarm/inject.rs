@@ -206,8 +206,8 @@ fn begin(fault: &Fault, home: &mut Home, daemons: &mut [Daemon], now: Duration) 
         Kind::DriverFrozen => freeze(home, fault, PLUGIN),
         Kind::ControllerFrozen => freeze(home, fault, CONTROLLER),
         kind if kind.is_of_daemon() => {
-            for (number, daemon) in daemons.iter_mut().enumerate().filter(|(number, _)| meets(fault, *number)) {
-                strike(fault, number, daemon, home, now);
+            for (_, daemon) in daemons.iter_mut().enumerate().filter(|(number, _)| meets(fault, *number)) {
+                strike(fault, daemon, home, now);
             }
             Vec::new()
         }
@@ -215,8 +215,7 @@ fn begin(fault: &Fault, home: &mut Home, daemons: &mut [Daemon], now: Duration) 
     }
 }
 
-fn strike(fault: &Fault, number: usize, daemon: &mut Daemon, home: &Home, now: Duration) {
-    let _ = number;
+fn strike(fault: &Fault, daemon: &mut Daemon, home: &Home, now: Duration) {
     match fault.kind {
         Kind::WatchStalled => daemon.stall(source(fault), now),
         Kind::WatchesStalled => Source::ALL.into_iter().for_each(|source| daemon.stall(source, now)),

@@ -1,0 +1,161 @@
+//! What is said while a part of the cluster cannot be read: an old view is never put together with a fresh one.
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+mod lab;
+
+use lab::*;
+use volwarden::domain::fact::{Change, Fact, Source, SourceChange};
+use volwarden::domain::finding::Class;
+use volwarden::domain::name::{Key, Uid};
+use volwarden::domain::record::Kind::{CsiDriver, VolumeSnapshot, VolumeSnapshotContent};
+
+fn fails(lab: &mut Lab, source: Source) {
+    lab.feed(Fact::Source(source, SourceChange::Failing("500 Internal Server Error".into())));
+}
+
+fn is_back(lab: &mut Lab, source: Source) {
+    lab.feed(Fact::Source(source, SourceChange::Progress));
+}
+
+#[test]
+fn an_object_that_cannot_be_followed_is_not_newly_named_and_named_when_it_can() {
+    let mut lab = Lab::new();
+    let content = deleting(&lab, "c", "s", 20);
+    lab.content("c", content);
+    fails(&mut lab, Source::Contents);
+    lab.pass(400);
+    assert_eq!(lab.class(VolumeSnapshotContent, "c"), None);
+    is_back(&mut lab, Source::Contents);
+    lab.pass(5);
+    assert_eq!(lab.class(VolumeSnapshotContent, "c"), Some(Class::MissedEvent));
+}
+
+#[test]
+fn what_was_said_of_it_is_not_taken_back_either() {
+    let mut lab = Lab::new();
+    let content = deleting(&lab, "c", "s", 400);
+    lab.content("c", content);
+    lab.pass(5);
+    assert_eq!(lab.class(VolumeSnapshotContent, "c"), Some(Class::MissedEvent));
+    fails(&mut lab, Source::Contents);
+    lab.delete_error("c", "Failed to delete snapshot", 1);
+    lab.pass(70);
+    assert_eq!(lab.class(VolumeSnapshotContent, "c"), Some(Class::MissedEvent));
+    is_back(&mut lab, Source::Contents);
+    lab.pass(5);
+    assert_eq!(lab.class(VolumeSnapshotContent, "c"), Some(Class::Retrying));
+}
+
+#[test]
+fn a_one_shot_command_says_what_it_saw() {
+    let mut lab = Lab::eager();
+    let content = deleting(&lab, "c", "s", 2000);
+    lab.content("c", content);
+    fails(&mut lab, Source::Contents);
+    lab.pass(5);
+    assert!(lab.class(VolumeSnapshotContent, "c").is_some());
+}
+
+#[test]
+fn a_class_that_cannot_be_read_may_name_the_right_driver_again() {
+    let mut lab = Lab::new();
+    lab.feed(Fact::SnapshotClass(Change::Applied(Key::cluster("csi-ceph-blockpool"), class("other"))));
+    fails(&mut lab, Source::SnapshotClasses);
+    let content = deleting(&lab, "c", "s", 100);
+    lab.content("c", content);
+    assert_eq!(lab.class(VolumeSnapshotContent, "c"), None);
+    is_back(&mut lab, Source::SnapshotClasses);
+    assert_eq!(lab.class(VolumeSnapshotContent, "c"), Some(Class::DriverMismatch));
+}
+
+#[test]
+fn nothing_hangs_on_a_leader_that_may_long_be_back() {
+    let mut lab = Lab::new();
+    lab.stop_leader(DRIVER_LEASE);
+    lab.stop_leader(CONTROLLER_LEASE);
+    let content = alive(&lab, "other", "elsewhere");
+    lab.content("other", content);
+    lab.pass(10);
+    // Somebody else renews: that the two do not is told.
+    lab.start_leader("kube-node-lease", "node-1");
+    lab.pass(300);
+    assert_eq!(lab.class(CsiDriver, DRIVER), Some(Class::DriverGone));
+    fails(&mut lab, Source::Leases);
+    let content = deleting(&lab, "c", "s", 100);
+    lab.content("c", content);
+    let waiting = going(&lab, "waiting", "none", 100, &[AS_SOURCE, BOUND]);
+    lab.snapshot("waiting", waiting);
+    lab.claim("data", claim("data", volwarden::domain::record::ClaimPhase::Bound, None));
+    let uncut = unready(&lab, "uncut", 300);
+    lab.snapshot("uncut", uncut);
+    for (kind, name) in [(VolumeSnapshotContent, "c"), (VolumeSnapshot, "waiting"), (VolumeSnapshot, "uncut")] {
+        assert_eq!(lab.class(kind, name), None, "{name}");
+    }
+    is_back(&mut lab, Source::Leases);
+    assert_eq!(lab.class(VolumeSnapshotContent, "c"), Some(Class::DriverGone));
+    assert_eq!(lab.class(VolumeSnapshot, "waiting"), Some(Class::ControllerDown));
+    assert_eq!(lab.class(VolumeSnapshot, "uncut"), Some(Class::CreateStuck));
+}
+
+#[test]
+fn who_was_ready_when_pods_could_be_read_last_is_no_candidate() {
+    let stale = |readable: bool| {
+        let mut lab = Lab::new();
+        let content = alive(&lab, "c", "s");
+        lab.content("c", content);
+        let pod = ctrlplugin(&lab, "idle-1", &["--leader-election=true"]);
+        lab.pod("rook-ceph", "idle-1", pod);
+        if !readable {
+            fails(&mut lab, Source::Pods);
+        }
+        lab.stop_leader(DRIVER_LEASE);
+        lab.pass(300);
+        lab.class(CsiDriver, DRIVER)
+    };
+    assert_eq!(stale(true), Some(Class::StaleLeader));
+    assert_ne!(stale(false), Some(Class::StaleLeader));
+}
+
+#[test]
+fn another_snapshot_of_its_name_in_an_old_view_orphans_no_content() {
+    let mut lab = Lab::new();
+    let mut other = ready(&lab, "s", "c");
+    other.meta.uid = Uid::parse("the-one-before");
+    lab.snapshot("s", other);
+    fails(&mut lab, Source::Snapshots);
+    let mut content = deleting(&lab, "c", "s", 100);
+    content.being_deleted = false;
+    lab.content("c", content);
+    lab.pass(120);
+    assert_eq!(lab.class(VolumeSnapshotContent, "c"), None);
+    is_back(&mut lab, Source::Snapshots);
+    lab.pass(5);
+    assert_eq!(lab.class(VolumeSnapshotContent, "c"), Some(Class::OrphanedContent));
+}
+
+#[test]
+fn a_snapshot_that_loses_its_readiness_for_a_moment_is_not_stuck() {
+    let mut lab = Lab::new();
+    let content = alive(&lab, "c", "s");
+    lab.content("c", content);
+    let mut snapshot = ready(&lab, "s", "c");
+    lab.snapshot("s", snapshot.clone());
+    snapshot.ready = Some(false);
+    snapshot.error = status_error("VolumeSnapshotContent is missing");
+    lab.snapshot("s", snapshot);
+    lab.pass(25);
+    assert_eq!(lab.class(VolumeSnapshot, "s"), None, "an hour old, and unready for half a minute");
+    lab.pass(60);
+    assert_eq!(lab.class(VolumeSnapshot, "s"), Some(Class::CreateStuck));
+}
+
+#[test]
+fn a_deletion_that_cannot_be_written_down_is_not_laid_at_the_drivers_door() {
+    let mut lab = Lab::new();
+    let content = deleting(&lab, "c", "s", 100);
+    lab.content("c", content);
+    lab.delete_error("c", "Failed to clear content status", 5);
+    let finding = lab.finding(VolumeSnapshotContent, "c").unwrap();
+    assert_eq!(finding.class, Class::Retrying);
+    assert!(finding.summary.contains("has deleted it"), "{}", finding.summary);
+}
