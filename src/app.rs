@@ -176,18 +176,12 @@ pub async fn serve(settings: &Settings, mut stop: watch::Receiver<bool>) -> Resu
     });
     watches::spawn(client, facts, &mut crew.tasks);
 
-    tokio::select! {
-        // The HTTP server ends at the same word: that it was told to is no failure of its own.
-        biased;
-        _ = stop.wait_for(|stop| *stop) => {
-            info!("told to stop");
-            crew.dismiss().await
-        }
-        ended = crew.first_end() => {
-            error!(error = %ended, "shutting down");
-            Err(ended)
-        }
+    if let Err(ended) = crew.work(&mut stop).await {
+        error!(error = %ended, "shutting down");
+        return Err(ended);
     }
+    info!("told to stop");
+    crew.dismiss().await
 }
 
 #[expect(clippy::cast_precision_loss, reason = "milliseconds since 1970 fit a float until the year 287396")]
@@ -214,6 +208,17 @@ impl Crew {
         self.names.insert(task.id(), name);
     }
 
+    /// Lets them work until they are told to stop; or says which of them ended without having been told.
+    async fn work(&mut self, stop: &mut watch::Receiver<bool>) -> Result<(), AppError> {
+        let ended = tokio::select! {
+            biased;
+            _ = stop.wait_for(|stop| *stop) => return Ok(()),
+            ended = self.first_end() => ended,
+        };
+        // The HTTP server ends at the same word, and the word may reach it first.
+        if *stop.borrow() { Ok(()) } else { Err(ended) }
+    }
+
     async fn first_end(&mut self) -> AppError {
         let (id, panicked) = match self.tasks.join_next_with_id().await {
             None => return AppError::Ended { task: "everything", reason: "no task is left".to_owned() },
@@ -225,14 +230,17 @@ impl Crew {
         } else {
             self.reasons.1.try_recv().unwrap_or_else(|_| "it returned".to_owned())
         };
-        AppError::Ended { task: self.names.get(&id).copied().unwrap_or("a watch"), reason }
+        AppError::Ended { task: self.names.remove(&id).unwrap_or("a watch"), reason }
     }
 
     /// Lets open requests finish, then drops everything: nothing here has state that must be saved.
     async fn dismiss(mut self) -> Result<(), AppError> {
         let server = self.names.iter().find(|(_, name)| **name == "the HTTP server").map(|(id, _)| *id);
         let last_requests = async {
-            while let Some(ended) = self.tasks.join_next_with_id().await {
+            // One that has ended already serves nobody.
+            while server.is_some()
+                && let Some(ended) = self.tasks.join_next_with_id().await
+            {
                 let id = ended.map_or_else(|error| error.id(), |(id, ())| id);
                 if Some(id) == server {
                     break;
@@ -345,6 +353,36 @@ mod tests {
         crew.spawn("the engine's loop", async { panic!("on purpose") });
         let said = crew.first_end().await.to_string();
         assert!(said.starts_with("the engine's loop ended: it panicked"), "{said}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_hears_the_word_first_has_not_failed() {
+        let mut crew = Crew::new();
+        let (word, mut stop) = watch::channel(false);
+        crew.spawn("the prober", std::future::pending());
+        let said = word.clone();
+        crew.spawn("the HTTP server", async move {
+            // Said, but nobody has been woken yet: the thread that says it may be held up just there.
+            said.send_if_modified(|stop| {
+                *stop = true;
+                false
+            });
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            "it was told to stop".to_owned()
+        });
+        crew.work(&mut stop).await.unwrap();
+        let began = tokio::time::Instant::now();
+        crew.dismiss().await.unwrap();
+        assert!(began.elapsed() < Duration::from_millis(100), "it waits for a server that has ended");
+        drop(word);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_ends_untold_is_named() {
+        let mut crew = Crew::new();
+        let (_word, mut stop) = watch::channel(false);
+        crew.spawn("the HTTP server", async { "no socket".to_owned() });
+        assert_eq!(crew.work(&mut stop).await.unwrap_err().to_string(), "the HTTP server ended: no socket");
     }
 
     #[tokio::test(start_paused = true)]
