@@ -97,25 +97,25 @@ fn two_0_a_normal_deletion_is_nothing(stack: &Stack) {
 
 /// What the manual's first step leaves behind when snapshot-controller did not act yet.
 fn four_1_finalizers_stripped(stack: &Stack) -> String {
-    let content = ready_snapshot(stack, "stripped");
-    let controller = stack.process("snapshot-controller").unwrap();
-    controller.pause().unwrap();
-    stack.delete(SNAPSHOTS, Some("default"), "stripped").unwrap();
-    set_finalizers(stack, SNAPSHOTS, Some("default"), "stripped", &[]);
-    wait_gone(stack, SNAPSHOTS, Some("default"), "stripped");
-    controller.resume().unwrap();
-    content
+    stripped(stack, "stripped")
 }
 
 fn two_4_stripped_and_then_deleted(stack: &Stack) -> String {
-    let content = ready_snapshot(stack, "orphaned");
-    let controller = stack.process("snapshot-controller").unwrap();
-    controller.pause().unwrap();
-    stack.delete(SNAPSHOTS, Some("default"), "orphaned").unwrap();
-    set_finalizers(stack, SNAPSHOTS, Some("default"), "orphaned", &[]);
-    wait_gone(stack, SNAPSHOTS, Some("default"), "orphaned");
-    controller.resume().unwrap();
+    let content = stripped(stack, "orphaned");
     stack.delete(CONTENTS, None, &content).unwrap();
+    content
+}
+
+/// A snapshot that went without its content. The controller starts anew: one that was only paused is told of the
+/// deletion before it is told of the end, and is now and then quick enough to act on it.
+fn stripped(stack: &Stack, name: &str) -> String {
+    let content = ready_snapshot(stack, name);
+    let controller = stack.process("snapshot-controller").unwrap();
+    controller.kill().unwrap();
+    stack.delete(SNAPSHOTS, Some("default"), name).unwrap();
+    set_finalizers(stack, SNAPSHOTS, Some("default"), name, &[]);
+    wait_gone(stack, SNAPSHOTS, Some("default"), name);
+    controller.start().unwrap();
     content
 }
 
