@@ -145,7 +145,7 @@ pub async fn serve(settings: &Settings, mut stop: watch::Receiver<bool>) -> Resu
 
     let clock = Clock::start();
     telemetry::set_started(seconds(clock.now().wall));
-    let judge = engine::Settings { eager: false, min_floor: settings.min_floor };
+    let judge = engine::Settings { min_floor: settings.min_floor, ..engine::Settings::default() };
     let (driver, Ends { handle, facts, probes }) = Driver::new(Engine::new(judge), clock);
 
     let mut crew = Crew::new();

@@ -16,6 +16,7 @@ use tracing::{info, warn};
 use crate::domain::engine::{Effect, Engine, Explanation, SourceView};
 use crate::domain::fact::{Answer, Fact, Live, LogTail, Now, Probe, Source};
 use crate::domain::finding::{Finding, Subject};
+use crate::domain::remedy::fresh::Looked;
 use crate::telemetry;
 
 /// The engine is told the time at least this often.
@@ -259,6 +260,8 @@ impl Driver {
                 Effect::Cleared(subject, class) => {
                     info!(class = class.as_str(), subject = %subject, "finding cleared");
                 }
+                // Nobody has told this engine that it leads: it asks for no write.
+                Effect::Record(_) | Effect::Announce(..) | Effect::Act(_) | Effect::Forget(_) => {}
             }
         }
     }
@@ -386,6 +389,10 @@ impl Outbox {
 fn fact_kind(fact: &Fact) -> &'static str {
     match fact {
         Fact::Answered(..) => "Answer",
+        Fact::Leadership(_) => "Leadership",
+        Fact::Alerts(_) => "Alerts",
+        Fact::Recorded(..) => "Recorded",
+        Fact::Acted(_) => "Outcome",
         Fact::Tick => "Tick",
         object => object.source().map_or("", Source::as_str),
     }
@@ -396,14 +403,15 @@ fn probe_kind(probe: &Probe) -> &'static str {
         Probe::Get { .. } => "get",
         Probe::Log { .. } => "log",
         Probe::ClaimEvents { .. } => "claim_events",
+        Probe::Look { .. } => "look",
     }
 }
 
 fn answer_result(answer: &Answer) -> &'static str {
     match answer {
-        Answer::Get(Live::Absent) => "absent",
-        Answer::Get(Live::Present(_)) => "present",
-        Answer::Get(Live::Unknown(_)) => "unknown",
+        Answer::Get(Live::Absent) | Answer::Look(Looked::Absent) => "absent",
+        Answer::Get(Live::Present(_)) | Answer::Look(Looked::There(_)) => "present",
+        Answer::Get(Live::Unknown(_)) | Answer::Look(Looked::Unknown(_)) => "unknown",
         Answer::Log(LogTail::Lines { .. }) => "lines",
         Answer::Log(LogTail::Forbidden) => "forbidden",
         Answer::Log(LogTail::Failed(_)) => "failed",

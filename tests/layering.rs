@@ -32,6 +32,7 @@ const ARROWS: &[(&str, &str, &str)] = &[
     ("sim", "api", "serves objects"),
     ("sim", "io", "the lines of the model are read by the same code as a real server's"),
     ("cli", "config", "flags are parsed where the command line is"),
+    ("cli", "api", "crds prints the definitions of our kinds"),
     ("cli", "domain", "findings and subjects are what it prints and asks about"),
     ("cli", "sim", "the fault scripts and violations of the swarm are what it draws and prints"),
     ("app", "domain", "makes the engine that it hands to the loop"),
@@ -79,7 +80,7 @@ const CRATES: &[(&str, &[&str])] = &[
             "tracing",
         ],
     ),
-    ("api", &["jiff", "k8s_openapi", "kube", "serde", "serde_json", "thiserror"]),
+    ("api", &["jiff", "k8s_openapi", "kube", "schemars", "serde", "serde_json", "thiserror"]),
     (
         "sim",
         &[
@@ -97,7 +98,7 @@ const CRATES: &[(&str, &[&str])] = &[
             "tracing",
         ],
     ),
-    ("domain", &["croner", "jiff", "serde", "thiserror"]),
+    ("domain", &["croner", "jiff", "serde", "sha2", "thiserror"]),
 ];
 
 /// What of `std` the pure core may not touch: clocks, the world outside, threads, and maps whose order is random.

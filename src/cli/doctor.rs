@@ -47,7 +47,7 @@ pub(super) async fn doctor(args: &DoctorArgs, settings: &Settings) -> Result<Out
 
 /// A one-shot command shows what a longer look might revoke, and marks it.
 pub(super) fn judge(settings: &Settings) -> engine::Settings {
-    engine::Settings { eager: true, min_floor: settings.min_floor }
+    engine::Settings { eager: true, min_floor: settings.min_floor, ..engine::Settings::default() }
 }
 
 fn judge_exit(state: &State) -> Outcome {

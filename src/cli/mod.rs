@@ -16,6 +16,7 @@ use crate::app::{self, AppError};
 use crate::config::{ConfigError, Flags, RunFlags, Settings};
 
 mod completions;
+mod crds;
 mod demo;
 mod doctor;
 mod look;
@@ -37,6 +38,7 @@ Examples:
   volwarden run                           the daemon; it also listens: --listen, VOLWARDEN_LISTEN
   volwarden retention simulate -f a.json  which snapshots a policy would keep, and why
   volwarden demo                          the same without a cluster: one in the process, on which things break
+  volwarden crds | kubectl apply -f -     the definitions of its own kinds
   volwarden completions bash > /etc/bash_completion.d/volwarden
 
 Exit codes of doctor and why: 0 nothing found, 1 findings, 2 could not tell; of demo: 0 if every incident was found;
@@ -67,6 +69,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Try the engine against the embedded cluster under seeded faults; exit code 1 is a violation
     Sim(sim::SimArgs),
+    /// Print the definitions of Volwarden's own kinds, for kubectl apply -f -
+    Crds,
     /// Print a completion script for a shell
     Completions(completions::CompletionsArgs),
 }
@@ -193,6 +197,7 @@ fn dispatch(cli: &Cli) -> Result<Outcome, CliError> {
     match &cli.command {
         Command::Completions(args) => return completions::print(args),
         Command::Retention(args) => return retention::retention(args),
+        Command::Crds => return crds::print(),
         _ => {}
     }
     let settings = Settings::load(&cli.settings, &run)?;
@@ -204,7 +209,7 @@ fn dispatch(cli: &Cli) -> Result<Outcome, CliError> {
         Command::Run(_) => run::run(&runtime, &settings),
         Command::Demo(args) => demo::demo(args, &runtime),
         Command::Sim(args) => sim::sim(args),
-        Command::Completions(_) | Command::Retention(_) => Ok(Outcome::Clean),
+        Command::Completions(_) | Command::Crds | Command::Retention(_) => Ok(Outcome::Clean),
     };
     // A name lookup that hangs in a helper thread must not hold the exit back.
     runtime.shutdown_background();

@@ -162,6 +162,30 @@ impl Member<'_> {
     }
 }
 
+/// A pod with a driver's csi-snapshotter in it, as far as a repair has to know it.
+#[derive(Clone, Copy, Debug)]
+pub struct Sidecar<'a> {
+    /// The pod's key.
+    pub key: &'a Key,
+    /// The pod.
+    pub pod: &'a Pod,
+    /// It holds the driver's lease.
+    pub leads: bool,
+    /// It is Ready, with its csi-snapshotter running, and not being deleted.
+    pub ready: bool,
+}
+
+/// The pods that a driver's lease is fought out among.
+#[must_use]
+pub fn sidecars<'a>(world: &'a World, driver: &str) -> Vec<Sidecar<'a>> {
+    let found = world.lease(&identity::snapshotter_lease(driver));
+    let holder = found.map(|(key, watched)| (key, &*watched.lease.holder));
+    let members = snapshotters(world, driver, holder).into_iter();
+    members
+        .map(|member| Sidecar { key: member.key, pod: member.pod, leads: member.leads, ready: member.ready() })
+        .collect()
+}
+
 /// What is known of a driver's csi-snapshotter.
 #[must_use]
 pub fn driver(world: &World, name: &str, settings: &Settings, now: Now) -> View {

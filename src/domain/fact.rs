@@ -8,11 +8,16 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::guard::Alerts;
+use super::ledger::{Outcome, Record};
 use super::name::{Key, Uid};
+use super::policy::Policy;
 use super::record::{
-    Attachment, CephCluster, Claim, Content, CsiDriver, EventRecord, Group, Job, Kind, Lease, Pod, Replication,
-    Snapshot, SnapshotClass, StorageClass, Volume, Workload,
+    Attachment, CephCluster, Claim, Content, CsiDriver, EventRecord, Group, Job, Kind, Lease, Left, Namespace, Pod,
+    Replication, Snapshot, SnapshotClass, StorageClass, Volume, Workload,
 };
+use super::remedy::action::TargetKind;
+use super::remedy::fresh::Looked;
 
 /// The present moment, made by the shell: the only way time enters the core.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,11 +73,19 @@ pub enum Source {
     Groups,
     /// VolumeGroupSnapshotContents.
     GroupContents,
+    /// Namespaces.
+    Namespaces,
+    /// Our RemediationPolicies.
+    Policies,
+    /// Our Remediations: the ledger.
+    Remediations,
+    /// Our OrphanedSnapshots: the orphan ledger.
+    Orphans,
 }
 
 impl Source {
     /// All of them, in the order they are started: what findings rest on comes first.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 25] = [
         Self::Snapshots,
         Self::Contents,
         Self::SnapshotClasses,
@@ -94,6 +107,10 @@ impl Source {
         Self::KopiaMaintenances,
         Self::Groups,
         Self::GroupContents,
+        Self::Namespaces,
+        Self::Policies,
+        Self::Remediations,
+        Self::Orphans,
     ];
 
     /// The public name: the Kubernetes kind; events name what they are about.
@@ -121,6 +138,10 @@ impl Source {
             Self::KopiaMaintenances => "KopiaMaintenance",
             Self::Groups => "VolumeGroupSnapshot",
             Self::GroupContents => "VolumeGroupSnapshotContent",
+            Self::Namespaces => "Namespace",
+            Self::Policies => "RemediationPolicy",
+            Self::Remediations => "Remediation",
+            Self::Orphans => "OrphanedSnapshot",
         }
     }
 }
@@ -208,6 +229,13 @@ pub enum Probe {
         /// The container.
         container: Arc<str>,
     },
+    /// GET one object that may be written to, with all that a repair has to know of it.
+    Look {
+        /// Its kind.
+        kind: TargetKind,
+        /// Its key.
+        key: Key,
+    },
     /// Warning events about a claim: the cause that its owner must mend.
     ClaimEvents {
         /// The claim.
@@ -224,8 +252,23 @@ pub enum Answer {
     Get(Live),
     /// To [`Probe::Log`].
     Log(LogTail),
+    /// To [`Probe::Look`].
+    Look(Looked),
     /// To [`Probe::ClaimEvents`]: the newest warning in words, if there is one.
     ClaimEvents(Option<Arc<str>>),
+}
+
+/// What came of carrying an action out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Acted {
+    /// Name of the record whose intent it was.
+    pub record: Box<str>,
+    /// The attempt's number.
+    pub attempt: u32,
+    /// The outcome.
+    pub outcome: Outcome,
+    /// The same in words.
+    pub message: Arc<str>,
 }
 
 /// One observed thing.
@@ -275,6 +318,22 @@ pub enum Fact {
     Group(Change<Group>),
     /// A VolumeGroupSnapshotContent.
     GroupContent(Change<Group>),
+    /// A Namespace.
+    Namespace(Change<Namespace>),
+    /// A policy.
+    Policy(Change<Box<Policy>>),
+    /// A record of the ledger.
+    Remediation(Change<Box<Record>>),
+    /// An entry of the orphan ledger.
+    Orphan(Change<Left>),
+    /// Our own lease: until when it is ours, on the monotonic clock; `None` when it is not.
+    Leadership(Option<Duration>),
+    /// What the configured alerts say.
+    Alerts(Alerts),
+    /// A record that was to be stored is, in this version; or could not be, for this reason.
+    Recorded(Box<str>, Result<Box<str>, Arc<str>>),
+    /// What came of carrying an action out.
+    Acted(Acted),
     /// A read was answered.
     Answered(Probe, Answer),
     /// Time passed.
@@ -308,7 +367,16 @@ impl Fact {
             Fact::KopiaMaintenance(_) => Source::KopiaMaintenances,
             Fact::Group(_) => Source::Groups,
             Fact::GroupContent(_) => Source::GroupContents,
-            Fact::Answered(..) | Fact::Tick => return None,
+            Fact::Namespace(_) => Source::Namespaces,
+            Fact::Policy(_) => Source::Policies,
+            Fact::Remediation(_) => Source::Remediations,
+            Fact::Orphan(_) => Source::Orphans,
+            Fact::Leadership(_)
+            | Fact::Alerts(_)
+            | Fact::Recorded(..)
+            | Fact::Acted(_)
+            | Fact::Answered(..)
+            | Fact::Tick => return None,
         })
     }
 
@@ -337,6 +405,10 @@ impl Fact {
             Source::KopiaMaintenances => Fact::KopiaMaintenance(Change::Gone(key)),
             Source::Groups => Fact::Group(Change::Gone(key)),
             Source::GroupContents => Fact::GroupContent(Change::Gone(key)),
+            Source::Namespaces => Fact::Namespace(Change::Gone(key)),
+            Source::Policies => Fact::Policy(Change::Gone(key)),
+            Source::Remediations => Fact::Remediation(Change::Gone(key)),
+            Source::Orphans => Fact::Orphan(Change::Gone(key)),
         }
     }
 }

@@ -73,7 +73,7 @@ impl Memory {
                 self.claim_events.insert(claim, (words, now.mono));
             }
             // An answer of another kind than the question: the read is simply made again.
-            (Probe::Get { .. } | Probe::Log { .. } | Probe::ClaimEvents { .. }, _) => {}
+            (Probe::Get { .. } | Probe::Log { .. } | Probe::ClaimEvents { .. } | Probe::Look { .. }, _) => {}
         }
         waiting
     }
@@ -84,6 +84,8 @@ impl Memory {
             Probe::Get { kind, key } => self.live.get(&(*kind, key.clone())).map(|(_, at)| (*at, STALE / 2)),
             Probe::Log { pod, uid, .. } => self.logs.get(&(pod.clone(), uid.clone())).map(|(_, at)| (*at, LOG_EVERY)),
             Probe::ClaimEvents { claim, .. } => self.claim_events.get(claim).map(|(_, at)| (*at, LOG_EVERY)),
+            // Whoever wants to look knows himself how old a look may be.
+            Probe::Look { .. } => None,
         };
         if answered.is_some_and(|(at, valid)| now.mono.saturating_sub(at) < valid) {
             return false;

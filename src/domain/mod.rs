@@ -4,20 +4,29 @@
 //! daemon, in `doctor` and in tests, so a diagnosis cannot depend on where it was made. `tests/layering.rs`
 //! keeps it so.
 
+pub mod ceph;
 pub mod collection;
 pub mod components;
 pub mod diagnose;
+pub mod digest;
+pub mod election;
 pub mod engine;
 pub mod fact;
 pub mod finding;
 pub mod freshness;
+pub mod guard;
 pub mod identity;
 pub mod lease;
+pub mod ledger;
 pub mod logline;
 pub mod memory;
 pub mod name;
+pub mod plan;
+pub mod policy;
 pub mod record;
 pub mod retention;
+pub mod remedy;
+pub mod schedule;
 pub mod timing;
 pub mod words;
 pub mod world;

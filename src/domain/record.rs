@@ -4,6 +4,7 @@
 //! difference: `Content::status` is `None` when no driver ever answered, and a [`ContentStatus`] whose fields
 //! are all `None` when the driver has confirmed the deletion. Taking one for the other leaks backend storage.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -433,6 +434,24 @@ pub struct Group {
     pub meta: Meta,
     /// Fingerprints of the snapshot handles a content lists.
     pub handles: Box<[u64]>,
+}
+
+/// A Namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Namespace {
+    /// Its labels.
+    pub labels: BTreeMap<Box<str>, Box<str>>,
+    /// The annotation `volwarden.dev/ignore` is there.
+    pub ignored: bool,
+}
+
+/// An entry of the orphan ledger, as far as a repair has to know it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Left {
+    /// [`fingerprint`](super::name::fingerprint) of the handle.
+    pub print: u64,
+    /// Uid of the content that held it.
+    pub content: Uid,
 }
 
 /// The kinds of objects that findings, events and reads name. The text is the Kubernetes kind.

@@ -17,7 +17,10 @@ use crate::api::foreign::{Bare, Event, Page, Pod};
 use crate::domain::fact::{Answer, Fact, Live, LogTail, Probe};
 use crate::domain::name::{Key, Uid};
 use crate::domain::record::Kind;
+use crate::domain::remedy::action::TargetKind;
+use crate::domain::remedy::fresh::Looked;
 
+use super::look::look;
 use super::request::{self, JSON, METADATA, Refusal, encode};
 
 /// Reads under way at the same time.
@@ -60,6 +63,7 @@ async fn answer(client: &Client, probe: &Probe) -> Answer {
         Probe::Get { kind, key } => Answer::Get(live(client, *kind, key).await),
         Probe::Log { pod, uid, container } => Answer::Log(log(client, pod, uid, container).await),
         Probe::ClaimEvents { claim, uid } => Answer::ClaimEvents(claim_events(client, claim, uid).await),
+        Probe::Look { kind, key } => Answer::Look(look_at(client, *kind, key, PATIENCE).await),
     }
 }
 
@@ -91,6 +95,33 @@ async fn live(client: &Client, kind: Kind, key: &Key) -> Live {
         Ok(uid) => Live::Present(uid),
         Err(refusal) if says_absent(&refusal, key) => Live::Absent,
         Err(refusal) => Live::Unknown(refusal.words),
+    }
+}
+
+/// Path of an object that may be written to.
+#[must_use]
+pub fn target_path(kind: TargetKind, key: &Key) -> String {
+    let Key { namespace, name } = key;
+    match kind {
+        TargetKind::Snapshot => path_of(Kind::VolumeSnapshot, key),
+        TargetKind::Content => path_of(Kind::VolumeSnapshotContent, key),
+        TargetKind::Lease => path_of(Kind::Lease, key),
+        TargetKind::Pod => format!("/api/v1/namespaces/{namespace}/pods/{name}"),
+    }
+}
+
+/// Reads an object afresh, past every cache.
+pub async fn look_at(client: &Client, kind: TargetKind, key: &Key, patience: Duration) -> Looked {
+    let read = async {
+        let bytes = request::fetch(client, &target_path(kind, key), JSON, OBJECT_BYTES, patience).await?;
+        let object: serde_json::Value = request::parse(&bytes)?;
+        let named = object.pointer("/metadata/name").and_then(serde_json::Value::as_str) == Some(&*key.name);
+        look(&object).filter(|_| named).ok_or_else(|| Refusal::silent("the answer is not the object asked for"))
+    };
+    match read.await {
+        Ok(look) => Looked::There(Box::new(look)),
+        Err(refusal) if says_absent(&refusal, key) => Looked::Absent,
+        Err(refusal) => Looked::Unknown(refusal.words),
     }
 }
 

@@ -39,6 +39,8 @@ const GROUP_SNAPSHOT: &str = "groupsnapshot.storage.k8s.io";
 const GROUP_SNAPSHOT_VERSIONS: &[&str] = &["v1", "v1beta2", "v1beta1"];
 const VOLSYNC: &str = "volsync.backube";
 const VOLSYNC_VERSIONS: &[&str] = &["v1alpha1"];
+const OURS: &str = "volwarden.dev";
+const OUR_VERSIONS: &[&str] = &["v1alpha1"];
 const STORAGE: &str = "storage.k8s.io";
 
 impl Place {
@@ -87,6 +89,10 @@ impl Place {
             // Only one fork of VolSync has it: its group version is there without the kind.
             Source::KopiaMaintenances => Self::custom(VOLSYNC, VOLSYNC_VERSIONS, "kopiamaintenances"),
             Source::Groups => Self::custom(GROUP_SNAPSHOT, GROUP_SNAPSHOT_VERSIONS, "volumegroupsnapshots"),
+            Source::Namespaces => Self::built_in("", "namespaces"),
+            Source::Policies => Self::custom(OURS, OUR_VERSIONS, "remediationpolicies"),
+            Source::Remediations => Self::custom(OURS, OUR_VERSIONS, "remediations"),
+            Source::Orphans => Self::custom(OURS, OUR_VERSIONS, "orphanedsnapshots"),
             Source::GroupContents => {
                 Self::custom(GROUP_SNAPSHOT, GROUP_SNAPSHOT_VERSIONS, "volumegroupsnapshotcontents")
             }

@@ -5,6 +5,7 @@
 //! three mistakes apart that would each look like a deletion: an object we do not care for, an object we
 //! cannot read, and an object that is gone.
 
+mod own;
 mod snapshot;
 mod storage;
 mod workload;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 use crate::api::foreign::{self, Metadata, Moment, Text};
 use crate::domain::fact::{Change, Fact, Source, SourceChange};
 use crate::domain::name::{Interner, Key, Stamp, Uid};
+use crate::domain::policy::Policy;
 use crate::domain::record::{Kind, Meta, Owner, SecretName};
 
 /// Records translated between two sweeps of the shared strings: often enough that names of the dead do not
@@ -278,6 +280,20 @@ impl Translator {
             Source::KopiaMaintenances => applied!(self, json, Replication, KopiaMaintenance, try Self::replication),
             Source::Groups => applied!(self, json, Bare, Group, try Self::group),
             Source::GroupContents => applied!(self, json, GroupContent, GroupContent, try Self::group_content),
+            Source::Namespaces => {
+                let record = serde_json::from_str::<own::NamespaceView>(json)?.record();
+                applied!(self, json, Bare, Namespace, |_this, _view| record)
+            }
+            // What cannot be read must not be how something gets permitted: such a policy observes.
+            Source::Policies => applied!(self, json, Bare, Policy, |_this, view| {
+                Box::new(Policy::unreadable(
+                    view.metadata.name.as_deref().unwrap_or_default(),
+                    "its version is not known here",
+                ))
+            }),
+            Source::Remediations | Source::Orphans => {
+                return Err(Flaw("its version is not known here".to_owned()));
+            }
         })
     }
 

@@ -7,6 +7,8 @@
 #![allow(clippy::unwrap_used, reason = "a scenario that cannot be built may stop where it stands")]
 #![allow(clippy::unnecessary_wraps, reason = "the value goes into an optional field")]
 
+pub mod hands;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,6 +44,8 @@ pub struct Lab {
     pub claim_warning: Option<Arc<str>>,
     /// Reads are not answered at all.
     pub mute: bool,
+    /// What carries repairs out.
+    pub hands: hands::Hands,
     pub probes: Vec<Probe>,
     start: Timestamp,
     mono: Duration,
@@ -73,6 +77,8 @@ impl Lab {
 
     /// An engine that has heard nothing.
     pub fn bare(settings: Settings) -> Self {
+        let settings =
+            if settings.identity.is_empty() { Settings { identity: "me".into(), ..settings } } else { settings };
         Self {
             engine: Engine::new(settings),
             effects: Vec::new(),
@@ -80,6 +86,7 @@ impl Lab {
             live: BTreeMap::new(),
             claim_warning: None,
             mute: false,
+            hands: hands::Hands::default(),
             probes: Vec::new(),
             start: "2026-11-22T20:00:00Z".parse().unwrap(),
             mono: Duration::from_secs(1000),
@@ -124,6 +131,7 @@ impl Lab {
                         queue.push(Fact::Answered(probe.clone(), answer));
                     }
                 }
+                queue.extend(self.carry_out(&effect));
                 self.effects.push(effect);
             }
         }
@@ -142,6 +150,7 @@ impl Lab {
                     uid.map_or(Live::Absent, Live::Present)
                 }))
             }
+            Probe::Look { kind, key } => Answer::Look(self.look(*kind, key)),
             Probe::Log { .. } => Answer::Log(self.log.clone()),
             Probe::ClaimEvents { .. } => Answer::ClaimEvents(self.claim_warning.clone()),
         }
@@ -160,6 +169,7 @@ impl Lab {
             for key in self.alive.clone() {
                 self.renew(&key);
             }
+            self.keep_leading();
             self.feed(Fact::Tick);
         }
     }

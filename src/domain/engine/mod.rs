@@ -5,6 +5,7 @@
 //! derived anew, which heals whatever was lost. It never blocks and never reads a clock.
 
 mod refresh;
+mod repair;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -14,13 +15,18 @@ use serde::Serialize;
 
 use crate::domain::components::{Health, View};
 use crate::domain::diagnose::{Components, Context, Diagnosis, driver as driver_rules, snapshot as snapshot_rules};
-use crate::domain::fact::{Answer, Change, Fact, Now, Probe, Source};
+use crate::domain::fact::{Answer, Change, Fact, Now, Probe, Source, SourceChange};
 use crate::domain::finding::{Cause, Class, Finding, Subject, Verdict};
+use crate::domain::guard::Guarded;
+use crate::domain::ledger::Record;
 use crate::domain::memory::Memory;
 use crate::domain::name::Key;
 use crate::domain::record::{Content, Kind};
+use crate::domain::remedy::action::Orphan;
+use crate::domain::remedy::fresh::Looked;
 use crate::domain::words;
 use crate::domain::world::{Touch, World, content_key};
+use repair::Repair;
 
 /// Everything is derived anew this often.
 const REDERIVE: Duration = Duration::from_secs(600);
@@ -40,6 +46,8 @@ pub struct Settings {
     pub eager: bool,
     /// Raises every floor to at least this; can never lower one.
     pub min_floor: Duration,
+    /// Who this process is in the ledger: another one after each start.
+    pub identity: Arc<str>,
 }
 
 /// What a step asks of the shell.
@@ -51,6 +59,14 @@ pub enum Effect {
     Found(Box<Finding>),
     /// A finding is over.
     Cleared(Subject, Class),
+    /// Store this record of the ledger, if its version is still the one it has; the answer is `Fact::Recorded`.
+    Record(Box<Record>),
+    /// Enter what is about to be left behind into the orphan ledger, for this record.
+    Announce(Box<Orphan>, Box<str>),
+    /// Carry this action out; the answer is `Fact::Acted`.
+    Act(Box<Guarded>),
+    /// Delete this record of the ledger: it is of no use any more.
+    Forget(Box<str>),
 }
 
 /// A watched collection as a report shows it.
@@ -97,6 +113,7 @@ pub struct Engine {
     warm: bool,
     first_fact: Option<Duration>,
     rederived: Duration,
+    repair: Repair,
 }
 
 impl Engine {
@@ -104,6 +121,7 @@ impl Engine {
     #[must_use]
     pub fn new(settings: Settings) -> Self {
         Self {
+            repair: Repair::new(&settings.identity),
             settings,
             world: World::default(),
             memory: Memory::default(),
@@ -122,18 +140,38 @@ impl Engine {
     pub fn step(&mut self, fact: Fact, now: Now) -> Vec<Effect> {
         let first = *self.first_fact.get_or_insert(now.mono);
         let mut work = Work::default();
+        let mut effects = Vec::new();
+        let relisted = matches!(fact, Fact::Source(_, SourceChange::ListEnded | SourceChange::NotInstalled));
         match fact {
+            Fact::Answered(Probe::Look { kind, key }, Answer::Look(looked)) => {
+                self.memory.answer(Probe::Look { kind, key: key.clone() }, Answer::Look(Looked::Absent), now);
+                self.looked(kind, key, looked, now);
+            }
             Fact::Answered(probe, answer) => self.answered(probe, answer, now, &mut work),
+            Fact::Leadership(_) | Fact::Alerts(_) | Fact::Recorded(..) | Fact::Acted(_) => {
+                self.repair_fact(fact, now, &mut effects);
+            }
             fact => {
                 self.forget_absence(&fact);
                 for touch in self.world.apply(fact, now) {
-                    work.touch(touch);
+                    match touch {
+                        Touch::Repairs => work.repairs = true,
+                        Touch::Record(name) => self.reread_record(&name),
+                        touch => work.touch(touch),
+                    }
                 }
             }
         }
+        if relisted {
+            self.reread_ledger();
+            work.repairs = true;
+        }
+        if std::mem::take(&mut work.repairs) {
+            self.reread_repairs();
+        }
         if !self.warm {
             if !self.world.sources.settled() && now.mono.saturating_sub(first) < PATIENCE {
-                return Vec::new();
+                return effects;
             }
             self.warm = true;
             work.everything = true;
@@ -142,7 +180,9 @@ impl Engine {
             work.everything = true;
         }
         self.due(now, &mut work);
-        self.settle(work, now)
+        effects.extend(self.settle(work, now));
+        self.repairs(now, &mut effects);
+        effects
     }
 
     /// When to call [`step`](Self::step) with [`Fact::Tick`] at the latest, on the monotonic clock.
@@ -152,6 +192,7 @@ impl Engine {
             return self.first_fact.map(|first| first + PATIENCE);
         }
         let next = self.wakes.first().map_or(Duration::MAX, |(at, _)| *at);
+        let next = self.repair.next_wake().map_or(next, |at| at.min(next));
         Some(next.min(self.rederived + REDERIVE))
     }
 
@@ -279,6 +320,7 @@ impl Engine {
 
 /// What one step has to look at again.
 #[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one thing to look at")]
 struct Work {
     subjects: VecDeque<Subject>,
     queued: BTreeSet<Subject>,
@@ -287,6 +329,7 @@ struct Work {
     controller: bool,
     components: bool,
     everything: bool,
+    repairs: bool,
 }
 
 impl Work {
@@ -299,6 +342,7 @@ impl Work {
             Touch::Lease(name) => {
                 self.leases.insert(name);
             }
+            Touch::Record(_) | Touch::Repairs => self.repairs = true,
             Touch::Components => self.components = true,
             Touch::Everything => self.everything = true,
         }
@@ -477,6 +521,9 @@ impl Engine {
 
     fn publish(&mut self, subject: &Subject, diagnosis: Diagnosis, effects: &mut Vec<Effect>) -> bool {
         let before = self.findings.get(subject).map(|finding| finding.class);
+        if before.is_some() || diagnosis.finding().is_some() || self.repair.ledger_open(subject) {
+            self.repair.touch(subject);
+        }
         let Verdict::Finding(finding) = diagnosis.verdict else {
             if let Some(class) = before {
                 self.findings.remove(subject);

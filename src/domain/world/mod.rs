@@ -16,10 +16,12 @@ use crate::domain::fact::{Change, Fact, Now, Source, SourceChange};
 use crate::domain::finding::Subject;
 use crate::domain::freshness::{Sources, State};
 use crate::domain::identity;
+use crate::domain::ledger::Record;
 use crate::domain::name::Key;
+use crate::domain::policy::Policy;
 use crate::domain::record::{
-    Attachment, CephCluster, Claim, ClaimPhase, Content, CsiDriver, EventRecord, Group, Job, Kind, Lease, Pod,
-    Replication, Snapshot, SnapshotClass, SnapshotSource, StorageClass, Volume, Workload,
+    Attachment, CephCluster, Claim, ClaimPhase, Content, CsiDriver, EventRecord, Group, Job, Kind, Lease, Left,
+    Namespace, Pod, Replication, Snapshot, SnapshotClass, SnapshotSource, StorageClass, Volume, Workload,
 };
 
 /// What a fact touches.
@@ -31,6 +33,10 @@ pub enum Touch {
     Driver(Arc<str>),
     /// What is known of the holder of this lease: a driver's sidecar or snapshot-controller.
     Lease(Box<str>),
+    /// One record of the ledger.
+    Record(Box<str>),
+    /// What repairs rest on and findings do not: policies, namespaces, the orphan ledger.
+    Repairs,
     /// Pods, workloads or leases as a whole: every driver and the controller.
     Components,
     /// A source became complete, or stopped being so: everything.
@@ -93,6 +99,14 @@ pub struct World {
     pub groups: Collection<Group>,
     /// VolumeGroupSnapshotContents.
     pub group_contents: Collection<Group>,
+    /// Namespaces.
+    pub namespaces: Collection<Namespace>,
+    /// RemediationPolicies, checked.
+    pub policies: Collection<Box<Policy>>,
+    /// Remediations as the cluster has them; what the engine makes of them is its ledger.
+    pub remediations: Collection<Box<Record>>,
+    /// OrphanedSnapshots.
+    pub orphans: Collection<Left>,
     /// Warning Events about contents.
     pub content_events: Collection<EventRecord>,
     /// Warning Events about snapshots.
@@ -149,6 +163,10 @@ macro_rules! for_source {
             Source::KopiaMaintenances => $world.maintenances.$method($($arg)?),
             Source::Groups => $world.groups.$method($($arg)?),
             Source::GroupContents => $world.group_contents.$method($($arg)?),
+            Source::Namespaces => $world.namespaces.$method($($arg)?),
+            Source::Policies => $world.policies.$method($($arg)?),
+            Source::Remediations => $world.remediations.$method($($arg)?),
+            Source::Orphans => $world.orphans.$method($($arg)?),
         }
     };
 }
@@ -209,7 +227,12 @@ impl World {
     pub fn apply(&mut self, fact: Fact, now: Now) -> Vec<Touch> {
         match fact {
             Fact::Source(source, change) => self.apply_source(source, &change, now),
-            Fact::Answered(..) | Fact::Tick => Vec::new(),
+            Fact::Answered(..)
+            | Fact::Leadership(_)
+            | Fact::Alerts(_)
+            | Fact::Recorded(..)
+            | Fact::Acted(_)
+            | Fact::Tick => Vec::new(),
             object => {
                 let Some(source) = object.source() else { return Vec::new() };
                 let was = self.state_of(source);
@@ -292,7 +315,21 @@ impl World {
             Fact::KopiaMaintenance(change) => quiet(&mut self.maintenances, change),
             Fact::Group(change) => quiet(&mut self.groups, change),
             Fact::GroupContent(change) => quiet(&mut self.group_contents, change),
-            Fact::Source(..) | Fact::Answered(..) | Fact::Tick => Vec::new(),
+            Fact::Namespace(change) => simple(&mut self.namespaces, change, Touch::Repairs),
+            Fact::Policy(change) => simple(&mut self.policies, change, Touch::Repairs),
+            Fact::Orphan(change) => simple(&mut self.orphans, change, Touch::Repairs),
+            Fact::Remediation(change) => {
+                let (Change::Applied(key, _) | Change::Gone(key)) = &change;
+                let touch = Touch::Record(key.name.clone());
+                simple(&mut self.remediations, change, touch)
+            }
+            Fact::Source(..)
+            | Fact::Answered(..)
+            | Fact::Leadership(_)
+            | Fact::Alerts(_)
+            | Fact::Recorded(..)
+            | Fact::Acted(_)
+            | Fact::Tick => Vec::new(),
         }
     }
 

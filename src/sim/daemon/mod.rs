@@ -335,6 +335,8 @@ impl Daemon {
             Effect::Probe(probe) => self.reads.ask(probe, &self.weather, at),
             Effect::Found(finding) => self.said.push(Said { at, what: Word::Found(finding) }),
             Effect::Cleared(subject, class) => self.said.push(Said { at, what: Word::Cleared(subject, class) }),
+            // Nobody has told this engine that it leads: it asks for no write.
+            Effect::Record(_) | Effect::Announce(..) | Effect::Act(_) | Effect::Forget(_) => {}
         }
     }
 

@@ -14,6 +14,9 @@ use super::{Broken, Reading, Weather};
 use crate::domain::fact::{Answer, Fact, Live, LogTail, Probe, Source};
 use crate::domain::name::{Key, Uid};
 use crate::domain::record::Kind;
+use crate::domain::remedy::action::TargetKind;
+use crate::domain::remedy::fresh::Looked;
+use crate::io::look::look;
 use crate::io::probe::since;
 use crate::sim::cluster::Cluster;
 use crate::sim::process::Place;
@@ -102,6 +105,10 @@ impl Reads {
             Probe::ClaimEvents { claim, uid } => {
                 Answer::ClaimEvents(if trouble.is_some() { None } else { newest_warning(cluster, claim, uid) })
             }
+            Probe::Look { kind, key } => Answer::Look(match trouble {
+                Some(words) => Looked::Unknown(words.into()),
+                None => look_at(cluster, *kind, key, weather),
+            }),
         }
     }
 
@@ -165,6 +172,27 @@ fn live(cluster: &Cluster, kind: Kind, key: &Key, weather: &Weather) -> Live {
         Ok(found) => Live::Present(Uid::parse(object::uid(&found))),
         Err(refusal) if refusal.reason == "NotFound" && cluster.store.serves(resource) => Live::Absent,
         Err(refusal) => Live::Unknown(refusal.message.into()),
+    }
+}
+
+/// An object as a fresh read shows it, by the same reader as a real server's.
+pub(super) fn look_at(cluster: &Cluster, kind: TargetKind, key: &Key, weather: &Weather) -> Looked {
+    let (resource, source) = match kind {
+        TargetKind::Snapshot => (table::SNAPSHOTS, Source::Snapshots),
+        TargetKind::Content => (table::CONTENTS, Source::Contents),
+        TargetKind::Pod => (table::PODS, Source::Pods),
+        TargetKind::Lease => (table::LEASES, Source::Leases),
+    };
+    if let Some(words) = weather.sky(source).trouble() {
+        return Looked::Unknown(words.into());
+    }
+    match cluster.store.get(resource, &key.namespace, &key.name) {
+        Ok(found) => look(&found).map_or_else(
+            || Looked::Unknown("the answer is not the object asked for".into()),
+            |look| Looked::There(Box::new(look)),
+        ),
+        Err(refusal) if refusal.reason == "NotFound" && cluster.store.serves(resource) => Looked::Absent,
+        Err(refusal) => Looked::Unknown(refusal.message.into()),
     }
 }
 

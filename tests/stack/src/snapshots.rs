@@ -10,6 +10,10 @@ use crate::{CONTROLLER_LEASE_NAMESPACE, DRIVER, SNAPSHOTTER_LEASE_NAMESPACE};
 
 /// The CRD files that the options ask for.
 pub(crate) fn crd_files(tools: &Tools, options: &Options) -> Result<Vec<PathBuf>, Error> {
+    if !options.snapshot_crds && !options.group_crds {
+        // A bare control plane has no need of them, and may run where they are not.
+        return Ok(Vec::new());
+    }
     let folder = tools.path("snapshot-crds")?;
     let cannot = || Error::io(format!("cannot read the CRDs in {}", folder.display()));
     let mut files = Vec::new();

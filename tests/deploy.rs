@@ -1,0 +1,155 @@
+//! What `deploy/` says, read as the files they are: that they agree with each other and with the code.
+//!
+//! A right that is wider than its comment, a policy nobody bound, or an annotation that the fence spells differently
+//! from the code would only be noticed in somebody's cluster.
+
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test")]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+use volwarden::api;
+use volwarden::domain::fact::Source;
+use volwarden::io::source::Place;
+
+fn base() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/base")
+}
+
+fn text(file: &str) -> String {
+    fs::read_to_string(base().join(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
+}
+
+fn objects(file: &str) -> Vec<Value> {
+    serde_saphyr::from_multiple(&text(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
+}
+
+fn named(file: &str, kind: &str, name: &str) -> Value {
+    let found = objects(file).into_iter().find(|object| object["kind"] == kind && object["metadata"]["name"] == name);
+    found.unwrap_or_else(|| panic!("{file} has no {kind} {name}"))
+}
+
+/// The files that a kustomization takes in.
+fn resources(folder: &str) -> BTreeSet<String> {
+    let kustomization = &objects(&format!("{folder}kustomization.yaml"))[0];
+    let files = kustomization["resources"].as_array().unwrap().iter();
+    files.map(|file| format!("{folder}{}", file.as_str().unwrap())).collect()
+}
+
+fn yaml_files(folder: &Path, out: &mut BTreeSet<String>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            yaml_files(&path, out);
+        } else if path.extension().is_some_and(|extension| extension == "yaml") && !path.ends_with("kustomization.yaml")
+        {
+            out.insert(path.strip_prefix(base()).unwrap().to_str().unwrap().to_owned());
+        }
+    }
+}
+
+#[test]
+fn every_file_is_installed() {
+    let mut files = BTreeSet::new();
+    yaml_files(&base(), &mut files);
+    let installed: BTreeSet<String> = resources("").into_iter().chain(resources("driver-namespace/")).collect();
+    assert_eq!(files, installed);
+}
+
+#[test]
+fn the_image_is_of_this_version() {
+    let kustomization = &objects("kustomization.yaml")[0];
+    assert_eq!(kustomization["images"], json!([{"name": "volwarden", "newTag": env!("CARGO_PKG_VERSION")}]));
+}
+
+// === rights ===
+
+fn words(rule: &Value, key: &str) -> Vec<String> {
+    let list = rule.get(key).and_then(Value::as_array).into_iter().flatten();
+    list.map(|word| word.as_str().unwrap().to_owned()).collect()
+}
+
+fn rules() -> Vec<Value> {
+    let all = objects("rbac.yaml").into_iter().chain(objects("driver-namespace/role.yaml"));
+    all.filter_map(|role| role.get("rules")?.as_array().cloned()).flatten().collect()
+}
+
+#[test]
+fn no_right_is_a_wildcard_and_none_is_to_secrets_or_to_the_fence() {
+    assert!(rules().len() > 15);
+    for rule in rules() {
+        let everything = ["apiGroups", "resources", "verbs"].iter().flat_map(|key| words(&rule, key));
+        assert!(everything.clone().all(|word| !word.contains('*')), "{rule}");
+        let forbidden = [
+            "secrets",
+            "configmaps",
+            "admissionregistration.k8s.io",
+            "deletecollection",
+            "impersonate",
+            "escalate",
+            "bind",
+        ];
+        assert!(everything.clone().all(|word| !forbidden.contains(&word.as_str())), "{rule}");
+        assert!(!words(&rule, "resources").is_empty() && !words(&rule, "verbs").is_empty(), "{rule}");
+    }
+}
+
+#[test]
+fn everything_that_is_watched_may_be_read() {
+    let role = named("rbac.yaml", "ClusterRole", "volwarden");
+    let may = |group: &str, resource: &str, verb: &str| {
+        let has = |rule: &Value, key: &str, word: &str| words(rule, key).iter().any(|known| known == word);
+        let mut rules = role["rules"].as_array().unwrap().iter();
+        rules.any(|rule| has(rule, "apiGroups", group) && has(rule, "resources", resource) && has(rule, "verbs", verb))
+    };
+    for source in Source::ALL {
+        let place = Place::of(source);
+        for verb in ["get", "list", "watch"] {
+            assert!(may(place.group, place.plural, verb), "may not {verb} {}", place.plural);
+        }
+    }
+}
+
+// === the fence ===
+
+const FENCE: [&str; 5] =
+    ["fence/scope.yaml", "fence/contents.yaml", "fence/snapshots.yaml", "fence/components.yaml", "fence/ledger.yaml"];
+
+#[test]
+fn every_policy_is_bound_denies_and_fails_closed() {
+    let all: Vec<Value> = FENCE.iter().flat_map(|file| objects(file)).collect();
+    let of = |kind: &str| all.iter().filter(|object| object["kind"] == kind).cloned().collect::<Vec<_>>();
+    let (policies, bindings) = (of("ValidatingAdmissionPolicy"), of("ValidatingAdmissionPolicyBinding"));
+    assert_eq!((policies.len(), bindings.len(), all.len()), (6, 6, 12));
+    for policy in &policies {
+        let name = &policy["metadata"]["name"];
+        let spec = &policy["spec"];
+        assert_eq!(spec["failurePolicy"], "Fail", "{name}");
+        assert_eq!(spec["matchConditions"], policies[0]["spec"]["matchConditions"], "{name}");
+        let binding = bindings.iter().find(|binding| binding["spec"]["policyName"] == *name).unwrap();
+        assert_eq!(binding["spec"], json!({"policyName": name, "validationActions": ["Deny"]}), "{name}");
+        let rules = spec["validations"].as_array().unwrap();
+        assert!(
+            rules.iter().all(|rule| rule.get("message").is_some() || rule.get("messageExpression").is_some()),
+            "{name}"
+        );
+    }
+}
+
+/// The fence cannot use the code's constants.
+#[test]
+fn fence_and_code_mean_the_same_annotations() {
+    let all: String = FENCE.iter().map(|file| text(file)).collect();
+    let quoted = |word: &str| all.contains(&format!("'{word}'"));
+    for word in [api::NUDGE, api::IGNORE, api::APPROVED, api::LEAVE_BEHIND, api::RECLAIMS] {
+        assert!(quoted(word), "{word}");
+        assert!(word.starts_with(&format!("{}/", api::GROUP)), "{word}");
+    }
+    let known =
+        [api::NUDGE, api::IGNORE, api::APPROVED, api::LEAVE_BEHIND, api::RECLAIMS].map(|word| format!("'{word}"));
+    for (at, _) in all.match_indices("'volwarden.dev/") {
+        assert!(known.iter().any(|word| all[at..].starts_with(word.as_str())), "{}", &all[at..at + 40]);
+    }
+}

@@ -1,0 +1,81 @@
+//! What RBAC alone gives the service account: enough, and no more.
+
+use serde_json::json;
+use stack::Options;
+
+use crate::{Ask, Server, VOLWARDEN, deploy};
+
+const SNAPSHOTS: &str = "snapshot.storage.k8s.io";
+
+#[test]
+fn it_may_do_what_it_needs_and_nothing_else() {
+    let Some(server) = Server::start(Options::control_plane()) else { return };
+    server.namespace("rook-ceph", &json!({}));
+    server.apply_folder(&deploy().join("base"), None);
+    server.apply_folder(&deploy().join("base/driver-namespace"), Some("rook-ceph"));
+    let client = server.user(VOLWARDEN);
+    let may = |verb: &str, group: &str, resource: &str, namespace: &str, name: &str| {
+        let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
+        let review = json!({
+            "apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": {
+                "verb": verb, "group": group, "resource": resource, "subresource": subresource,
+                "namespace": namespace, "name": name,
+            }},
+        });
+        // Asked by the administrator for it, because the fence lets it not even ask.
+        let mut review = review;
+        review["kind"] = json!("SubjectAccessReview");
+        review["spec"]["user"] = json!(VOLWARDEN);
+        review["spec"]["groups"] = json!(["system:serviceaccounts", "system:authenticated"]);
+        let said = server.must(&Ask::create("/apis/authorization.k8s.io/v1/subjectaccessreviews", review));
+        said["status"]["allowed"] == json!(true)
+    };
+    drop(client);
+    for (verb, group, resource, namespace, name) in [
+        ("watch", SNAPSHOTS, "volumesnapshots", "", ""),
+        ("patch", SNAPSHOTS, "volumesnapshots", "app", "db-1"),
+        ("patch", SNAPSHOTS, "volumesnapshotcontents", "", "c"),
+        ("create", SNAPSHOTS, "volumesnapshotcontents", "", ""),
+        ("delete", SNAPSHOTS, "volumesnapshotcontents", "", "c"),
+        ("create", SNAPSHOTS, "volumesnapshots", "volwarden-system", ""),
+        ("delete", SNAPSHOTS, "volumesnapshots", "volwarden-system", "reclaim"),
+        ("list", "", "namespaces", "", ""),
+        ("get", "", "pods/log", "rook-ceph", "p"),
+        ("delete", "", "pods", "rook-ceph", "p"),
+        ("delete", "coordination.k8s.io", "leases", "rook-ceph", "external-snapshotter-leader-x"),
+        ("create", "coordination.k8s.io", "leases", "volwarden-system", ""),
+        ("update", "coordination.k8s.io", "leases", "volwarden-system", "volwarden"),
+        ("create", "events.k8s.io", "events", "default", ""),
+        ("patch", "events.k8s.io", "events", "app", "e"),
+        ("delete", "volwarden.dev", "remediations", "", "r"),
+        ("patch", "volwarden.dev", "remediations/status", "", "r"),
+        ("create", "volwarden.dev", "orphanedsnapshots", "", ""),
+        ("patch", "volwarden.dev", "remediationpolicies/status", "", "p"),
+    ] {
+        assert!(may(verb, group, resource, namespace, name), "may not {verb} {group} {resource} {namespace}/{name}");
+    }
+    for (verb, group, resource, namespace, name) in [
+        ("get", "", "secrets", "rook-ceph", "s"),
+        ("get", "", "pods/log", "app", "p"),
+        ("delete", "", "pods", "app", "p"),
+        ("create", "", "pods/exec", "rook-ceph", "p"),
+        ("deletecollection", "", "pods", "rook-ceph", ""),
+        ("update", SNAPSHOTS, "volumesnapshots", "app", "db-1"),
+        ("create", SNAPSHOTS, "volumesnapshots", "app", ""),
+        ("delete", SNAPSHOTS, "volumesnapshots", "app", "db-1"),
+        ("patch", SNAPSHOTS, "volumesnapshotcontents/status", "", "c"),
+        ("patch", SNAPSHOTS, "volumesnapshots/status", "app", "db-1"),
+        ("delete", "coordination.k8s.io", "leases", "kube-system", "snapshot-controller-leader"),
+        ("update", "coordination.k8s.io", "leases", "rook-ceph", "external-snapshotter-leader-x"),
+        ("update", "coordination.k8s.io", "leases", "volwarden-system", "another"),
+        ("patch", "volwarden.dev", "remediations", "", "r"),
+        ("patch", "volwarden.dev", "remediationpolicies", "", "p"),
+        ("delete", "volwarden.dev", "orphanedsnapshots", "", "o"),
+        ("patch", "admissionregistration.k8s.io", "validatingadmissionpolicies", "", "volwarden-scope"),
+        ("impersonate", "", "users", "", "admin"),
+        ("create", "", "serviceaccounts/token", "volwarden-system", "volwarden"),
+    ] {
+        assert!(!may(verb, group, resource, namespace, name), "may {verb} {group} {resource} {namespace}/{name}");
+    }
+}

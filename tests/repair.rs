@@ -1,0 +1,12 @@
+//! Unit tables of the repairs: the engine with a cluster's hands around it. Each scenario says which writes are
+//! made, in which order, and that nothing is written without its intent being stored before (the hands check it
+//! at every single action).
+
+mod lab;
+
+#[path = "repair/crash.rs"]
+mod crash;
+#[path = "repair/guards.rs"]
+mod guards;
+#[path = "repair/ladders.rs"]
+mod ladders;
