@@ -86,8 +86,12 @@ fn every_word_of_the_fence_is_needed() {
             if now.is_empty() {
                 break;
             }
-            now.iter().for_each(|(name, mutant)| replace(&server, name, &mutant.spec, round));
-            now.keys().for_each(|name| wait_in_force(&server, &volwarden, name, round));
+            for (name, mutant) in &now {
+                replace(&server, name, &mutant.spec, round);
+            }
+            for name in now.keys() {
+                wait_in_force(&server, &volwarden, name, round);
+            }
             let asked = rows.iter().filter_map(|row| changed(row, &server.send(&volwarden, &row.ask.dry())));
             let changed: BTreeSet<String> = asked.collect();
             tried += now.len();
@@ -98,8 +102,12 @@ fn every_word_of_the_fence_is_needed() {
                 }
             }
         }
-        whole.iter().for_each(|(name, spec)| replace(&server, name, spec, usize::MAX));
-        whole.keys().for_each(|name| wait_in_force(&server, &volwarden, name, usize::MAX));
+        for (name, spec) in &whole {
+            replace(&server, name, spec, usize::MAX);
+        }
+        for name in whole.keys() {
+            wait_in_force(&server, &volwarden, name, usize::MAX);
+        }
     }
     println!("{tried} changed policies, {} unnoticed", unnoticed.len());
     assert!(unnoticed.is_empty(), "no row fails for:\n{}", unnoticed.join("\n"));
