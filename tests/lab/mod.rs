@@ -166,10 +166,10 @@ impl Lab {
                 self.feed(Fact::Tick);
             }
             self.mono = next;
+            self.keep_leading();
             for key in self.alive.clone() {
                 self.renew(&key);
             }
-            self.keep_leading();
             self.feed(Fact::Tick);
         }
     }

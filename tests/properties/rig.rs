@@ -22,6 +22,7 @@ use volwarden::domain::fact::{Answer, Change, Fact, Live, LogTail, Now, Probe, S
 use volwarden::domain::finding::{Class, Finding, Subject};
 use volwarden::domain::name::{Key, Uid};
 use volwarden::domain::record::{EventRecord, Kind};
+use volwarden::domain::remedy::fresh::Looked;
 
 use crate::cluster::{self, SOURCES};
 use crate::lab;
@@ -202,7 +203,11 @@ impl Rig {
 
     fn note(&mut self, effect: &Effect) {
         let misfit = match effect {
-            Effect::Probe(_) => None,
+            Effect::Probe(_)
+            | Effect::Record(_)
+            | Effect::Announce(..)
+            | Effect::Act(_)
+            | Effect::Forget(_) => None,
             Effect::Found(finding) => self
                 .open
                 .insert(finding.subject.clone(), (**finding).clone())
@@ -227,6 +232,7 @@ impl Rig {
                 Reads::Unknown | Reads::Mute => Live::Unknown("timed out".into()),
                 Reads::Truth => self.live(*kind, key),
             }),
+            Probe::Look { .. } => Answer::Look(Looked::Unknown("timed out".into())),
             Probe::Log { .. } => Answer::Log(self.tail()),
             Probe::ClaimEvents { .. } => Answer::ClaimEvents(Some("no space".into())),
         })

@@ -37,7 +37,6 @@ fn plain() -> Policy {
 #[test]
 fn nothing_is_in_the_way_of_the_plain_scenario() {
     let lab = scenario(plain(), |_| {});
-    eprintln!("{:#?}", lab.engine.course(&volwarden::domain::finding::Subject::new(Kind::VolumeSnapshotContent, Key::cluster("c")), lab.now()));
     assert_eq!(lab.steps().len(), 1);
 }
 

@@ -97,7 +97,9 @@ impl Engine {
             self.repair.lines.join(line, finding.since, &finding.subject, now.mono + wait.unwrap_or(HELD));
         } else {
             self.repair.lines.leave(&finding.subject);
-            self.wake_repair_no_later(&finding.subject, now.mono + wait.unwrap_or(HELD).min(HELD));
+            // Our own lease is renewed every few seconds: what waits for that alone does not wait a minute.
+            let again = if planned.judgement.holds(Guard::Leader) { AGAIN } else { HELD };
+            self.wake_repair_no_later(&finding.subject, now.mono + wait.unwrap_or(again).min(again));
         }
     }
 
