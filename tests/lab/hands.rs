@@ -293,9 +293,24 @@ impl Lab {
             }
             (_, TargetKind::Content) => facts.push(Fact::Content(Change::Gone(key))),
             (_, TargetKind::Snapshot) => facts.push(Fact::Snapshot(Change::Gone(key))),
-            (_, TargetKind::Pod) => facts.push(Fact::Pod(Change::Gone(key))),
+            (_, TargetKind::Pod) => facts.extend(self.replace_pod(&key)),
             (_, TargetKind::Lease) => facts.push(Fact::Lease(Change::Gone(key))),
         }
+    }
+
+    /// What a Deployment does about a deleted pod: another one, with the next number, which leads if the old one did.
+    fn replace_pod(&mut self, key: &Key) -> Vec<Fact> {
+        let old = self.engine.world().pods.get(key).unwrap().clone();
+        let (stem, number) = key.name.rsplit_once('-').unwrap();
+        let name = format!("{stem}-{}", number.parse::<u32>().unwrap() + 1);
+        if *self.holder == *key.name {
+            self.holder.clone_from(&name);
+        }
+        let mut new = old;
+        new.meta.uid = Uid::parse(&format!("uid-{name}"));
+        new.meta.created = self.stamp(0);
+        let added = Fact::Pod(Change::Applied(Key::namespaced(&*key.namespace, &*name), new));
+        vec![added, Fact::Pod(Change::Gone(key.clone()))]
     }
 
     /// The steps that were carried out, with the names of what they were done to.

@@ -52,6 +52,8 @@ pub struct Lab {
     skew: jiff::SignedDuration,
     alive: BTreeSet<Key>,
     renewals: u32,
+    /// Who holds the leases that are renewed.
+    holder: String,
 }
 
 impl Lab {
@@ -93,6 +95,7 @@ impl Lab {
             skew: jiff::SignedDuration::ZERO,
             alive: BTreeSet::new(),
             renewals: 0,
+            holder: "leader-0".to_owned(),
         }
     }
 
@@ -194,7 +197,7 @@ impl Lab {
         self.renewals += 1;
         // The holder's clock is its own: only that the lease moves tells that it lives.
         let renewed = self.start + self.mono;
-        let lease = lease("leader-0", 15, renewed, self.renewals);
+        let lease = lease(&self.holder, 15, renewed, self.renewals);
         self.feed(Fact::Lease(Change::Applied(key.clone(), lease)));
     }
 

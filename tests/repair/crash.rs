@@ -91,16 +91,16 @@ fn a_restart_in_the_middle_of_a_ladder_goes_on_at_its_rung_and_budgets_are_not_r
         lab
     };
     let lock = |lab: &mut Lab, name: &str| {
-        let content = deleting(lab, name, &format!("s-{name}"), 2000);
-        lab.content(name, content);
         for ago in [900, 600, 300] {
             lab.log_failure(name, "Aborted", "an operation with the given Volume ID x already exists", ago);
         }
+        let content = deleting(lab, name, &format!("s-{name}"), 2000);
+        lab.content(name, content);
     };
     let mut lab = restarting();
     lab.hands.works = Works::InVain;
     lock(&mut lab, "c");
-    lab.pass(240);
+    lab.pass(80);
     assert_eq!(lab.steps(), [("RestartLeader", "leader-0".to_owned())]);
     lab.restarted("next");
     lab.hands.works = Works::Heals;

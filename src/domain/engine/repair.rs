@@ -379,8 +379,9 @@ fn is_open(outcome: Outcome) -> bool {
     matches!(outcome, Outcome::Unreachable | Outcome::Interrupted)
 }
 
-/// The synthetic finding under which a ladder goes on that has climbed past its class.
-fn finding_of(record: &Record) -> Finding {
+/// The finding under which a ladder goes on that has climbed past its class; what is doubtful about the object
+/// now stays so.
+fn finding_of(record: &Record, present: Option<&Finding>) -> Finding {
     use crate::domain::finding::{Repair as Remedy, Rung};
     Finding {
         class: record.class,
@@ -390,9 +391,9 @@ fn finding_of(record: &Record) -> Finding {
         cause: None,
         since: record.since,
         summary: record.message.clone(),
-        evidence: record.evidence.clone(),
-        leaks: false,
-        destroys: false,
+        evidence: present.map_or_else(|| record.evidence.clone(), |present| present.evidence.clone()),
+        leaks: present.is_some_and(|present| present.leaks),
+        destroys: present.is_some_and(|present| present.destroys),
         unverified: false,
         repair: Remedy { rung: Rung::Report, text: String::new() },
     }

@@ -197,6 +197,12 @@ pub(super) fn budget(case: &Case<'_>) -> Verdict {
 
 pub(super) fn breaker(case: &Case<'_>) -> Verdict {
     let driver = &case.action.driver;
+    if let Some(until) = case.rests {
+        return Verdict::wait(
+            Some(until),
+            format!("the last repair of {} failed; it is left alone until {until}", case.action.subject),
+        );
+    }
     match case.fuse {
         Fuse::Closed => Verdict::Allow,
         Fuse::Open(until) => {

@@ -240,6 +240,8 @@ pub struct Case<'a> {
     pub limit: u32,
     /// The driver's breaker.
     pub fuse: Fuse,
+    /// Until when this very object is left alone, because the last repair of it failed.
+    pub rests: Option<Timestamp>,
     /// Other episodes of the driver in flight.
     pub driver_in_flight: usize,
     /// How long a batch rests after a failure.

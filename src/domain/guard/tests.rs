@@ -72,6 +72,7 @@ fn fine(action: &Action) -> Case<'_> {
         spent: Spent { used: 0, frees: None },
         limit: 1,
         fuse: Fuse::Closed,
+        rests: None,
         driver_in_flight: 0,
         rest: Duration::from_secs(1800),
         window: Ok(()),
@@ -327,6 +328,7 @@ fn budget_holds_what_is_spent_and_refuses_what_there_is_none_of() {
 #[test]
 fn breaker_holds_while_it_is_open_and_lets_one_through_half_open() {
     wherever(Guard::Breaker, "keep failing", |case| case.fuse = Fuse::Open(wall("2026-11-22T20:30:00Z")));
+    wherever(Guard::Breaker, "left alone until", |case| case.rests = Some(wall("2026-11-22T20:30:00Z")));
     wherever(Guard::Breaker, "decides", |case| (case.fuse, case.driver_in_flight) = (Fuse::HalfOpen, 1));
     let action = action(Step::Nudge);
     let mut case = fine(&action);

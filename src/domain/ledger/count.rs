@@ -10,7 +10,8 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Phase, Record};
-use crate::domain::finding::Class;
+use crate::domain::finding::{Class, Finding, Subject};
+use crate::domain::name::Uid;
 use crate::domain::policy::{Breaker, Budgets, LONGEST_BUDGET};
 use crate::domain::remedy::Step;
 
@@ -121,6 +122,13 @@ type Spending = (Timestamp, Box<str>, u32);
 /// How an episode ended, by time: whether it was repaired.
 type Ending = (Timestamp, Box<str>, bool);
 
+/// An object with what is wrong with it; one made anew under the same name is another.
+type Patient = (Subject, Option<Uid>, Class);
+
+fn patient(record: &Record) -> Patient {
+    (record.subject.clone(), record.uid.clone(), record.class)
+}
+
 /// The indexes.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
@@ -130,6 +138,8 @@ pub struct Tally {
     ended: BTreeMap<Arc<str>, BTreeSet<Ending>>,
     /// The same by class.
     ended_of: BTreeMap<(Arc<str>, Class), BTreeSet<Ending>>,
+    /// The same by object and class.
+    ended_on: BTreeMap<Patient, BTreeSet<Ending>>,
     /// Names of those in flight.
     flying: BTreeMap<(Arc<str>, Class), BTreeSet<Box<str>>>,
 }
@@ -151,7 +161,8 @@ impl Tally {
         let class = (Arc::clone(&record.driver), record.class);
         if let Some(entry) = ending(record) {
             self.ended.entry(Arc::clone(&record.driver)).or_default().insert(entry.clone());
-            self.ended_of.entry(class.clone()).or_default().insert(entry);
+            self.ended_of.entry(class.clone()).or_default().insert(entry.clone());
+            self.ended_on.entry(patient(record)).or_default().insert(entry);
         }
         if flies(record) {
             self.flying.entry(class).or_default().insert(record.name.clone());
@@ -166,6 +177,7 @@ impl Tally {
         if let Some(entry) = ending(record) {
             drop_from(&mut self.ended, &record.driver, &entry);
             drop_from(&mut self.ended_of, &class, &entry);
+            drop_from(&mut self.ended_on, &patient(record), &entry);
         }
         if flies(record) {
             drop_from(&mut self.flying, &class, &record.name);
@@ -211,13 +223,21 @@ impl Tally {
         let failed: Vec<Timestamp> = ended.take_while(|(.., done)| !done).map(|(at, ..)| *at).collect();
         let count = u32::try_from(failed.len()).unwrap_or(u32::MAX);
         let Some(newest) = failed.first().filter(|_| count >= breaker.failures) else { return Fuse::Closed };
-        let doublings = (count - breaker.failures).min(16);
-        let open_for = breaker.half_open_after.saturating_mul(1 << doublings).min(breaker.max_open_for);
-        match newest.checked_add(open_for) {
-            Ok(until) if until <= now => Fuse::HalfOpen,
-            Ok(until) => Fuse::Open(until),
-            Err(_) => Fuse::Open(Timestamp::MAX),
+        match rest(*newest, count - breaker.failures, breaker) {
+            until if until <= now => Fuse::HalfOpen,
+            until => Fuse::Open(until),
         }
+    }
+
+    /// Until when an object on which this has failed is left alone: one that nothing helps must not keep its
+    /// driver's breaker open for all others.
+    #[must_use]
+    pub fn rests(&self, finding: &Finding, breaker: &Breaker, now: Timestamp) -> Option<Timestamp> {
+        let ended = self.ended_on.get(&(finding.subject.clone(), finding.uid.clone(), finding.class))?;
+        let failed = ended.iter().rev().take_while(|(.., done)| !done).count();
+        let (newest, ..) = ended.last().filter(|_| failed > 0)?;
+        let until = rest(*newest, u32::try_from(failed).unwrap_or(u32::MAX) - 1, breaker);
+        (until > now).then_some(until)
     }
 
     /// How many episodes of a driver are in flight, of whatever class; `but` is the record that is asked about.
@@ -227,6 +247,12 @@ impl Tally {
         let all = self.flying.range(from..).take_while(|((name, _), _)| &**name == driver);
         all.flat_map(|(_, names)| names).filter(|name| Some(&***name) != but).count()
     }
+}
+
+/// When a pause ends that doubles with each failure.
+fn rest(from: Timestamp, doublings: u32, breaker: &Breaker) -> Timestamp {
+    let length = breaker.half_open_after.saturating_mul(1 << doublings.min(16)).min(breaker.max_open_for);
+    from.checked_add(length).unwrap_or(Timestamp::MAX)
 }
 
 /// The past; what is written with a clock that is ahead of ours counts as present.

@@ -300,6 +300,12 @@ impl Record {
         self.attempts.last().filter(|attempt| attempt.outcome == Outcome::Applied && attempt.helped.is_none())
     }
 
+    /// The newest step helped, and the ladder goes on above it.
+    #[must_use]
+    pub fn climbed(&self) -> bool {
+        self.attempts.last().is_some_and(|attempt| attempt.helped == Some(true))
+    }
+
     /// How often in a row the newest attempts had no effect; and the newest one's outcome.
     #[must_use]
     pub fn in_vain(&self) -> Option<(Outcome, u32, Timestamp)> {

@@ -16,7 +16,7 @@ use crate::domain::ledger::{Approved, Record};
 use crate::domain::name::Key;
 use crate::domain::policy::Governing;
 use crate::domain::record::{ClaimPhase, Kind};
-use crate::domain::remedy::Step;
+use crate::domain::remedy::{Step, ladder};
 use crate::domain::remedy::action::Action;
 use crate::domain::timing::SHORT;
 use crate::domain::words;
@@ -68,7 +68,7 @@ impl Desk<'_> {
             approved: record.map_or(Approved::No, |record| record.approves(hash, now.wall)),
             pauses: self.pauses(action, governing),
             out_of_scope: (!governing.in_scope).then(|| self.out_of_scope(action)),
-            seen: self.seen(finding, governing),
+            seen: self.seen(finding, record, governing),
             restores: self.restores(action),
             work: if reaches_driver { self.work(driver) } else { Vec::new() },
             uses: if action.step.only_by_approval() { self.uses(&action.subject) } else { Vec::new() },
@@ -83,6 +83,11 @@ impl Desk<'_> {
             spent: tally.spent(driver, budget, intent, now.wall),
             limit: budget.limit(&governing.budgets),
             fuse: tally.fuse(driver, &governing.breaker, now.wall),
+            rests: if record.is_none_or(|record| record.attempts.is_empty()) {
+                tally.rests(finding, &governing.breaker, now.wall)
+            } else {
+                None
+            },
             driver_in_flight: tally.in_flight(driver, name),
             rest: governing.breaker.half_open_after,
             window: window(record, governing, now.wall),
@@ -177,10 +182,15 @@ impl Desk<'_> {
         }
     }
 
-    fn seen(&self, finding: &Finding, governing: &Governing) -> Seen {
+    fn seen(&self, finding: &Finding, record: Option<&Record>, governing: &Governing) -> Seen {
         let now = self.ctx.now;
+        // A step that helped changes what is wrong: what is now left of it is what has to be seen.
+        let climbed = record.is_some_and(Record::climbed);
+        let present = self.ctx.findings.get(&finding.subject);
+        let class = present.filter(|_| climbed).map_or(finding.class, |present| present.class);
+        let followed = !climbed || present.is_some_and(|present| !ladder(present.class).is_empty());
         let sighting = self.sightings.get(&finding.subject);
-        let sighting = sighting.filter(|one| one.class == finding.class && one.uid == finding.uid);
+        let sighting = sighting.filter(|one| one.class == class && one.uid == finding.uid);
         let next = sighting.and_then(|one| {
             let wait = (one.last + governing.observation_interval).saturating_sub(now.mono);
             now.wall.checked_add(wait).ok()
@@ -189,7 +199,7 @@ impl Desk<'_> {
             age: words::age(now.wall, finding.since),
             floor: governing.min_floor,
             times: sighting.map_or(0, |one| one.times),
-            needed: governing.observations,
+            needed: if followed { governing.observations } else { 0 },
             next,
             unverified: finding.unverified,
         }

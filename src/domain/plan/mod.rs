@@ -23,7 +23,7 @@ use super::record::Kind;
 use super::remedy::action::{Action, TargetKind};
 use super::remedy::fresh::Looked;
 use super::remedy::prepare::{Bench, Unfit, prepare};
-use super::remedy::{Rung, Step, ladder};
+use super::remedy::{Rung, Step, Then, ladder};
 
 /// How often a finding's subject was seen afresh, with one class and one uid.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -132,7 +132,13 @@ impl<'a> Desk<'a> {
         for rung in ladder(finding.class).iter().skip(start) {
             match prepare(&bench, finding, rung) {
                 Ok(action) => return Course::Step(Box::new(self.judged(finding, record, *rung, action))),
-                Err(Unfit::Skip(words)) => why = format!("{}: {words}", rung.step),
+                // As if it had been tried in vain.
+                Err(Unfit::Skip(words)) => {
+                    why = format!("{}: {words}", rung.step);
+                    if rung.failed == Then::Stop {
+                        break;
+                    }
+                }
                 Err(unfit) => return Course::Standing { rung: *rung, unfit },
             }
         }

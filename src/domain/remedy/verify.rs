@@ -15,6 +15,9 @@ use crate::domain::lease;
 use crate::domain::name::{Key, Uid};
 use crate::domain::record::ContentStatus;
 
+/// How long nothing has to be wrong with a live object.
+const UNFOUND: Duration = Duration::from_secs(30);
+
 /// A step that was taken, as far as its proof needs it.
 #[derive(Clone, Copy, Debug)]
 pub struct Taken<'a> {
@@ -53,9 +56,14 @@ pub fn verify(ctx: &Context<'_>, taken: &Taken<'_>) -> Proof {
             }
         }
         (Step::Nudge, On::Canary) => confirmed(ctx, taken),
-        // One of a live object is a creation's: the finding about it is over when it is mended.
-        (Step::Nudge, _) if !ctx.findings.contains_key(taken.subject) => {
-            Proof::Helped("nothing is wrong with it any more")
+        // One of a live object is a creation's: the finding about it is over when it is mended. Not at once: who
+        // has only just started has no findings yet.
+        (Step::Nudge, _) if alive(ctx, taken) => {
+            if taken.ago >= UNFOUND && !ctx.findings.contains_key(taken.subject) {
+                Proof::Helped("nothing is wrong with it any more")
+            } else {
+                Proof::NotYet(again)
+            }
         }
         (Step::DeleteAbandoned, _) if being_deleted(ctx, taken) => Proof::Helped("it is being deleted"),
         _ => gone(ctx, taken),
@@ -72,6 +80,16 @@ fn exists(ctx: &Context<'_>, taken: &Taken<'_>) -> bool {
         // A lease's record has no uid: whether another one took its place is told by its renewals.
         TargetKind::Lease => world.leases.get(key).is_some(),
     }
+}
+
+fn alive(ctx: &Context<'_>, taken: &Taken<'_>) -> bool {
+    let (kind, key, uid) = taken.target;
+    let meta = match kind {
+        TargetKind::Snapshot => ctx.world.snapshots.get(key).map(|found| &found.meta),
+        TargetKind::Content => ctx.world.contents.get(key).map(|found| &found.meta),
+        TargetKind::Pod | TargetKind::Lease => None,
+    };
+    meta.is_some_and(|meta| meta.uid == *uid && meta.deleted.is_none())
 }
 
 fn being_deleted(ctx: &Context<'_>, taken: &Taken<'_>) -> bool {

@@ -309,7 +309,15 @@ impl Engine {
         match record.position() {
             Position::Repaired => self.end(record, Phase::Done, how, now, effects),
             Position::Failed => self.end(record, Phase::Failed, how, now, effects),
+            // Its end is written with the same stroke: in between, the next of its batch would begin.
             Position::At(_) => {
+                if let Some((phase, why)) = self.over(&record) {
+                    return self.end(record, phase, why, now, effects);
+                }
+                let finding = self.finding_for(&record);
+                if let Course::Exhausted(why) = self.desk(self.context(now)).course(&finding, Some(&record)) {
+                    return self.end(record, Phase::Failed, &why, now, effects);
+                }
                 record.plan = None;
                 record.verdicts.clear();
                 self.repair.save(record, effects);
@@ -370,16 +378,19 @@ impl Engine {
     /// Whether an episode has come to its end by itself.
     fn over(&self, record: &Record) -> Option<(Phase, &'static str)> {
         let acted = record.attempts.iter().any(|attempt| attempt.outcome == Outcome::Applied);
-        let climbed = record.attempts.last().is_some_and(|attempt| attempt.helped == Some(true));
         let by_itself = if acted { Phase::Done } else { Phase::Lapsed };
         if !self.there(record) {
             return Some((by_itself, "the object is gone"));
         }
         match self.findings.get(&record.subject) {
             // After a restart the lock is gone and the deletion still waits for its next try.
-            _ if climbed && record.subject.kind != Kind::CsiDriver => None,
+            _ if record.climbed() && record.subject.kind != Kind::CsiDriver => None,
             None => Some((by_itself, "nothing is wrong with it any more")),
             Some(finding) if finding.class == record.class && finding.uid == record.uid => None,
+            // A step in vain is a failure all the same: it has to stop its batch.
+            Some(_) if record.attempts.last().is_some_and(|attempt| attempt.helped == Some(false)) => {
+                Some((Phase::Failed, "the last step did not help, and something else is wrong with it now"))
+            }
             Some(_) => Some((Phase::Lapsed, "something else is wrong with it now")),
         }
     }
@@ -396,8 +407,10 @@ impl Engine {
 
     /// The finding under which a record goes on: its own, or what is left of it after a step that helped.
     fn finding_for(&self, record: &Record) -> Finding {
-        let own = self.findings.get(&record.subject);
-        own.filter(|finding| finding.class == record.class).cloned().unwrap_or_else(|| finding_of(record))
+        match self.findings.get(&record.subject) {
+            Some(own) if own.class == record.class => own.clone(),
+            own => finding_of(record, own),
+        }
     }
 }
 
