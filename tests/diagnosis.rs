@@ -320,8 +320,11 @@ fn two_12_floors_come_from_the_running_sidecar() {
 #[test]
 fn two_13_configuration_raises_floors_only() {
     for (min, floor) in [(600, 600), (1, 60)] {
-        let settings =
-            volwarden::domain::engine::Settings { eager: true, min_floor: std::time::Duration::from_secs(min) };
+        let settings = volwarden::domain::engine::Settings {
+            eager: true,
+            min_floor: std::time::Duration::from_secs(min),
+            ..Default::default()
+        };
         for (age, expected) in [(floor - 1, None), (floor, Some(Class::OrphanedContent))] {
             let mut lab = Lab::with(settings.clone());
             let mut content = deleting(&lab, "c", "s", age);
@@ -949,7 +952,11 @@ fn four_4_a_pinned_claim_names_the_snapshot_that_pins_it() {
 
 #[test]
 fn four_6_raised_floors_hold_for_claims_too() {
-    let settings = volwarden::domain::engine::Settings { eager: true, min_floor: std::time::Duration::from_secs(3600) };
+    let settings = volwarden::domain::engine::Settings {
+        eager: true,
+        min_floor: std::time::Duration::from_secs(3600),
+        ..Default::default()
+    };
     let mut lab = Lab::with(settings);
     let snapshot = unready(&lab, "s", 2000);
     lab.snapshot("s", snapshot);

@@ -142,12 +142,22 @@ impl Lab {
         self.feed(Fact::Policy(Change::Applied(key, Box::new(policy))));
     }
 
-    /// Our lease is renewed, and the watches give their signs of life.
-    pub fn keep_leading(&mut self) {
+    /// Our lease is renewed.
+    pub fn lead(&mut self) {
         if self.hands.leads {
             let until = self.now().mono + Duration::from_secs(10);
             self.feed(Fact::Leadership(Some(until)));
         }
+    }
+
+    /// Our lease is renewed, and the watches give their signs of life.
+    pub fn keep_leading(&mut self) {
+        self.lead();
+        self.signs_of_life();
+    }
+
+    /// The watches give their signs of life.
+    pub fn signs_of_life(&mut self) {
         for source in Source::ALL {
             if self.engine.world().sources.known(source) {
                 self.feed(Fact::Source(source, SourceChange::Progress));

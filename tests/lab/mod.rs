@@ -169,10 +169,11 @@ impl Lab {
                 self.feed(Fact::Tick);
             }
             self.mono = next;
-            self.keep_leading();
+            self.lead();
             for key in self.alive.clone() {
                 self.renew(&key);
             }
+            self.signs_of_life();
             self.feed(Fact::Tick);
         }
     }

@@ -316,7 +316,7 @@ impl Engine {
                 }
                 let finding = self.finding_for(&record);
                 if let Course::Exhausted(why) = self.desk(self.context(now)).course(&finding, Some(&record)) {
-                    return self.end(record, Phase::Failed, &why, now, effects);
+                    return self.end(record, Phase::Failed, &format!("{how}; {why}"), now, effects);
                 }
                 record.plan = None;
                 record.verdicts.clear();
