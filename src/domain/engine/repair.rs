@@ -327,8 +327,14 @@ impl Engine {
         &self.repair.policies
     }
 
-    /// Asks for a fresh read, unless one is under way.
+    /// Asks for a fresh read, unless one is under way or was answered just now.
     fn ask_look(&mut self, kind: TargetKind, key: &Key, subject: &Subject, now: Now, effects: &mut Vec<Effect>) {
+        if let Some((_, at)) = self.repair.looks.get(&(kind, key.clone()))
+            && now.mono.saturating_sub(*at) < AGAIN
+        {
+            let again = *at + AGAIN;
+            return self.wake_repair_no_later(subject, again);
+        }
         self.repair.lookers.entry((kind, key.clone())).or_default().insert(subject.clone());
         let probe = Probe::Look { kind, key: key.clone() };
         if self.memory.ask(&probe, subject, now) {

@@ -164,7 +164,8 @@ impl<'a> Desk<'a> {
 
     fn look(&self, kind: TargetKind, key: &Key) -> Option<&'a Looked> {
         let (looked, at) = self.looks.get(&(kind, key.clone()))?;
-        (self.ctx.now.mono.saturating_sub(*at) < LOOK_VALID).then_some(looked)
+        let valid = if matches!(looked, Looked::Unknown(_)) { UNKNOWN_VALID } else { LOOK_VALID };
+        (self.ctx.now.mono.saturating_sub(*at) < valid).then_some(looked)
     }
 
     /// Every finding with a ladder, worst first, and what its ladder comes to; what would be done now counts as
@@ -192,6 +193,9 @@ impl<'a> Desk<'a> {
         out
     }
 }
+
+/// One that failed is made again after so long.
+const UNKNOWN_VALID: Duration = Duration::from_secs(30);
 
 /// A fresh read is good for deciding for so long; before a write there is another.
 pub const LOOK_VALID: Duration = Duration::from_secs(300);
