@@ -84,7 +84,9 @@ fn requirements(spec: &RemediationPolicySpec, flaws: &mut Vec<Flaw>) {
     for (at, one) in all.enumerate() {
         let what = match (one.operator, one.values.is_empty()) {
             (Operator::In | Operator::NotIn, true) => "In and NotIn need values; write at least one",
-            (Operator::Exists | Operator::DoesNotExist, false) => "Exists and DoesNotExist take no values; leave them out",
+            (Operator::Exists | Operator::DoesNotExist, false) => {
+                "Exists and DoesNotExist take no values; leave them out"
+            }
             _ => continue,
         };
         let field = format!("spec.scope.namespaceSelector.matchExpressions[{at}].values");
@@ -94,7 +96,7 @@ fn requirements(spec: &RemediationPolicySpec, flaws: &mut Vec<Flaw>) {
 
 // === The schema ===
 
-fn walk(schema: &Value, value: &Value, field: &str, flaws: &mut Vec<Flaw>) {
+pub(crate) fn walk(schema: &Value, value: &Value, field: &str, flaws: &mut Vec<Flaw>) {
     let mut wrong = |what: String| flaws.push(Flaw { field: field.to_owned(), what });
     let kind = schema.get("type").and_then(Value::as_str).unwrap_or_default();
     match (kind, value) {
@@ -236,7 +238,8 @@ const PATTERNS: [Pattern; 4] = [
     (
         "^[0-9A-Za-z*,/#-]+( [0-9A-Za-z*,/#-]+){4}$",
         |text| {
-            let part = |part: &str| !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || "*,/#-".contains(c));
+            let part =
+                |part: &str| !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || "*,/#-".contains(c));
             text.split(' ').count() == 5 && text.split(' ').all(part)
         },
         "no schedule; write minute, hour, day of month, month, day of week, such as `0 22 * * 6`",
@@ -244,7 +247,8 @@ const PATTERNS: [Pattern; 4] = [
     (
         "^[A-Za-z][A-Za-z0-9+_-]*(/[A-Za-z0-9+_-]+)*$",
         |text| {
-            let part = |part: &str| !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || "+_-".contains(c));
+            let part =
+                |part: &str| !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || "+_-".contains(c));
             text.starts_with(|c: char| c.is_ascii_alphabetic()) && text.split('/').all(part)
         },
         "no time zone; write an IANA name such as Europe/Berlin, or UTC",

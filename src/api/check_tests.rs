@@ -11,7 +11,8 @@ fn flaws(spec: &Value) -> Vec<String> {
 #[test]
 fn each_flaw_names_its_field_and_what_to_write() {
     let selector = |one: Value| json!({"scope": {"namespaceSelector": {"matchExpressions": [one]}}});
-    let window = |schedule: &str, zone: &str| json!({"windows": [{"schedule": schedule, "duration": "1h", "timeZone": zone}]});
+    let window =
+        |schedule: &str, zone: &str| json!({"windows": [{"schedule": schedule, "duration": "1h", "timeZone": zone}]});
     for (spec, flaw) in [
         (json!([]), "spec: a list is not fields with their values; write fields with their values"),
         (json!({"mode": "Auto"}), "spec.mode: `Auto` is not known; write Observe, Approve or Enforce"),
@@ -20,17 +21,17 @@ fn each_flaw_names_its_field_and_what_to_write() {
             json!({"backend": {"assumeHealty": true}}),
             "spec.backend.assumeHealty: there is no such field; the fields here are assumeHealthy",
         ),
-        (
-            json!({"rungs": {"nudge": "yes"}}),
-            "spec.rungs.nudge: `yes` is not true or false; write true or false",
-        ),
+        (json!({"rungs": {"nudge": "yes"}}), "spec.rungs.nudge: `yes` is not true or false; write true or false"),
         (json!({"limits": {"firstSingly": 0}}), "spec.limits.firstSingly: 0 is out of range; write 1 to 100"),
         (
             json!({"limits": {"budgets": {"nudgesPerHour": -1}}}),
             "spec.limits.budgets.nudgesPerHour: -1 is out of range; write 0 to 100000",
         ),
         (json!({"ledger": {"keep": 1.5}}), "spec.ledger.keep: `1.5` is not a whole number; write a whole number"),
-        (json!({"ledger": {"keep": u64::MAX}}), "spec.ledger.keep: 9223372036854775807 is out of range; write 100 to 10000"),
+        (
+            json!({"ledger": {"keep": u64::MAX}}),
+            "spec.ledger.keep: 9223372036854775807 is out of range; write 100 to 10000",
+        ),
         (
             json!({"thresholds": {"minFloor": "1d"}}),
             "spec.thresholds.minFloor: `1d` is no length of time: write hours, minutes and seconds in that order, such as \
@@ -40,10 +41,7 @@ fn each_flaw_names_its_field_and_what_to_write() {
             json!({"thresholds": {"observationInterval": "29s"}}),
             "spec.thresholds.observationInterval: 29s is out of range; write 30s to 10m",
         ),
-        (
-            json!({"pause": {"reason": "x"}}),
-            "spec.pause.until: it is missing; it has to be there",
-        ),
+        (json!({"pause": {"reason": "x"}}), "spec.pause.until: it is missing; it has to be there"),
         (
             json!({"pause": {"reason": "", "until": "2026-01-01T00:00:00Z"}}),
             "spec.pause.reason: it is empty; write something",
@@ -132,8 +130,11 @@ fn nothing_of_the_schema_is_passed_over() {
             assert!(schema["minimum"].is_f64() && schema["maximum"].is_f64(), "{schema}");
         }
         let known = ["description", "default", "type", "properties", "required", "items", "enum", "format", "pattern"];
-        let bounds = ["minLength", "maxLength", "minimum", "maximum", "maxItems", "maxProperties", "additionalProperties"];
-        for key in schema.as_object().unwrap().keys().map(String::as_str).filter(|key| !key.starts_with("x-kubernetes-")) {
+        let bounds =
+            ["minLength", "maxLength", "minimum", "maximum", "maxItems", "maxProperties", "additionalProperties"];
+        for key in
+            schema.as_object().unwrap().keys().map(String::as_str).filter(|key| !key.starts_with("x-kubernetes-"))
+        {
             assert!(known.contains(&key) || bounds.contains(&key), "nobody looks at {key} of {schema}");
         }
         let inner = schema.get("properties").and_then(Value::as_object).into_iter().flat_map(Map::values);
