@@ -20,10 +20,14 @@ use tracing::{error, info};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
 use crate::config::{LogFormat, Settings};
+use crate::domain::election::Rules;
 use crate::domain::engine::{self, Engine, SourceView};
+use crate::domain::fact::Now;
 use crate::driver::{Clock, Driver, Ends, Handle};
 use crate::io::client::{self, ClientError, Target};
-use crate::io::{http, probe, watch as watches};
+use crate::io::lease::{self, Seat};
+use crate::io::report::Reporter;
+use crate::io::{act, http, probe, watch as watches};
 use crate::telemetry::{self, Exporter, LogStyle, TelemetryError};
 
 /// What a command gets as an answer.
@@ -32,8 +36,11 @@ pub use crate::driver::{Progress, State};
 /// How long the API server may take to answer a command's first question.
 const FIRST_ANSWER: Duration = Duration::from_secs(15);
 
+/// How long giving up the lease may take at shutdown.
+const LAST_WORDS: Duration = Duration::from_millis(1500);
+
 /// How long open HTTP requests may take to finish at shutdown.
-const LAST_REQUESTS: Duration = Duration::from_secs(3);
+const LAST_REQUESTS: Duration = Duration::from_millis(1500);
 
 /// After this the process ends, whatever still runs: the pod's grace period is not ours to use up.
 const SHUTDOWN: Duration = Duration::from_millis(4500);
@@ -119,6 +126,8 @@ pub async fn look(settings: &Settings, judge: engine::Settings) -> Result<Look, 
     tokio::time::timeout(FIRST_ANSWER, client::check(&client)).await.map_err(|_| AppError::Silent)??;
     let namespace = client.default_namespace().to_owned();
     let (driver, ends) = Driver::new(Engine::new(judge), Clock::start());
+    // A look has no lease: its engine asks for no write.
+    drop(ends.errands);
     let mut tasks = JoinSet::new();
     tasks.spawn(async move {
         let _ = driver.run().await;
@@ -145,8 +154,9 @@ pub async fn serve(settings: &Settings, mut stop: watch::Receiver<bool>) -> Resu
 
     let clock = Clock::start();
     telemetry::set_started(seconds(clock.now().wall));
-    let judge = engine::Settings { min_floor: settings.min_floor, ..engine::Settings::default() };
-    let (driver, Ends { handle, facts, probes }) = Driver::new(Engine::new(judge), clock);
+    let identity = identity(clock.now().wall);
+    let judge = engine::Settings { min_floor: settings.min_floor, identity: Arc::clone(&identity), eager: false };
+    let (driver, Ends { handle, facts, probes, errands }) = Driver::new(Engine::new(judge), clock.clone());
 
     let mut crew = Crew::new();
     crew.spawn("the engine's loop", async move { driver.run().await.to_string() });
@@ -174,6 +184,19 @@ pub async fn serve(settings: &Settings, mut stop: watch::Receiver<bool>) -> Resu
         probe::run(prober_client, probes, prober_facts).await;
         "nobody asks it any more".to_owned()
     });
+    let seat = Seat {
+        namespace: settings.lease_namespace.clone().unwrap_or_else(|| client.default_namespace().to_owned()),
+        rules: Rules::new(Arc::clone(&identity)),
+    };
+    let reporter = settings.events.then(|| Reporter::new(client.clone(), identity));
+    let (lease, until) = watch::channel(None);
+    let (hands_client, hands_facts, hands_clock) = (client.clone(), facts.clone(), clock.clone());
+    crew.spawn("the hands", async move {
+        act::run(hands_client, errands, hands_facts, until, hands_clock, reporter).await;
+        "nobody wants anything written any more".to_owned()
+    });
+    let (seat_client, seat_facts, seat_stop) = (client.clone(), facts.clone(), stop.clone());
+    let seat = tokio::spawn(lease::run(seat_client, seat, clock, seat_facts, lease, seat_stop));
     watches::spawn(client, facts, &mut crew.tasks);
 
     if let Err(ended) = crew.work(&mut stop).await {
@@ -181,7 +204,27 @@ pub async fn serve(settings: &Settings, mut stop: watch::Receiver<bool>) -> Resu
         return Err(ended);
     }
     info!("told to stop");
+    // The lease first, while the loop still runs: the other replica need not wait it out.
+    let _ = tokio::time::timeout(LAST_WORDS, seat).await;
     crew.dismiss().await
+}
+
+/// Who we are in leases and in the ledger: this pod or machine, and another one at each start.
+fn identity(now: jiff::Timestamp) -> Arc<str> {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let host = host.trim();
+    let host = if host.is_empty() { "volwarden" } else { host };
+    format!("{host}_{:x}-{:x}", std::process::id(), now.as_nanosecond()).into()
+}
+
+impl crate::io::clock::Clock for Clock {
+    fn now(&self) -> Now {
+        Self::now(self)
+    }
+
+    async fn sleep_until(&self, mono: Duration) {
+        Self::sleep_until(self, mono).await;
+    }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "milliseconds since 1970 fit a float until the year 287396")]

@@ -80,6 +80,16 @@ pub struct RunFlags {
     #[arg(long, env = "VOLWARDEN_LISTEN", hide_env_values = true, value_name = "ADDRESS",
           value_parser = parse_listen)]
     pub listen: Option<SocketAddr>,
+
+    /// Namespace of the Lease `volwarden`, by which one replica leads
+    /// [default: the pod's own, or that of the kubeconfig's context]
+    #[arg(long, env = "VOLWARDEN_LEASE_NAMESPACE", hide_env_values = true, value_name = "NAMESPACE")]
+    pub lease_namespace: Option<String>,
+
+    /// Whether repairs are told as Kubernetes Events; --events=false turns them off [default: true]
+    #[arg(long, env = "VOLWARDEN_EVENTS", hide_env_values = true, value_name = "BOOL", num_args = 0..=1,
+          require_equals = true, default_missing_value = "true", hide_possible_values = true)]
+    pub events: Option<bool>,
 }
 
 /// Settings after every source has been asked.
@@ -87,6 +97,10 @@ pub struct RunFlags {
 pub struct Settings {
     /// Where `run` listens.
     pub listen: SocketAddr,
+    /// Namespace of our own Lease, where one is named.
+    pub lease_namespace: Option<String>,
+    /// Whether repairs are told as Events.
+    pub events: bool,
     /// How log lines look.
     pub log_format: LogFormat,
     /// What is logged; each command has its own default.
@@ -145,6 +159,8 @@ impl Settings {
     fn resolve(flags: &Flags, run: &RunFlags, file: FileSettings) -> Self {
         Self {
             listen: run.listen.or(file.listen).unwrap_or(DEFAULT_LISTEN),
+            lease_namespace: run.lease_namespace.clone().or(file.lease_namespace),
+            events: run.events.or(file.events).unwrap_or(true),
             log_format: flags.log_format.or(file.log_format).unwrap_or_default(),
             log_level: flags.log_level.clone().or(file.log_level),
             min_floor: flags.min_floor.or(file.min_floor).unwrap_or_default(),
@@ -155,13 +171,16 @@ impl Settings {
 }
 
 /// The keys a settings file may have: the names of the flags.
-const KEYS: [&str; 6] = ["listen", "log-format", "log-level", "min-floor", "kubeconfig", "context"];
+const KEYS: [&str; 8] =
+    ["listen", "lease-namespace", "events", "log-format", "log-level", "min-floor", "kubeconfig", "context"];
 
 /// The file as written: every value a scalar with its place, so that an error can name the line.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 struct RawFile {
     listen: Option<Spanned<String>>,
+    lease_namespace: Option<Spanned<String>>,
+    events: Option<Spanned<String>>,
     log_format: Option<Spanned<String>>,
     log_level: Option<Spanned<String>>,
     min_floor: Option<Spanned<String>>,
@@ -173,6 +192,8 @@ struct RawFile {
 #[derive(Debug, Default)]
 struct FileSettings {
     listen: Option<SocketAddr>,
+    lease_namespace: Option<String>,
+    events: Option<bool>,
     log_format: Option<LogFormat>,
     log_level: Option<Targets>,
     min_floor: Option<Duration>,
@@ -191,6 +212,12 @@ fn parse_file(text: &str) -> Result<FileSettings, FileProblem> {
         serde_saphyr::from_str::<Option<RawFile>>(text).map_err(|e| yaml_problem(&e))?.unwrap_or_default();
     Ok(FileSettings {
         listen: value("listen", raw.listen, parse_listen)?,
+        lease_namespace: raw.lease_namespace.map(|at| at.value),
+        events: value("events", raw.events, |word| match word {
+            "true" => Ok(true),
+            "false" => Ok(false),
+            _ => Err(format!("{word:?} is neither true nor false")),
+        })?,
         log_format: value("log-format", raw.log_format, |word| {
             LogFormat::from_str(word, true)
                 .map_err(|_| format!("{word:?} is no log format: write auto, json or pretty"))

@@ -14,8 +14,10 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::domain::engine::{Effect, Engine, Explanation, SourceView};
-use crate::domain::fact::{Answer, Fact, Live, LogTail, Now, Probe, Source};
+use crate::domain::fact::{Acted, Answer, Fact, Live, LogTail, Now, Probe, Source};
 use crate::domain::finding::{Finding, Subject};
+use crate::domain::guard::Guard;
+use crate::domain::ledger::Phase;
 use crate::domain::remedy::fresh::Looked;
 use crate::telemetry;
 
@@ -30,6 +32,9 @@ const FACTS: usize = 1024;
 
 /// Reads that may wait for the prober; the rest waits in the outbox.
 const PROBES: usize = 64;
+
+/// Writes that may wait for the hands; the rest waits in the outbox.
+const ERRANDS: usize = 64;
 
 /// Questions that may wait.
 const QUERIES: usize = 16;
@@ -70,7 +75,7 @@ impl Clock {
     }
 
     /// Waits until the monotonic clock stands there.
-    async fn sleep_until(&self, mono: Duration) {
+    pub async fn sleep_until(&self, mono: Duration) {
         match &self.0 {
             Time::Real(started) => tokio::time::sleep_until(*started + mono).await,
             Time::Told(now) => {
@@ -171,6 +176,8 @@ pub struct Ends {
     pub facts: mpsc::Sender<Fact>,
     /// For the prober.
     pub probes: mpsc::Receiver<Probe>,
+    /// For whoever carries writes out. Without a lease there never is one.
+    pub errands: mpsc::Receiver<Effect>,
 }
 
 /// Why the loop ended.
@@ -182,6 +189,9 @@ pub enum DriverEnd {
     /// The prober is gone, so that wanted reads would never be made.
     #[error("the prober has ended")]
     NoProber,
+    /// Nobody carries writes out any more, and there is one.
+    #[error("whoever carries writes out has ended")]
+    NoHands,
 }
 
 /// The loop.
@@ -192,7 +202,10 @@ pub struct Driver {
     facts: mpsc::Receiver<Fact>,
     queries: mpsc::Receiver<Query>,
     probes: mpsc::Sender<Probe>,
+    errands: mpsc::Sender<Effect>,
     outbox: Outbox,
+    /// Writes that are wanted and not handed over. The engine has only so many under way.
+    wanted: VecDeque<Effect>,
     ticked: Duration,
     shown: BTreeSet<(String, String)>,
     step_seconds: metrics::Histogram,
@@ -204,6 +217,7 @@ impl Driver {
     pub fn new(engine: Engine, clock: Clock) -> (Self, Ends) {
         let (fact_sender, facts) = mpsc::channel(FACTS);
         let (probes, probe_receiver) = mpsc::channel(PROBES);
+        let (errands, errand_receiver) = mpsc::channel(ERRANDS);
         let (query_sender, queries) = mpsc::channel(QUERIES);
         let driver = Self {
             engine,
@@ -211,12 +225,20 @@ impl Driver {
             facts,
             queries,
             probes,
+            errands,
             outbox: Outbox::default(),
+            wanted: VecDeque::new(),
             ticked: Duration::ZERO,
             shown: BTreeSet::new(),
             step_seconds: telemetry::step_histogram(),
         };
-        (driver, Ends { handle: Handle { queries: query_sender }, facts: fact_sender, probes: probe_receiver })
+        let ends = Ends {
+            handle: Handle { queries: query_sender },
+            facts: fact_sender,
+            probes: probe_receiver,
+            errands: errand_receiver,
+        };
+        (driver, ends)
     }
 
     /// Runs until nobody can send facts any more, or reads cannot be made.
@@ -232,6 +254,10 @@ impl Driver {
                     Ok(room) => self.outbox.send_one(room),
                     Err(_) => return DriverEnd::NoProber,
                 },
+                room = self.errands.clone().reserve_owned(), if !self.wanted.is_empty() => match room {
+                    Ok(room) => drop(self.wanted.pop_front().map(|errand| room.send(errand))),
+                    Err(_) => return DriverEnd::NoHands,
+                },
                 fact = self.facts.recv() => match fact {
                     Some(fact) => self.step(fact),
                     None => return DriverEnd::NoFacts,
@@ -245,6 +271,8 @@ impl Driver {
         telemetry::count_fact(fact_kind(&fact));
         match &fact {
             Fact::Tick => self.ticked = now.mono,
+            Fact::Leadership(until) => telemetry::set_leader(until.is_some()),
+            Fact::Acted(acted) => self.count_act(acted),
             Fact::Answered(probe, answer) => {
                 self.outbox.answered(probe);
                 telemetry::count_probe(probe_kind(probe), answer_result(answer));
@@ -260,10 +288,17 @@ impl Driver {
                 Effect::Cleared(subject, class) => {
                     info!(class = class.as_str(), subject = %subject, "finding cleared");
                 }
-                // Nobody has told this engine that it leads: it asks for no write.
-                Effect::Record(_) | Effect::Announce(..) | Effect::Act(_) | Effect::Forget(_) => {}
+                errand @ (Effect::Record(_) | Effect::Announce(..) | Effect::Act(_) | Effect::Forget(_)) => {
+                    self.wanted.push_back(errand);
+                }
             }
         }
+    }
+
+    fn count_act(&self, acted: &Acted) {
+        let intent = self.engine.ledger().get(&acted.record).and_then(|record| record.intent.as_ref());
+        let rung = intent.map_or("", |intent| intent.step.as_str());
+        telemetry::count_action(rung, acted.outcome.as_str());
     }
 
     /// Whoever gave up waiting has dropped its end; that is no error of ours.
@@ -321,10 +356,32 @@ impl Driver {
             self.shown.insert((class.clone(), driver.clone()));
             telemetry::set_findings(class, driver, count);
         }
+        self.record_repairs();
         telemetry::set_unverified(unverified);
         telemetry::set_probes_waiting(self.outbox.queue.len());
         for source in self.engine.sources(now) {
             telemetry::set_source(source.kind, source.state, source.objects, source.silent_seconds);
+        }
+    }
+}
+
+impl Driver {
+    /// Open entries of the ledger, by what they wait for.
+    fn record_repairs(&self) {
+        let mut phases: BTreeMap<&'static str, usize> = Phase::ALL.iter().map(|phase| (phase.as_str(), 0)).collect();
+        let mut held: BTreeMap<&'static str, usize> = Guard::all().map(|guard| (guard.as_str(), 0)).collect();
+        for record in self.engine.ledger().iter() {
+            *phases.entry(record.phase.as_str()).or_default() += 1;
+            let waits = matches!(record.phase, Phase::Held | Phase::AwaitingApproval);
+            if let Some((guard, _)) = record.verdicts.iter().find(|(_, verdict)| waits && !verdict.allows()) {
+                *held.entry(guard.as_str()).or_default() += 1;
+            }
+        }
+        for (phase, count) in phases {
+            telemetry::set_remediations(phase, count);
+        }
+        for (guard, count) in held {
+            telemetry::set_held(guard, count);
         }
     }
 }

@@ -78,6 +78,22 @@ pub const PROBES: Metric =
 /// No labels.
 pub const PROBES_WAITING: Metric =
     metric("volwarden_probes_waiting", Gauge, Unit::Count, "Single reads that wait for a free place.");
+/// No labels.
+pub const LEADER: Metric =
+    metric("volwarden_leader", Gauge, Unit::Count, "1 while this replica leads, else 0: only who leads writes.");
+/// `{phase}`.
+pub const REMEDIATIONS: Metric =
+    metric("volwarden_remediations", Gauge, Unit::Count, "Entries of the ledger, by where they stand.");
+/// `{guard}`.
+pub const HELD: Metric = metric(
+    "volwarden_remediations_held",
+    Gauge,
+    Unit::Count,
+    "Open entries of the ledger that wait, by the first guard that holds them.",
+);
+/// `{rung,outcome}`.
+pub const ACTIONS: Metric =
+    metric("volwarden_actions_total", Counter, Unit::Count, "Steps of repair that were sent, by what came of it.");
 /// `{version}`.
 pub const BUILD_INFO: Metric = metric("volwarden_build_info", Gauge, Unit::Count, "1, labelled with the version.");
 /// No labels.
@@ -91,7 +107,7 @@ pub const START: Metric =
     metric("process_start_time_seconds", Gauge, Unit::Seconds, "When this process began, in seconds since 1970.");
 
 /// Every metric there is; the documentation and the tests go by this list.
-pub const ALL: [Metric; 13] = [
+pub const ALL: [Metric; 17] = [
     FINDINGS,
     FINDINGS_UNVERIFIED,
     SOURCE_OBJECTS,
@@ -101,6 +117,10 @@ pub const ALL: [Metric; 13] = [
     STEP,
     PROBES,
     PROBES_WAITING,
+    LEADER,
+    REMEDIATIONS,
+    HELD,
+    ACTIONS,
     BUILD_INFO,
     RESIDENT,
     CPU,
@@ -189,6 +209,26 @@ pub fn count_probe(kind: &'static str, result: &'static str) {
 /// Reads that wait.
 pub fn set_probes_waiting(waiting: usize) {
     gauge!(PROBES_WAITING.name).set(float(waiting));
+}
+
+/// Whether this replica leads.
+pub fn set_leader(leads: bool) {
+    gauge!(LEADER.name).set(f64::from(u8::from(leads)));
+}
+
+/// How many entries of the ledger stand there.
+pub fn set_remediations(phase: &'static str, count: usize) {
+    gauge!(REMEDIATIONS.name, "phase" => phase).set(float(count));
+}
+
+/// How many entries this guard holds.
+pub fn set_held(guard: &'static str, count: usize) {
+    gauge!(HELD.name, "guard" => guard).set(float(count));
+}
+
+/// A step was sent, or could not be.
+pub fn count_action(rung: &'static str, outcome: &'static str) {
+    counter!(ACTIONS.name, "rung" => rung, "outcome" => outcome).increment(1);
 }
 
 /// How many findings of a class a driver has. A series that ended is set to 0.

@@ -6,6 +6,7 @@
 
 use std::net::Ipv4Addr;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -15,10 +16,13 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 use super::{AppError, Crew, FIRST_ANSWER, engine};
+use crate::domain::election::Rules;
 use crate::domain::engine::Engine;
 use crate::driver::{Clock, Driver, Ends, Handle};
 use crate::io::client::{self, Target};
-use crate::io::{probe, watch as watches};
+use crate::io::lease::{self, Seat};
+use crate::io::report::Reporter;
+use crate::io::{act, probe, watch as watches};
 use crate::sim::demo::Demo;
 use crate::sim::http::{Front, Shared, kubeconfig};
 
@@ -79,6 +83,15 @@ pub async fn demo<E: From<AppError>>(
     ended.map(|()| summary)
 }
 
+/// Time moves in strides here, each longer than a renewal may take: the lease is held more loosely.
+fn rules(identity: Arc<str>) -> Rules {
+    let seconds = Duration::from_secs;
+    Rules { identity, duration: seconds(120), renew_deadline: seconds(90), retry: seconds(5) }
+}
+
+/// Where the daemon's own lease is.
+const NAMESPACE: &str = "volwarden-system";
+
 /// Everything that runs.
 struct Stage {
     cluster: Shared<Demo>,
@@ -107,13 +120,30 @@ impl Stage {
         });
         let target = Target { kubeconfig: Some(path.clone()), context: None };
         let client = client::connect(&target).await?;
-        let judge = engine::Settings { eager: false, ..engine::Settings::default() };
-        let (driver, Ends { handle, facts, probes }) = Driver::new(Engine::new(judge), Clock::told(told));
+        let identity: Arc<str> = "demo".into();
+        let judge = engine::Settings { identity: Arc::clone(&identity), ..engine::Settings::default() };
+        let clock = Clock::told(told);
+        let (driver, Ends { handle, facts, probes, errands }) = Driver::new(Engine::new(judge), clock.clone());
         crew.spawn("the engine's loop", async move { driver.run().await.to_string() });
         let (prober, answers) = (client.clone(), facts.clone());
         crew.spawn("the prober", async move {
             probe::run(prober, probes, answers).await;
             "nobody asks it any more".to_owned()
+        });
+        let (lease, until) = watch::channel(None);
+        let (hands, outcomes, told) = (client.clone(), facts.clone(), clock.clone());
+        let reporter = Reporter::new(client.clone(), Arc::clone(&identity));
+        crew.spawn("the hands", async move {
+            act::run(hands, errands, outcomes, until, told, Some(reporter)).await;
+            "nobody wants anything written any more".to_owned()
+        });
+        let seat = Seat { namespace: NAMESPACE.to_owned(), rules: rules(identity) };
+        let (seat_client, seat_facts) = (client.clone(), facts.clone());
+        let (never, stop) = watch::channel(false);
+        crew.spawn("the lease", async move {
+            lease::run(seat_client, seat, clock, seat_facts, lease, stop).await;
+            drop(never);
+            "nobody wants to know who leads any more".to_owned()
         });
         watches::spawn(client, facts, &mut crew.tasks);
         Ok(Self { cluster, time, handle, crew, folder, kubeconfig: path })

@@ -97,12 +97,14 @@ struct Said {
     trouble: Option<Arc<str>>,
 }
 
-/// Stands for election until told to stop, or until nobody wants to know.
+/// Stands for election until told to stop, or until nobody wants to know. Until when we lead is told twice: to the
+/// engine, and by `lease` to the hands, who look at it again before each write.
 pub async fn run<C: Clock>(
     client: Client,
     seat: Seat,
     clock: C,
     facts: mpsc::Sender<Fact>,
+    lease: watch::Sender<Option<Duration>>,
     mut stop: watch::Receiver<bool>,
 ) {
     let desk = Desk { client, seat };
@@ -114,6 +116,7 @@ pub async fn run<C: Clock>(
             told = work => told,
             _ = stop.wait_for(|stop| *stop) => break,
         };
+        lease.send_replace(told);
         if facts.send(Fact::Leadership(told)).await.is_err() {
             return;
         }
@@ -123,7 +126,8 @@ pub async fn run<C: Clock>(
             _ = stop.wait_for(|stop| *stop) => break,
         }
     }
-    // The engine first: nothing may be decided on a lease that is being given up.
+    // The hands and the engine first: nothing may be written on a lease that is being given up.
+    lease.send_replace(None);
     let _ = facts.send(Fact::Leadership(None)).await;
     let (seen, _) = desk.read().await;
     if let Some(claim) = election.release(&seen, clock.now()) {

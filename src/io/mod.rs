@@ -1,10 +1,15 @@
 //! Edges: translate and bound time, never decide.
 
+pub mod act;
 pub mod client;
+pub mod clock;
 pub mod http;
 pub mod ledger;
+pub mod lease;
 pub mod look;
+pub mod orphan;
 pub mod probe;
+pub mod report;
 mod request;
 pub mod source;
 pub mod translate;

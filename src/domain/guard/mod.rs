@@ -79,6 +79,11 @@ impl Guard {
         }
     }
 
+    /// All of them, in the order in which they are asked.
+    pub fn all() -> impl Iterator<Item = Self> {
+        TABLE.iter().map(|(guard, ..)| *guard)
+    }
+
     /// Reads a public name back.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {

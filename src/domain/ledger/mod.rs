@@ -40,6 +40,17 @@ pub enum Phase {
 }
 
 impl Phase {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::Held,
+        Self::AwaitingApproval,
+        Self::Acting,
+        Self::Verifying,
+        Self::Done,
+        Self::Failed,
+        Self::Lapsed,
+    ];
+
     /// Nothing more will happen in this record.
     #[must_use]
     pub fn is_over(self) -> bool {

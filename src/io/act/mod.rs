@@ -1,0 +1,195 @@
+//! The one path on which Volwarden changes a cluster: actions, the ledger, the orphan ledger.
+//!
+//! It carries out what the engine let out and decides nothing. Each write is made once, with preconditions, within
+//! what is left of our own lease at that very moment; an action reads its target afresh first and patches exactly
+//! what that read showed. What it exists to prevent is a write that was right a while ago.
+
+pub(in crate::io) mod send;
+mod store;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::{StreamExt, stream};
+use http::Method;
+use kube::Client;
+use serde_json::{Value, json};
+use tokio::sync::{mpsc, watch};
+use tracing::{info, warn};
+
+use crate::domain::engine::Effect;
+use crate::domain::fact::{Acted, Fact};
+use crate::domain::guard::Guarded;
+use crate::domain::ledger::Outcome;
+use crate::domain::remedy::action::{ACT, Action};
+use crate::domain::remedy::fresh::{Fit, Op, Request};
+
+use super::clock::Clock;
+use super::probe::{look_at, target_path};
+use super::report::Reporter;
+use super::request::JSON;
+use send::{Call, JSON_PATCH, outcome, send};
+use store::Store;
+
+/// Writes under way at the same time.
+const AT_ONCE: usize = 8;
+
+/// Carries out what the engine asks to have written, until it asks no more or nobody wants the answers.
+pub async fn run<C: Clock>(
+    client: Client,
+    errands: mpsc::Receiver<Effect>,
+    facts: mpsc::Sender<Fact>,
+    lease: watch::Receiver<Option<Duration>>,
+    clock: C,
+    reporter: Option<Reporter>,
+) {
+    let hands = Hands { store: Store::new(client.clone()), client, lease, clock, reporter };
+    let errands =
+        stream::unfold(errands, |mut errands| async move { errands.recv().await.map(|errand| (errand, errands)) });
+    let served = errands.for_each_concurrent(AT_ONCE, |errand| {
+        let (hands, facts) = (&hands, &facts);
+        async move {
+            if let Some(fact) = hands.carry_out(errand).await {
+                // The receiver's end is noticed below.
+                let _ = facts.send(fact).await;
+            }
+        }
+    });
+    tokio::select! {
+        () = facts.closed() => {}
+        () = served => {}
+    }
+}
+
+struct Hands<C> {
+    client: Client,
+    store: Store,
+    lease: watch::Receiver<Option<Duration>>,
+    clock: C,
+    reporter: Option<Reporter>,
+}
+
+impl<C: Clock> Hands<C> {
+    async fn carry_out(&self, errand: Effect) -> Option<Fact> {
+        match errand {
+            Effect::Record(record) => {
+                let stored = match self.left(None) {
+                    Some(patience) => self.store.record(&record, patience).await,
+                    None => Err("our lease is over".into()),
+                };
+                match &stored {
+                    Ok(_) => {
+                        if let Some(reporter) = &self.reporter {
+                            reporter.tell(&record, self.clock.now().wall).await;
+                        }
+                    }
+                    Err(words) => warn!(remediation = &*record.name, %words, "the ledger's entry was not stored"),
+                }
+                Some(Fact::Recorded(record.name, stored))
+            }
+            Effect::Announce(orphan, record) => {
+                let entered = match self.left(None) {
+                    Some(patience) => self.store.announce(&orphan, &record, self.clock.now().wall, patience).await,
+                    None => Err("our lease is over".into()),
+                };
+                if let Err(words) = entered {
+                    warn!(remediation = &*record, orphan = orphan.name(), %words, "the orphan was not entered");
+                }
+                None
+            }
+            Effect::Act(guarded) => {
+                let (outcome, message) = self.act(&guarded).await;
+                let action = guarded.action();
+                info!(
+                    remediation = &**guarded.record(),
+                    attempt = guarded.attempt(),
+                    rung = action.step.as_str(),
+                    target = %action.target,
+                    outcome = outcome.as_str(),
+                    message,
+                    "acted"
+                );
+                if outcome == Outcome::Applied
+                    && let (Some(orphan), Some(patience)) = (&action.orphan, self.left(None))
+                {
+                    self.store.orphaned(orphan, self.clock.now().wall, patience).await;
+                }
+                let record = guarded.record().as_ref().into();
+                Some(Fact::Acted(Acted { record, attempt: guarded.attempt(), outcome, message: message.into() }))
+            }
+            Effect::Forget(name) => {
+                if let Some(patience) = self.left(None)
+                    && let Err(words) = self.store.forget(&name, patience).await
+                {
+                    warn!(remediation = &*name, %words, "an old entry of the ledger could not be deleted");
+                }
+                None
+            }
+            Effect::Probe(_) | Effect::Found(_) | Effect::Cleared(..) => None,
+        }
+    }
+
+    /// How long a write may take from now; `None`: it may not be sent any more.
+    fn left(&self, deadline: Option<Duration>) -> Option<Duration> {
+        let now = self.clock.now().mono;
+        let until = *self.lease.borrow();
+        let until = until?.min(deadline.unwrap_or(Duration::MAX));
+        until.checked_sub(now).filter(|left| !left.is_zero()).map(|left| left.min(ACT))
+    }
+
+    async fn act(&self, guarded: &Guarded) -> (Outcome, String) {
+        let late = || (Outcome::Lost, "its time was over before it could be sent: nothing was changed".to_owned());
+        let action = guarded.action();
+        let Some(patience) = self.left(Some(guarded.deadline())) else { return late() };
+        let looked = look_at(&self.client, action.target.kind, &action.target.key, patience).await;
+        let request = match action.fit(&looked, guarded.intended()) {
+            Fit::Send(request) => request,
+            Fit::Done => return (Outcome::Applied, "its effect is there already".to_owned()),
+            Fit::Lost(why) => return (Outcome::Lost, why),
+        };
+        let Some(patience) = self.left(Some(guarded.deadline())) else { return late() };
+        match send(&self.client, call(action, &request), patience).await {
+            Ok(_) => (Outcome::Applied, "the API server took it".to_owned()),
+            Err(refusal) => (outcome(&refusal), refusal.words.to_string()),
+        }
+    }
+}
+
+/// What the API server says of an action that it checks in full and does not carry out.
+///
+/// # Errors
+/// Its words, or why there is nothing to send.
+pub async fn rehearse(client: &Client, action: &Action, intended: jiff::Timestamp) -> Result<(), Arc<str>> {
+    let looked = look_at(client, action.target.kind, &action.target.key, ACT).await;
+    match action.fit(&looked, intended) {
+        Fit::Send(request) => {
+            send(client, call(action, &request).dry(), ACT).await.map(drop).map_err(|refusal| refusal.words)
+        }
+        Fit::Done => Ok(()),
+        Fit::Lost(why) => Err(why.into()),
+    }
+}
+
+fn call(action: &Action, request: &Request) -> Call {
+    let uri = target_path(action.target.kind, &action.target.key);
+    match request {
+        Request::Patch(ops) => Call { method: Method::PATCH, uri, content: JSON_PATCH, body: patch(ops) },
+        Request::Delete { uid, version } => {
+            let preconditions = json!({"uid": uid.to_string(), "resourceVersion": &**version});
+            let body = json!({"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": preconditions});
+            Call { method: Method::DELETE, uri, content: JSON, body }
+        }
+    }
+}
+
+/// A JSON patch as it is sent.
+#[must_use]
+pub fn patch(ops: &[Op]) -> Value {
+    let op = |op: &Op| match op {
+        Op::Test(path, value) => json!({"op": "test", "path": path, "value": value}),
+        Op::Add(path, value) => json!({"op": "add", "path": path, "value": value}),
+        Op::AddMap(path) => json!({"op": "add", "path": path, "value": {}}),
+        Op::Remove(path) => json!({"op": "remove", "path": path}),
+    };
+    ops.iter().map(op).collect()
+}
