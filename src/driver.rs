@@ -18,6 +18,7 @@ use crate::domain::fact::{Acted, Answer, Fact, Live, LogTail, Now, Probe, Source
 use crate::domain::finding::{Finding, Subject};
 use crate::domain::guard::Guard;
 use crate::domain::ledger::Phase;
+use crate::domain::plan::Course;
 use crate::domain::remedy::fresh::Looked;
 use crate::telemetry;
 
@@ -118,6 +119,17 @@ pub struct Progress {
     pub sources: Vec<SourceView>,
 }
 
+/// What would be done about each finding that has a ladder, and when that was so.
+#[derive(Clone, Debug)]
+pub struct Planning {
+    /// Worst first.
+    pub courses: Vec<(Finding, Course)>,
+    /// Every watched collection.
+    pub sources: Vec<SourceView>,
+    /// When this was so.
+    pub at: jiff::Timestamp,
+}
+
 /// A question to the loop.
 #[derive(Debug)]
 enum Query {
@@ -125,6 +137,8 @@ enum Query {
     StateJson(oneshot::Sender<Result<Vec<u8>, serde_json::Error>>),
     Progress(oneshot::Sender<Progress>),
     Explain(Subject, oneshot::Sender<(Explanation, Now)>),
+    Course(Subject, oneshot::Sender<Option<Course>>),
+    Plan(oneshot::Sender<Planning>),
     RecordGauges(oneshot::Sender<()>),
 }
 
@@ -153,6 +167,16 @@ impl Handle {
     /// Why an object is as it is, and when that was asked.
     pub async fn explain(&self, subject: Subject) -> Option<(Explanation, Now)> {
         self.ask(|answer| Query::Explain(subject, answer)).await
+    }
+
+    /// What would be done about a subject, and what holds it; nothing where there is no finding.
+    pub async fn course(&self, subject: Subject) -> Option<Option<Course>> {
+        self.ask(|answer| Query::Course(subject, answer)).await
+    }
+
+    /// What would be done now, and what holds it.
+    pub async fn plan(&self) -> Option<Planning> {
+        self.ask(Query::Plan).await
     }
 
     /// Brings the gauges up to date, for a scrape.
@@ -324,6 +348,12 @@ impl Driver {
                 sources: self.engine.sources(now),
             })),
             Query::Explain(subject, answer) => drop(answer.send((self.engine.explain(&subject, now), now))),
+            Query::Course(subject, answer) => drop(answer.send(self.engine.course(&subject, now))),
+            Query::Plan(answer) => drop(answer.send(Planning {
+                courses: self.engine.plan(now),
+                sources: self.engine.sources(now),
+                at: now.wall,
+            })),
             Query::RecordGauges(answer) => {
                 self.record_gauges(now);
                 let _ = answer.send(());

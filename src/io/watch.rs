@@ -55,8 +55,14 @@ const LOOK_AGAIN_JITTER: Duration = Duration::from_secs(10);
 /// Starts a task for every source; the tasks end when the receiver of `facts` is dropped, or by abort.
 #[allow(clippy::needless_pass_by_value, reason = "the tasks own their clones; callers hand theirs over")]
 pub fn spawn(client: Client, facts: mpsc::Sender<Fact>, tasks: &mut JoinSet<()>) {
+    spawn_but(client, facts, tasks, &[]);
+}
+
+/// The same, but for these sources: somebody else tells them.
+#[allow(clippy::needless_pass_by_value, reason = "the tasks own their clones; callers hand theirs over")]
+pub fn spawn_but(client: Client, facts: mpsc::Sender<Fact>, tasks: &mut JoinSet<()>, but: &[Source]) {
     let turns = Arc::new(Semaphore::new(LISTS_AT_ONCE));
-    for source in Source::ALL {
+    for source in Source::ALL.into_iter().filter(|source| !but.contains(source)) {
         let watcher = Watcher::new(client.clone(), source, facts.clone(), Arc::clone(&turns));
         tasks.spawn(watcher.run());
     }

@@ -34,6 +34,8 @@ const AGAIN: Duration = Duration::from_secs(5);
 const HELD: Duration = Duration::from_secs(60);
 /// An action without an answer for so long beyond its time is lost.
 const LOST: Duration = Duration::from_secs(15);
+/// The lease that a single look is given to plan with.
+const REHEARSED: Duration = Duration::from_secs(3600);
 /// Ended records are swept this often.
 const SWEEP: Duration = Duration::from_secs(600);
 
@@ -241,7 +243,8 @@ impl Engine {
             looks: &repair.looks,
             sightings: &repair.sightings,
             orphans: &repair.orphans,
-            lease_until: repair.lease_until,
+            // A single look never writes; it shows what the leader would do.
+            lease_until: if self.settings.eager { Some(ctx.now.mono + REHEARSED) } else { repair.lease_until },
             alerts: &repair.alerts,
             paced: &repair.paced,
         }

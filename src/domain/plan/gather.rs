@@ -201,7 +201,8 @@ impl Desk<'_> {
         Seen {
             age: words::age(now.wall, finding.since),
             floor: governing.min_floor,
-            times: sighting.map_or(0, |one| one.times),
+            // A single look cannot see anything three times: it shows what a daemon that has watched would do.
+            times: if self.ctx.settings.eager { governing.observations } else { sighting.map_or(0, |one| one.times) },
             needed: if followed { governing.observations } else { 0 },
             next,
             unverified: finding.unverified,

@@ -48,6 +48,9 @@ impl Engine {
             self.repair.sightings.remove(subject);
         }
         if !self.repair.leads(now) {
+            if let Some(finding) = finding.filter(|_| self.settings.eager) {
+                self.rehearse(&finding, now, effects);
+            }
             return;
         }
         let record = self.repair.ledger.open(subject).cloned();
@@ -59,6 +62,15 @@ impl Engine {
             (None, Some(finding)) => self.begin(&finding, now, effects),
             (Some(record), _) if self.repair.saving(&record.name) => {}
             (Some(record), _) => self.carry_on(record, now, effects),
+        }
+    }
+
+    /// Makes the reads that a plan still lacks.
+    fn rehearse(&mut self, finding: &Finding, now: Now, effects: &mut Vec<Effect>) {
+        let record = self.repair.ledger.open(&finding.subject);
+        let course = self.desk(self.context(now)).course(finding, record);
+        if let Course::Standing { unfit: Unfit::Look(kind, key), .. } = course {
+            self.ask_look(kind, &key, &finding.subject, now, effects);
         }
     }
 
