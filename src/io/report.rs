@@ -129,9 +129,11 @@ fn word(record: &Record) -> Option<Word> {
         Phase::Failed => word(true, "RepairFailed", format!("{class}: {message}")),
         Phase::Lapsed => word(false, "RepairLapsed", format!("{class}: {message}")),
         Phase::Held => match record.attempts.last() {
-            Some(attempt) if attempt.outcome != Outcome::Applied => {
-                word(true, "RepairNotApplied", format!("{class}: {} {}: {message}", attempt.step, attempt.outcome.as_str()))
-            }
+            Some(attempt) if attempt.outcome != Outcome::Applied => word(
+                true,
+                "RepairNotApplied",
+                format!("{class}: {} {}: {message}", attempt.step, attempt.outcome.as_str()),
+            ),
             _ => word(false, "RepairHeld", format!("{class}: {message}")),
         },
         Phase::Verifying => None,
