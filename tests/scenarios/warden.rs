@@ -135,7 +135,10 @@ pub(crate) fn wait_phase(stack: &Stack, class: &str, subject: &str, phase: &str,
         let all = ledger(stack);
         all.into_iter().find(|one| one.class == class && one.subject == subject && one.phase == phase)
     });
-    found.unwrap_or_else(|error| panic!("{error}\n{:#?}", ledger(stack)))
+    found.unwrap_or_else(|error| {
+        let all = stack.kubectl(["get", REMEDIATIONS, "-o", "yaml"]).unwrap_or_default();
+        panic!("{error}\n{all}")
+    })
 }
 
 /// One write of the daemon's, as the API server saw it.

@@ -68,6 +68,8 @@ pub struct World {
     pub snapshots: Collection<Snapshot>,
     /// VolumeSnapshotContents.
     pub contents: Collection<Content>,
+    /// When a content was seen to get its being-deleted annotation, on the monotonic clock.
+    marked: BTreeMap<Key, Duration>,
     /// VolumeSnapshotClasses.
     pub classes: Collection<SnapshotClass>,
     /// Leases.
@@ -299,7 +301,7 @@ impl World {
     fn apply_object(&mut self, fact: Fact, now: Now) -> Vec<Touch> {
         match fact {
             Fact::Snapshot(change) => self.unless_idle(|world| world.apply_snapshot(change)),
-            Fact::Content(change) => self.unless_idle(|world| world.apply_content(change)),
+            Fact::Content(change) => self.unless_idle(|world| world.apply_content(change, now)),
             Fact::Lease(change) => self.apply_lease(change, now),
             Fact::Claim(change) => self.apply_claim(change, now),
             Fact::ContentEvent(change) => self.apply_event(change, Source::ContentEvents),
@@ -401,7 +403,27 @@ impl World {
         touched.into_iter().map(Touch::Subject).chain(drivers.into_iter().map(Touch::Driver)).collect()
     }
 
-    fn apply_content(&mut self, change: Change<Content>) -> Vec<Touch> {
+    /// Remembers when a content got its being-deleted annotation, if that was seen.
+    fn note_mark(&mut self, key: &Key, content: &Content, now: Now) {
+        let before = self.contents.get(key).filter(|before| before.meta.uid == content.meta.uid);
+        match before {
+            Some(before) if content.being_deleted && !before.being_deleted => {
+                self.marked.insert(key.clone(), now.mono);
+            }
+            Some(_) if content.being_deleted => {}
+            _ => {
+                self.marked.remove(key);
+            }
+        }
+    }
+
+    /// How long ago a content got its being-deleted annotation while we watched.
+    #[must_use]
+    pub fn marked_for(&self, key: &Key, now: Now) -> Option<Duration> {
+        self.marked.get(key).map(|at| now.mono.saturating_sub(*at))
+    }
+
+    fn apply_content(&mut self, change: Change<Content>, now: Now) -> Vec<Touch> {
         let mut touched = Vec::new();
         let key = match &change {
             Change::Applied(key, _) | Change::Gone(key) => key,
@@ -417,6 +439,7 @@ impl World {
         let shared = prints.map(|print| print.is_some_and(|print| self.handle_count(print) > 1));
         let (key, old) = match change {
             Change::Applied(key, content) => {
+                self.note_mark(&key, &content, now);
                 note_content(&mut touched, &key, &content);
                 if let Some(handle) = content.handle() {
                     *self.index.handles.entry(handle.print).or_default() += 1;
@@ -426,6 +449,7 @@ impl World {
                 (key, old)
             }
             Change::Gone(key) => {
+                self.marked.remove(&key);
                 let old = self.contents.remove(&key);
                 (key, old)
             }

@@ -53,6 +53,16 @@ impl Plan {
     }
 }
 
+/// What a program is called where it is released: without the hash that its file's name ends in here. It is what the
+/// API server writes into managedFields.
+fn called(program: &Path) -> String {
+    let name = program.file_name().unwrap_or_default().to_string_lossy();
+    match name.rsplit_once('-') {
+        Some((plain, hash)) if hash.len() == 16 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()) => plain.to_owned(),
+        _ => name.into_owned(),
+    }
+}
+
 /// A process of the stack; see [`crate::Stack::process`].
 ///
 /// It may be stopped and started again as often as a test likes; its log goes on in the same file.
@@ -83,6 +93,7 @@ impl Process {
         let log = self.open_log()?;
         let errors = log.try_clone().map_err(Error::io(format!("cannot share {}'s log", self.name())))?;
         let started = Command::new(&self.plan.program)
+            .arg0(called(&self.plan.program))
             .args(&self.plan.args)
             .envs(&self.plan.environment)
             .env(MARK, &self.folder)

@@ -142,7 +142,11 @@ pub(super) fn missed_event(case: &Case<'_>) -> Option<Diagnosis> {
         // A leader that has just died has renewed its lease a moment ago: until it is seen to do so again, wait.
         .unverified(!seen)
         .repair(Rung::Nudge, "touch one annotation of the content: csi-snapshotter looks again at once and deletes");
-    Some(case.settle(Floor::age(case.ctx.floor_at_work(view, case.timing.nudge_floor(), case.age)), draft))
+    let floor = case.timing.nudge_floor();
+    // One that was marked late is csi-snapshotter's to delete only since then.
+    let marked = case.ctx.world.marked_for(&case.subject.key, case.ctx.now);
+    let late = marked.map_or(Duration::ZERO, |marked| case.age + floor.saturating_sub(marked));
+    Some(case.settle(Floor::age(case.ctx.floor_at_work(view, floor, case.age).max(late)), draft))
 }
 
 pub(super) fn unexplained(case: &Case<'_>) -> Option<Diagnosis> {
