@@ -21,6 +21,7 @@ mod cluster;
 mod components;
 mod doctor;
 mod leaders;
+mod mending;
 mod missed;
 mod repairs;
 mod replay;

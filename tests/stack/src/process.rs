@@ -58,7 +58,9 @@ impl Plan {
 fn called(program: &Path) -> String {
     let name = program.file_name().unwrap_or_default().to_string_lossy();
     match name.rsplit_once('-') {
-        Some((plain, hash)) if hash.len() == 16 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()) => plain.to_owned(),
+        Some((plain, hash)) if hash.len() == 16 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()) => {
+            plain.to_owned()
+        }
         _ => name.into_owned(),
     }
 }
