@@ -36,6 +36,12 @@ pub use crate::driver::{Progress, State};
 /// How long the API server may take to answer a command's first question.
 const FIRST_ANSWER: Duration = Duration::from_secs(15);
 
+/// How often the policies' status is brought up to date.
+const STANDINGS: Duration = Duration::from_secs(10);
+
+/// So much of the lease has to be left for that; and so long may each write take.
+const LEAST_LEASE: Duration = Duration::from_secs(3);
+
 /// How long giving up the lease may take at shutdown.
 const LAST_WORDS: Duration = Duration::from_millis(1500);
 
@@ -160,6 +166,7 @@ pub async fn serve(settings: &Settings, mut stop: watch::Receiver<bool>) -> Resu
 
     let mut crew = Crew::new();
     crew.spawn("the engine's loop", async move { driver.run().await.to_string() });
+    let desk = handle.clone();
     let front = Arc::new(Front { handle, exporter: exporter.clone() });
     let mut stopped = stop.clone();
     crew.spawn("the HTTP server", async move {
@@ -190,6 +197,7 @@ pub async fn serve(settings: &Settings, mut stop: watch::Receiver<bool>) -> Resu
     };
     let reporter = settings.events.then(|| Reporter::new(client.clone(), identity));
     let (lease, until) = watch::channel(None);
+    crew.spawn("the policies' status", tell_policies(client.clone(), desk, until.clone(), clock.clone()));
     let (hands_client, hands_facts, hands_clock) = (client.clone(), facts.clone(), clock.clone());
     crew.spawn("the hands", async move {
         act::run(hands_client, errands, hands_facts, until, hands_clock, reporter).await;
@@ -207,6 +215,26 @@ pub async fn serve(settings: &Settings, mut stop: watch::Receiver<bool>) -> Resu
     // The lease first, while the loop still runs: the other replica need not wait it out.
     let _ = tokio::time::timeout(LAST_WORDS, seat).await;
     crew.dismiss().await
+}
+
+/// Who leads says in each policy's status how it stands.
+async fn tell_policies(
+    client: client::Client,
+    desk: Handle,
+    lease: watch::Receiver<Option<Duration>>,
+    clock: Clock,
+) -> String {
+    loop {
+        clock.sleep_until(clock.now().mono + STANDINGS).await;
+        let until = *lease.borrow();
+        if until.is_none_or(|until| until <= clock.now().mono + LEAST_LEASE) {
+            continue;
+        }
+        let Some(all) = desk.standings().await else { return "the engine's loop has ended".to_owned() };
+        for (policy, standing) in all {
+            act::tell(&client, &policy, &standing, clock.now().wall, LEAST_LEASE).await;
+        }
+    }
 }
 
 /// Who we are in leases and in the ledger: this pod or machine, and another one at each start.

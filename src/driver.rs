@@ -19,6 +19,7 @@ use crate::domain::finding::{Finding, Subject};
 use crate::domain::guard::Guard;
 use crate::domain::ledger::Phase;
 use crate::domain::plan::Course;
+use crate::domain::policy::{Policy, Standing};
 use crate::domain::remedy::fresh::Looked;
 use crate::telemetry;
 
@@ -139,6 +140,7 @@ enum Query {
     Explain(Subject, oneshot::Sender<(Explanation, Now)>),
     Course(Subject, oneshot::Sender<Option<Course>>),
     Plan(oneshot::Sender<Planning>),
+    Standings(oneshot::Sender<Vec<(Policy, Standing)>>),
     RecordGauges(oneshot::Sender<()>),
 }
 
@@ -177,6 +179,11 @@ impl Handle {
     /// What would be done now, and what holds it.
     pub async fn plan(&self) -> Option<Planning> {
         self.ask(Query::Plan).await
+    }
+
+    /// Every policy, and how it stands.
+    pub async fn standings(&self) -> Option<Vec<(Policy, Standing)>> {
+        self.ask(Query::Standings).await
     }
 
     /// Brings the gauges up to date, for a scrape.
@@ -354,6 +361,10 @@ impl Driver {
                 sources: self.engine.sources(now),
                 at: now.wall,
             })),
+            Query::Standings(answer) => {
+                let all = self.engine.standings(now).into_iter();
+                drop(answer.send(all.map(|(policy, standing)| (policy.clone(), standing)).collect()));
+            }
             Query::RecordGauges(answer) => {
                 self.record_gauges(now);
                 let _ = answer.send(());

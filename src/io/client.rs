@@ -14,8 +14,10 @@ use http::header::{HeaderValue, USER_AGENT};
 use http::{Request, StatusCode};
 use kube::client::{AuthError, ClientBuilder};
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
-use kube::{Client, Config};
+use kube::Config;
 use tokio::time::timeout;
+
+pub use kube::Client;
 
 use crate::api::foreign::{Status, Version};
 

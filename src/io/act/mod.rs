@@ -12,15 +12,18 @@ use std::time::Duration;
 
 use futures::{StreamExt, stream};
 use http::Method;
+use jiff::Timestamp;
 use kube::Client;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
+use crate::api::{GROUP, VERSION};
 use crate::domain::engine::Effect;
 use crate::domain::fact::{Acted, Fact};
 use crate::domain::guard::Guarded;
 use crate::domain::ledger::Outcome;
+use crate::domain::policy::{Policy, Standing};
 use crate::domain::remedy::action::{ACT, Action};
 use crate::domain::remedy::fresh::{Fit, Op, Request};
 
@@ -155,11 +158,20 @@ impl<C: Clock> Hands<C> {
     }
 }
 
+/// Writes how a policy stands into its status, where that is news.
+pub async fn tell(client: &Client, policy: &Policy, standing: &Standing, now: Timestamp, patience: Duration) {
+    let Some(patch) = super::policy::status(policy, standing, now) else { return };
+    let uri = format!("/apis/{GROUP}/{VERSION}/remediationpolicies/{}/status", policy.name());
+    if let Err(refusal) = send(client, Call::merge(uri, patch), patience).await {
+        debug!(policy = &**policy.name(), %refusal, "its status could not be written");
+    }
+}
+
 /// What the API server says of an action that it checks in full and does not carry out.
 ///
 /// # Errors
 /// Its words, or why there is nothing to send.
-pub async fn rehearse(client: &Client, action: &Action, intended: jiff::Timestamp) -> Result<(), Arc<str>> {
+pub async fn rehearse(client: &Client, action: &Action, intended: Timestamp) -> Result<(), Arc<str>> {
     let looked = look_at(client, action.target.kind, &action.target.key, ACT).await;
     match action.fit(&looked, intended) {
         Fit::Send(request) => {
