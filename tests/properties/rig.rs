@@ -203,11 +203,7 @@ impl Rig {
 
     fn note(&mut self, effect: &Effect) {
         let misfit = match effect {
-            Effect::Probe(_)
-            | Effect::Record(_)
-            | Effect::Announce(..)
-            | Effect::Act(_)
-            | Effect::Forget(_) => None,
+            Effect::Probe(_) | Effect::Record(_) | Effect::Announce(..) | Effect::Act(_) | Effect::Forget(_) => None,
             Effect::Found(finding) => self
                 .open
                 .insert(finding.subject.clone(), (**finding).clone())
