@@ -10,6 +10,7 @@
 //! over as a seed and the few faults that are needed for it.
 
 mod campaign;
+mod governance;
 mod home;
 mod inject;
 mod invariants;
@@ -27,6 +28,7 @@ use std::time::Duration;
 use crate::domain::finding::{Class, Subject};
 use crate::sim::daemon::{Broken, Daemon, Sent, Word};
 use crate::sim::store::{Refusal, table};
+use governance::Approver;
 use home::Home;
 use inject::Injector;
 use invariants::{EVERY, Judge};
@@ -84,6 +86,7 @@ pub fn run(seed: u64, script: &[Fault], broken: Option<Broken>) -> Outcome {
 struct Run {
     home: Home,
     tenants: Tenants,
+    approver: Approver,
     injector: Injector,
     daemons: Vec<Daemon>,
     judge: Judge,
@@ -107,6 +110,7 @@ impl Run {
         let home = Home::new(seed)?;
         Ok(Self {
             tenants: Tenants::new(seed, home.parts.apps.len()),
+            approver: Approver::new(&home.governance),
             injector: Injector::new(script),
             daemons: Vec::new(),
             judge: Judge::default(),
@@ -153,6 +157,7 @@ impl Run {
                 due,
                 self.injector.next_at(),
                 self.tenants.next_at(),
+                self.approver.next_at(),
                 self.next_look,
                 self.next_review,
                 self.next_compaction,
@@ -172,9 +177,12 @@ impl Run {
             if self.tenants.next_at() <= now {
                 self.tenants.act(&mut self.home);
             }
+            if self.approver.next_at() <= now {
+                self.approver.act(&mut self.home);
+            }
             self.show();
             for daemon in self.daemons.iter_mut().filter(|daemon| daemon.due() <= now) {
-                daemon.advance(&self.home.cluster);
+                daemon.advance(&mut self.home.cluster);
             }
             self.listen();
             self.look(now);
