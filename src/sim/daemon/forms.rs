@@ -30,7 +30,7 @@ fn keep(record: &Record) -> u64 {
 }
 
 /// Every run begins with nothing.
-pub(crate) fn forget_all() {
+pub(in crate::sim) fn forget_all() {
     RECORDS.with_borrow_mut(BTreeMap::clear);
 }
 
@@ -67,7 +67,7 @@ pub(super) fn orphan(orphan: &Orphan, record: &str) -> Value {
 }
 
 /// The record that an object holds.
-pub(crate) fn record_of(object: &Value) -> Option<Record> {
+pub(in crate::sim) fn record_of(object: &Value) -> Option<Record> {
     kept(object)
 }
 
