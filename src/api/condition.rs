@@ -14,6 +14,9 @@ pub const RECONCILING: &str = "Reconciling";
 /// Nothing goes on until somebody changes something; the message says what.
 pub const STALLED: &str = "Stalled";
 
+/// A policy differs from another over the same objects.
+pub const CONFLICT: &str = "Conflict";
+
 /// Whether a condition holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 pub enum ConditionStatus {

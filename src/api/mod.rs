@@ -10,6 +10,7 @@
 //! Names in a stored object that are our vocabulary (class, rung, guard) are strings here, not enums. An entry that
 //! another version wrote has to stay readable, because budgets are counted from these entries.
 
+pub mod check;
 pub mod condition;
 pub mod foreign;
 pub mod orphan;

@@ -381,7 +381,8 @@ pub struct RemediationPolicyStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub observed_generation: Option<i64>,
-    /// Ready, Reconciling, Stalled. A conflict with another policy is a reason of Ready; the least permissive wins.
+    /// Ready; Stalled while it makes no sense; Conflict while it differs from another policy over the same objects, of
+    /// which the least permissive wins.
     #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
     /// How many remediations it governs.

@@ -154,7 +154,7 @@ pub struct RemediationStatus {
     /// The next step, as it was last decided.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plan: Option<Plan>,
-    /// What each guard says of the next step.
+    /// What each guard says of the next step; while an intent stands, what they said of it.
     #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["guard"]))]
     pub verdicts: Vec<GuardVerdict>,
     /// The approval in force.
@@ -174,6 +174,9 @@ pub struct RemediationStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub outcome: Option<String>,
+    /// When the episode was opened; absent: when this object was made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub opened_at: Option<Timestamp>,
     /// When the first step was taken.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Timestamp>,
@@ -198,8 +201,8 @@ pub struct Plan {
     /// What it will do, in words.
     #[schemars(length(max = 1024))]
     pub summary: String,
-    /// The policies it was decided under; none: the built-in one.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    /// The policies it was decided under; `built-in` where there is none.
+    #[serde(default)]
     #[schemars(length(max = 16), inner(length(max = 253)), extend("x-kubernetes-list-type" = "atomic"))]
     pub policies: Vec<String>,
     /// What it writes to.
@@ -253,10 +256,6 @@ pub struct Approval {
     /// The plan's hash.
     #[schemars(length(max = 128))]
     pub hash: String,
-    /// Who wrote it, as far as the object's managedFields tell.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 256))]
-    pub by: Option<String>,
     /// When it was seen.
     pub at: Timestamp,
     /// Until when it is good.
@@ -287,10 +286,6 @@ pub struct Intent {
     pub leaks: bool,
     /// It may destroy a backend snapshot that is another cluster's.
     pub destroys: bool,
-    /// What each guard said.
-    #[serde(default)]
-    #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["guard"]))]
-    pub verdicts: Vec<GuardVerdict>,
 }
 
 /// What came of sending a write.

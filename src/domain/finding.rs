@@ -124,6 +124,12 @@ impl Class {
         }
     }
 
+    /// Reads a public name back.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|class| class.as_str() == name)
+    }
+
     /// The name as a metric label value: snake_case.
     #[must_use]
     pub fn label(self) -> String {
@@ -347,6 +353,8 @@ mod tests {
         let mut seen = std::collections::BTreeSet::new();
         assert!(Class::ALL.iter().all(|class| seen.insert(*class)));
         assert_eq!(Class::ALL.iter().map(|class| class.severity()).max(), Some(23));
+        assert!(Class::ALL.into_iter().all(|class| Class::from_name(class.as_str()) == Some(class)));
+        assert_eq!(Class::from_name("orphaned_content"), None);
     }
 
     #[test]

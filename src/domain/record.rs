@@ -486,6 +486,12 @@ impl Kind {
         }
     }
 
+    /// Reads a Kubernetes kind back.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
+    }
+
     /// Reads what a person types after `why`: the kind, its plural or its short name, in any case.
     #[must_use]
     pub fn from_word(word: &str) -> Option<Self> {

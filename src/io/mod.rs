@@ -2,6 +2,7 @@
 
 pub mod client;
 pub mod http;
+pub mod ledger;
 pub mod look;
 pub mod probe;
 mod request;

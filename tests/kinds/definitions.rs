@@ -313,8 +313,8 @@ fn full_remediation_status() -> RemediationStatus {
             finalizer: some("a/b"),
             handle: some("0001-0009-rook-ceph-0000000000000007-x"),
         }),
-        verdicts: verdicts.clone(),
-        approval: Some(remediation::Approval { hash: "0123".to_owned(), by: some("kubectl"), at: at(), expires: at() }),
+        verdicts,
+        approval: Some(remediation::Approval { hash: "0123".to_owned(), at: at(), expires: at() }),
         intent: Some(remediation::Intent {
             attempt: 2,
             rung: "Nudge".to_owned(),
@@ -324,7 +324,6 @@ fn full_remediation_status() -> RemediationStatus {
             by: "volwarden-0".to_owned(),
             leaks: true,
             destroys: true,
-            verdicts,
         }),
         attempts: vec![remediation::Attempt {
             number: 1,
@@ -339,6 +338,7 @@ fn full_remediation_status() -> RemediationStatus {
         }],
         orphaned_snapshot: some("orphan-1"),
         outcome: some("gone"),
+        opened_at: Some(at()),
         started_at: Some(at()),
         finished_at: Some(at()),
         conditions: conditions(),

@@ -6,6 +6,7 @@
 
 mod refresh;
 mod repair;
+mod standing;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;

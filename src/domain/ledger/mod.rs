@@ -360,11 +360,17 @@ impl Record {
         true
     }
 
+    /// The number of the next attempt. Of a long episode the ledger does not keep every attempt, so they are not
+    /// counted.
+    #[must_use]
+    pub fn next_number(&self) -> u32 {
+        self.attempts.last().map_or(0, |attempt| attempt.number).saturating_add(1)
+    }
+
     /// Writes the intent down.
     pub fn intend(&mut self, plan: Plan, by: &Arc<str>, now: Timestamp) {
-        let number = u32::try_from(self.attempts.len()).unwrap_or(u32::MAX).saturating_add(1);
         self.intent = Some(Intent {
-            number,
+            number: self.next_number(),
             step: plan.step,
             hash: plan.hash.clone(),
             target: plan.target.clone(),

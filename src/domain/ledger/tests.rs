@@ -98,6 +98,14 @@ fn budgets_count_intents_and_everything_that_may_have_had_an_effect() {
 }
 
 #[test]
+fn an_attempt_that_was_dropped_gives_its_number_to_no_other() {
+    let mut long = record(Class::MissedEvent, "a", &[(Step::Nudge, 0, None), (Step::Nudge, 1, None)]);
+    long.attempts.remove(0);
+    long.intend(plan(Step::Nudge, "a"), &"me".into(), at(2));
+    assert_eq!(long.intent.map(|intent| intent.number), Some(3));
+}
+
+#[test]
 fn what_a_clock_ahead_of_ours_wrote_counts() {
     let ledger = ledger([record(Class::MissedEvent, "a", &[(Step::Nudge, 100, None)])]);
     assert_eq!(ledger.tally().spent("d", Budget::Nudges, None, at(0)).used, 1);

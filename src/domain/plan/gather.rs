@@ -106,6 +106,9 @@ impl Desk<'_> {
         if let Some(doubt) = sources.doubt(source) {
             return Some(doubt);
         }
+        if let Some(doubt) = self.ctx.world.unread.doubt(source) {
+            return Some(doubt);
+        }
         let entry = sources.get(source)?;
         // An intent has to be written somewhere.
         if source == Source::Remediations && entry.state == State::NotInstalled {

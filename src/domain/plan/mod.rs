@@ -143,11 +143,9 @@ impl<'a> Desk<'a> {
         let governing = self.governing(&action.driver, &action.subject, Some(action.step));
         let hash = action.hash(&governing);
         let intent = record.and_then(|record| record.intent.as_ref());
-        let attempts = record.map_or(0, |record| record.attempts.len());
         let ticket = Ticket {
             record: record.map_or_else(|| Arc::from(""), |record| Arc::from(&*record.name)),
-            attempt: intent
-                .map_or_else(|| u32::try_from(attempts).unwrap_or(u32::MAX).saturating_add(1), |intent| intent.number),
+            attempt: intent.map_or_else(|| record.map_or(1, Record::next_number), |intent| intent.number),
             intended: intent.map_or(self.ctx.now.wall, |intent| intent.at),
             hash: hash.clone(),
         };

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Breaker, Budgets, Mode, Pause, Policy, Scope};
+use super::{Breaker, Budgets, Mode, Operator, Pause, Policy, Requirement, Scope};
 use crate::domain::digest::Encoding;
 use crate::domain::remedy::Step;
 use crate::domain::schedule::{self, Window};
@@ -59,7 +59,27 @@ impl Scope {
 
     /// Whether an object could be in both; errs towards yes.
     fn meets(&self, other: &Self) -> bool {
-        self.drivers.is_empty() || other.drivers.is_empty() || !self.drivers.is_disjoint(&other.drivers)
+        let drivers = self.drivers.is_empty() || other.drivers.is_empty() || !self.drivers.is_disjoint(&other.drivers);
+        let ours = self.selector.iter().flatten();
+        drivers && !ours.into_iter().any(|one| other.selector.iter().flatten().any(|two| one.excludes(two)))
+    }
+}
+
+impl Requirement {
+    /// No labels meet both: one policy a team is the common use of several, and no conflict.
+    fn excludes(&self, other: &Self) -> bool {
+        use Operator::{DoesNotExist, Exists, In, NotIn};
+        self.key == other.key
+            && match (self.operator, other.operator) {
+                (In, In) => self.values.is_disjoint(&other.values),
+                (In, NotIn) => self.values.is_subset(&other.values),
+                (NotIn, In) => other.values.is_subset(&self.values),
+                (In | Exists, DoesNotExist) | (DoesNotExist, In | Exists) => true,
+                (NotIn, NotIn | DoesNotExist | Exists)
+                | (Exists, NotIn | In | Exists)
+                | (DoesNotExist, NotIn | DoesNotExist)
+                | (In, Exists) => false,
+            }
     }
 }
 
@@ -338,6 +358,37 @@ mod tests {
         let policies = set([one.clone(), same, other]);
         assert!(policies.conflicts(&one).is_empty());
         assert!(!policies.govern("d", ANY).conflict);
+    }
+
+    #[test]
+    fn policies_for_namespaces_that_cannot_be_the_same_do_not_conflict() {
+        let selecting = |name, mode, operator, values: &[&str]| {
+            let values = values.iter().map(|value| Box::from(*value)).collect();
+            policy(name, |spec| {
+                spec.mode = mode;
+                spec.scope.selector = Some(vec![Requirement { key: "team".into(), operator, values }]);
+            })
+        };
+        for ((one, ours), (two, others), conflict) in [
+            ((Operator::In, &["a", "b"] as &[_]), (Operator::In, &["c"] as &[_]), false),
+            ((Operator::In, &["a", "b"]), (Operator::In, &["b"]), true),
+            ((Operator::In, &["a"]), (Operator::NotIn, &["a", "b"]), false),
+            ((Operator::In, &["a", "c"]), (Operator::NotIn, &["a", "b"]), true),
+            ((Operator::In, &["a"]), (Operator::DoesNotExist, &[]), false),
+            ((Operator::Exists, &[]), (Operator::DoesNotExist, &[]), false),
+            ((Operator::In, &["a"]), (Operator::Exists, &[]), true),
+            ((Operator::NotIn, &["a"]), (Operator::DoesNotExist, &[]), true),
+            ((Operator::NotIn, &["a"]), (Operator::NotIn, &["b"]), true),
+        ] {
+            let one = selecting("one", Mode::Enforce, one, ours);
+            let two = selecting("two", Mode::Approve, two, others);
+            let all = set([one.clone(), two.clone()]);
+            assert_eq!(!all.conflicts(&one).is_empty(), conflict, "{one:?} {two:?}");
+            assert_eq!(!all.conflicts(&two).is_empty(), conflict, "{two:?} {one:?}");
+        }
+        let everywhere = policy("everywhere", |spec| spec.mode = Mode::Approve);
+        let one = selecting("one", Mode::Enforce, Operator::In, &["a"]);
+        assert_eq!(set([one.clone(), everywhere]).conflicts(&one).len(), 1);
     }
 
     #[test]

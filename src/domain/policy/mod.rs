@@ -5,8 +5,10 @@
 //! read wrongly, or not at all, must never be how something gets permitted.
 
 mod combine;
+mod standing;
 
 pub use combine::{Governing, Policies, Reach};
+pub use standing::{Floor, Standing, Stated, Told};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -213,6 +215,7 @@ pub struct Policy {
     spec: Spec,
     windows: Vec<Window>,
     problems: Vec<String>,
+    told: Told,
 }
 
 impl Policy {
@@ -221,10 +224,10 @@ impl Policy {
     pub fn new(name: &str, mut spec: Spec) -> Self {
         let mut problems = Vec::new();
         let mut windows = Vec::new();
-        for (schedule, zone, length) in &spec.windows {
+        for (at, (schedule, zone, length)) in spec.windows.iter().enumerate() {
             match Window::parse(schedule, zone, *length) {
                 Ok(window) => windows.push(window),
-                Err(error) => problems.push(format!("windows: {error}")),
+                Err(error) => problems.push(format!("windows[{at}]: {error}")),
             }
         }
         if spec.mode == Mode::Enforce && spec.scope.drivers.is_empty() {
@@ -251,7 +254,20 @@ impl Policy {
         }
         // What is never on by mode alone cannot be switched on.
         spec.steps.retain(|step| !step.only_by_approval());
-        Self { name: name.into(), spec, windows, problems }
+        Self { name: name.into(), spec, windows, problems, told: Told::default() }
+    }
+
+    /// The same with these problems: it only observes.
+    #[must_use]
+    pub fn objected(mut self, problems: impl IntoIterator<Item = String>) -> Self {
+        self.problems.extend(problems);
+        self
+    }
+
+    /// The same with what its object says of itself.
+    #[must_use]
+    pub fn as_told(self, told: Told) -> Self {
+        Self { told, ..self }
     }
 
     /// A policy of which not even the spec could be read: it observes, everywhere.
@@ -284,6 +300,18 @@ impl Policy {
     #[must_use]
     pub fn problems(&self) -> &[String] {
         &self.problems
+    }
+
+    /// What its object said of itself; nothing for a policy that is in no cluster.
+    #[must_use]
+    pub fn told(&self) -> &Told {
+        &self.told
+    }
+
+    /// Whether it sets the same as another: all but what its object says of itself.
+    #[must_use]
+    pub fn same_rules(&self, other: &Self) -> bool {
+        (&self.name, &self.spec, &self.problems) == (&other.name, &other.spec, &other.problems)
     }
 
     /// Its mode, where it makes sense.
@@ -364,6 +392,17 @@ mod tests {
             assert!(policy.problems().iter().any(|problem| problem.contains(word)), "{:?}", policy.problems());
         }
         assert_eq!(Policy::unreadable("p", "no spec").mode(), Mode::Observe);
+    }
+
+    #[test]
+    fn what_somebody_objects_to_observes_and_a_status_changes_no_rule() {
+        let policy = Policy::new("p", enforce());
+        let objected = policy.clone().objected(["limits.firstSingly: 0".to_owned()]);
+        assert_eq!((objected.mode(), objected.problems().len()), (Mode::Observe, 1));
+        assert!(!objected.same_rules(&policy));
+        let told = policy.clone().as_told(Told { version: "7".into(), generation: 2, ..Told::default() });
+        assert!(told.same_rules(&policy) && told != policy);
+        assert!(!Policy::new("p", Spec::default()).same_rules(&policy));
     }
 
     #[test]

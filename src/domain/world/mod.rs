@@ -4,6 +4,7 @@
 //! exists to prevent is a diagnosis on a half-taken-in change: indexes and records move together, here only.
 
 mod query;
+mod unread;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -23,6 +24,8 @@ use crate::domain::record::{
     Attachment, CephCluster, Claim, ClaimPhase, Content, CsiDriver, EventRecord, Group, Job, Kind, Lease, Left,
     Namespace, Pod, Replication, Snapshot, SnapshotClass, SnapshotSource, StorageClass, Volume, Workload,
 };
+
+pub use unread::Unread;
 
 /// What a fact touches.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -107,6 +110,8 @@ pub struct World {
     pub remediations: Collection<Box<Record>>,
     /// OrphanedSnapshots.
     pub orphans: Collection<Left>,
+    /// Entries of either ledger that cannot be read.
+    pub unread: Unread,
     /// Warning Events about contents.
     pub content_events: Collection<EventRecord>,
     /// Warning Events about snapshots.
@@ -266,6 +271,9 @@ impl World {
             }
             SourceChange::Unreadable(key) => {
                 for_source!(self, source, mark_listed, key);
+                if self.unread.note(source, key) {
+                    return vec![Touch::Repairs];
+                }
                 // A lease that was changed in a way nobody can read does not stand still.
                 if let Some(lease) = self.leases.get(key).filter(|_| source == Source::Leases).cloned() {
                     self.leases.put(key.clone(), WatchedLease { changed: now.mono, ..lease });
@@ -316,12 +324,19 @@ impl World {
             Fact::Group(change) => quiet(&mut self.groups, change),
             Fact::GroupContent(change) => quiet(&mut self.group_contents, change),
             Fact::Namespace(change) => simple(&mut self.namespaces, change, Touch::Repairs),
-            Fact::Policy(change) => simple(&mut self.policies, change, Touch::Repairs),
-            Fact::Orphan(change) => simple(&mut self.orphans, change, Touch::Repairs),
+            Fact::Policy(change) => self.apply_policy(change),
+            Fact::Orphan(change) => {
+                let (Change::Applied(key, _) | Change::Gone(key)) = &change;
+                self.unread.forget(Source::Orphans, key);
+                simple(&mut self.orphans, change, Touch::Repairs)
+            }
             Fact::Remediation(change) => {
                 let (Change::Applied(key, _) | Change::Gone(key)) = &change;
-                let touch = Touch::Record(key.name.clone());
-                simple(&mut self.remediations, change, touch)
+                let mut touched = vec![Touch::Record(key.name.clone())];
+                // Everything was held for it.
+                touched.extend(self.unread.forget(Source::Remediations, key).then_some(Touch::Repairs));
+                quiet(&mut self.remediations, change);
+                touched
             }
             Fact::Source(..)
             | Fact::Answered(..)
@@ -331,6 +346,16 @@ impl World {
             | Fact::Acted(_)
             | Fact::Tick => Vec::new(),
         }
+    }
+
+    /// A policy whose status alone was written says nothing new: it would have everything planned anew.
+    fn apply_policy(&mut self, change: Change<Box<Policy>>) -> Vec<Touch> {
+        if let Change::Applied(key, policy) = &change
+            && self.policies.get(key).is_some_and(|known| known.same_rules(policy))
+        {
+            return quiet(&mut self.policies, change);
+        }
+        simple(&mut self.policies, change, Touch::Repairs)
     }
 
     /// The first object to care for and the last one change whether a dead snapshot-controller is anybody's trouble.
@@ -544,6 +569,7 @@ impl World {
 
     fn begin_list(&mut self, source: Source) {
         for_source!(self, source, begin_list);
+        self.unread.begin_list(source);
     }
 
     /// Hands what the completed list did not hold through the same door as a deletion that was watched.
@@ -552,6 +578,7 @@ impl World {
         for key in keys {
             self.apply_object(Fact::gone(source, key), now);
         }
+        self.unread.drop_unlisted(source);
     }
 }
 

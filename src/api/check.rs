@@ -1,0 +1,293 @@
+//! The spec of a policy judged as the API server judges it, for what no server has seen, or an older one has let in.
+//!
+//! The schema that the server gets is walked here too, so that the two cannot drift; only patterns and CEL rules,
+//! which nothing here evaluates, are written a second time, and a test counts them. The failure this prevents is a
+//! file that `plan` finds good, and the server does not, or the other way round. Every flaw names its field and
+//! what to write instead.
+
+use std::fmt;
+use std::sync::LazyLock;
+
+use jiff::Timestamp;
+use kube::CustomResourceExt as _;
+use serde_json::{Map, Value};
+
+use super::period::{self, Period};
+use super::policy::{Operator, RemediationPolicy, RemediationPolicySpec};
+
+/// The spec's schema, as it is installed.
+static SCHEMA: LazyLock<Value> = LazyLock::new(|| {
+    let crd = serde_json::to_value(RemediationPolicy::crd()).map(super::tidy).unwrap_or_default();
+    crd.pointer("/spec/versions/0/schema/openAPIV3Schema/properties/spec").cloned().unwrap_or_default()
+});
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Flaw {
+    /// The field, from `spec` on.
+    pub field: String,
+    /// What is wrong with it, and what to write.
+    pub what: String,
+}
+
+impl fmt::Display for Flaw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.field, self.what)
+    }
+}
+
+/// A spec, and what is wrong with it.
+#[derive(Clone, Debug)]
+pub struct Checked {
+    /// The spec, if it can be read at all.
+    pub spec: Option<RemediationPolicySpec>,
+    /// Everything that is wrong.
+    pub flaws: Vec<Flaw>,
+}
+
+/// Judges the spec of a policy. Rules that join several fields are `domain::policy::Policy`'s.
+#[must_use]
+pub fn policy(spec: &Value) -> Checked {
+    let mut spec = spec.clone();
+    without_nulls(&mut spec);
+    let mut flaws = Vec::new();
+    walk(&SCHEMA, &spec, "spec", &mut flaws);
+    match serde_json::from_value::<RemediationPolicySpec>(spec) {
+        Ok(spec) => {
+            requirements(&spec, &mut flaws);
+            Checked { spec: Some(spec), flaws }
+        }
+        Err(error) => {
+            if flaws.is_empty() {
+                flaws.push(Flaw { field: "spec".to_owned(), what: error.to_string() });
+            }
+            Checked { spec: None, flaws }
+        }
+    }
+}
+
+/// The server takes a null for a field that is not there.
+fn without_nulls(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            map.retain(|_, inner| !inner.is_null());
+            map.values_mut().for_each(without_nulls);
+        }
+        Value::Array(items) => items.iter_mut().for_each(without_nulls),
+        _ => {}
+    }
+}
+
+/// The CEL rule of a requirement.
+fn requirements(spec: &RemediationPolicySpec, flaws: &mut Vec<Flaw>) {
+    let all = spec.scope.namespace_selector.iter().flat_map(|selector| &selector.match_expressions);
+    for (at, one) in all.enumerate() {
+        let what = match (one.operator, one.values.is_empty()) {
+            (Operator::In | Operator::NotIn, true) => "In and NotIn need values; write at least one",
+            (Operator::Exists | Operator::DoesNotExist, false) => {
+                "Exists and DoesNotExist take no values; leave them out"
+            }
+            _ => continue,
+        };
+        let field = format!("spec.scope.namespaceSelector.matchExpressions[{at}].values");
+        flaws.push(Flaw { field, what: what.to_owned() });
+    }
+}
+
+// === The schema ===
+
+pub(crate) fn walk(schema: &Value, value: &Value, field: &str, flaws: &mut Vec<Flaw>) {
+    let mut wrong = |what: String| flaws.push(Flaw { field: field.to_owned(), what });
+    let kind = schema.get("type").and_then(Value::as_str).unwrap_or_default();
+    match (kind, value) {
+        ("object", Value::Object(map)) => object(schema, map, field, flaws),
+        ("array", Value::Array(items)) => array(schema, items, field, flaws),
+        ("string", Value::String(text)) => {
+            if let Some(what) = string(schema, text) {
+                wrong(what);
+            }
+        }
+        ("integer", Value::Number(number)) if number.is_i64() || number.is_u64() => {
+            if let Some(what) = integer(schema, number.as_i64().unwrap_or(i64::MAX)) {
+                wrong(what);
+            }
+        }
+        ("boolean", Value::Bool(_)) => {}
+        (kind, value) => {
+            let wanted = match kind {
+                "object" => "fields with their values",
+                "array" => "a list",
+                "integer" => "a whole number",
+                "boolean" => "true or false",
+                _ => "a text",
+            };
+            wrong(format!("{} is not {wanted}; write {wanted}", shown(value)));
+        }
+    }
+}
+
+fn object(schema: &Value, map: &Map<String, Value>, field: &str, flaws: &mut Vec<Flaw>) {
+    let known = schema.get("properties").and_then(Value::as_object);
+    let any = schema.get("additionalProperties");
+    for (name, value) in map {
+        let inner = format!("{field}.{name}");
+        match known.and_then(|known| known.get(name)).or(any) {
+            Some(schema) => walk(schema, value, &inner, flaws),
+            None => {
+                let names: Vec<&str> = known.into_iter().flat_map(Map::keys).map(String::as_str).collect();
+                let what = format!("there is no such field; the fields here are {}", names.join(", "));
+                flaws.push(Flaw { field: inner, what });
+            }
+        }
+    }
+    let required = schema.get("required").and_then(Value::as_array);
+    for name in required.into_iter().flatten().filter_map(Value::as_str).filter(|name| !map.contains_key(*name)) {
+        flaws.push(Flaw { field: format!("{field}.{name}"), what: "it is missing; it has to be there".to_owned() });
+    }
+    if let Some(most) = schema.get("maxProperties").and_then(Value::as_u64)
+        && size(map.len()) > most
+    {
+        let what = format!("{} entries are too many; write at most {most}", map.len());
+        flaws.push(Flaw { field: field.to_owned(), what });
+    }
+}
+
+fn array(schema: &Value, items: &[Value], field: &str, flaws: &mut Vec<Flaw>) {
+    if let Some(most) = schema.get("maxItems").and_then(Value::as_u64)
+        && size(items.len()) > most
+    {
+        let what = format!("{} entries are too many; write at most {most}", items.len());
+        flaws.push(Flaw { field: field.to_owned(), what });
+    }
+    let is_set = schema.get("x-kubernetes-list-type").and_then(Value::as_str) == Some("set");
+    for (at, item) in items.iter().enumerate() {
+        let inner = format!("{field}[{at}]");
+        if is_set && items.iter().take(at).any(|other| other == item) {
+            flaws.push(Flaw { field: inner.clone(), what: format!("{} stands twice; write it once", shown(item)) });
+        }
+        if let Some(schema) = schema.get("items") {
+            walk(schema, item, &inner, flaws);
+        }
+    }
+}
+
+fn integer(schema: &Value, number: i64) -> Option<String> {
+    let bound = |name: &str| schema.get(name).and_then(Value::as_f64);
+    let (least, most) = (bound("minimum")?, bound("maximum")?);
+    // Every bound of ours is a small whole number: exact as a float.
+    #[expect(clippy::cast_precision_loss, reason = "what is too large to be exact is out of range either way")]
+    let number_as = number as f64;
+    (number_as < least || number_as > most).then(|| format!("{number} is out of range; write {least} to {most}"))
+}
+
+fn string(schema: &Value, text: &str) -> Option<String> {
+    let word = |name: &str| schema.get(name).and_then(Value::as_str);
+    if let Some(allowed) = schema.get("enum").and_then(Value::as_array) {
+        let words: Vec<&str> = allowed.iter().filter_map(Value::as_str).collect();
+        return (!words.contains(&text)).then(|| format!("{} is not known; write {}", quoted(text), one_of(&words)));
+    }
+    if word("format") == Some("date-time") {
+        let example = "write one such as 2026-11-25T22:00:00Z";
+        return text.parse::<Timestamp>().err().map(|_| format!("{} is no time; {example}", quoted(text)));
+    }
+    if word("pattern") == Some(period::PATTERN) {
+        return match text.parse::<Period>() {
+            Ok(period) => schema.get("x-kubernetes-validations").and_then(|rules| within(rules, period)),
+            Err(error) => Some(error.to_string()),
+        };
+    }
+    let length = size(text.chars().count());
+    let bound = |name: &str| schema.get(name).and_then(Value::as_u64);
+    if bound("minLength").is_some_and(|least| length < least) {
+        return Some("it is empty; write something".to_owned());
+    }
+    if let Some(most) = bound("maxLength").filter(|most| length > *most) {
+        return Some(format!("{} is too long; write at most {most} characters", quoted(text)));
+    }
+    let (_, fits, remedy) = PATTERNS.iter().find(|(pattern, ..)| word("pattern") == Some(pattern))?;
+    (!fits(text)).then(|| format!("{} is {remedy}", quoted(text)))
+}
+
+/// The rules that `api::within` makes, read back.
+fn within(rules: &Value, period: Period) -> Option<String> {
+    let rules = rules.as_array().into_iter().flatten();
+    let (least, most) = rules.filter_map(|rule| bounds(rule.get("rule")?.as_str()?)).next()?;
+    (period < least || period > most).then(|| format!("{period} is out of range; write {least} to {most}"))
+}
+
+fn bounds(rule: &str) -> Option<(Period, Period)> {
+    let rest = rule.strip_prefix("duration(self) >= duration('")?;
+    let (least, most) = rest.split_once("') && duration(self) <= duration('")?;
+    Some((least.parse().ok()?, most.strip_suffix("')")?.parse().ok()?))
+}
+
+/// A pattern of the schema, the same as a function, and what to say.
+type Pattern = (&'static str, fn(&str) -> bool, &'static str);
+
+const PATTERNS: [Pattern; 4] = [
+    (
+        "^[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?$",
+        |text| is_name(text, |c| c.is_ascii_alphanumeric(), |c| matches!(c, '-' | '.')),
+        "no name of a CSI driver; write letters, digits, `-` and `.`, with a letter or digit at both ends",
+    ),
+    (
+        "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
+        |text| is_name(text, |c| c.is_ascii_lowercase() || c.is_ascii_digit(), |c| c == '-'),
+        "no name of a namespace; write lower-case letters, digits and `-`, with a letter or digit at both ends",
+    ),
+    (
+        "^[0-9A-Za-z*,/#-]+( [0-9A-Za-z*,/#-]+){4}$",
+        |text| {
+            let part =
+                |part: &str| !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || "*,/#-".contains(c));
+            text.split(' ').count() == 5 && text.split(' ').all(part)
+        },
+        "no schedule; write minute, hour, day of month, month, day of week, such as `0 22 * * 6`",
+    ),
+    (
+        "^[A-Za-z][A-Za-z0-9+_-]*(/[A-Za-z0-9+_-]+)*$",
+        |text| {
+            let part =
+                |part: &str| !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || "+_-".contains(c));
+            text.starts_with(|c: char| c.is_ascii_alphabetic()) && text.split('/').all(part)
+        },
+        "no time zone; write an IANA name such as Europe/Berlin, or UTC",
+    ),
+];
+
+/// A character of `ends` at both ends, and between them one of `ends` or `between`.
+fn is_name(text: &str, ends: fn(char) -> bool, between: fn(char) -> bool) -> bool {
+    text.starts_with(ends) && text.ends_with(ends) && text.chars().all(|c| ends(c) || between(c))
+}
+
+// === Words ===
+
+fn size(length: usize) -> u64 {
+    u64::try_from(length).unwrap_or(u64::MAX)
+}
+
+fn quoted(text: &str) -> String {
+    let short: String = text.chars().take(40).collect();
+    format!("`{short}`")
+}
+
+fn shown(value: &Value) -> String {
+    match value {
+        Value::String(text) => quoted(text),
+        Value::Array(_) => "a list".to_owned(),
+        Value::Object(_) => "a map of fields".to_owned(),
+        other => quoted(&other.to_string()),
+    }
+}
+
+fn one_of(words: &[&str]) -> String {
+    match words {
+        [] => String::new(),
+        [one] => (*one).to_owned(),
+        [all @ .., last] => format!("{} or {last}", all.join(", ")),
+    }
+}
+
+#[cfg(test)]
+#[path = "check_tests.rs"]
+mod tests;
