@@ -1,13 +1,8 @@
 //! The seam to the forms in which our own objects are stored: written and read here, and nowhere else.
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
-use std::time::Duration;
-
 use serde_json::{Value, json};
 
 use crate::api::policy::{self, RemediationPolicySpec};
-use crate::domain::digest::Hash;
 use crate::domain::fact::{Change, Fact, Source};
 use crate::domain::ledger::Record;
 use crate::domain::name::{Key, Uid, fingerprint};
@@ -15,50 +10,10 @@ use crate::domain::policy::{Breaker, Budgets, Mode, Operator, Pause, Policy, Req
 use crate::domain::record::Left;
 use crate::domain::remedy::Step;
 use crate::domain::remedy::action::Orphan;
+use crate::io::ledger;
 use crate::sim::store::object;
 
-thread_local! {
-    static RECORDS: RefCell<BTreeMap<u64, Record>> = const { RefCell::new(BTreeMap::new()) };
-}
-
-fn keep(record: &Record) -> u64 {
-    RECORDS.with_borrow_mut(|records| {
-        let number = records.len() as u64;
-        records.insert(number, record.clone());
-        number
-    })
-}
-
-/// Every run begins with nothing.
-pub(in crate::sim) fn forget_all() {
-    RECORDS.with_borrow_mut(BTreeMap::clear);
-}
-
-fn kept(object: &Value) -> Option<Record> {
-    let number = object.pointer("/status/number").or_else(|| object.pointer("/spec/number"))?.as_u64()?;
-    let mut record = RECORDS.with_borrow(|records| records.get(&number).cloned())?;
-    if object.get("status").is_none() {
-        record.intent = None;
-        record.attempts.clear();
-        record.plan = None;
-        record.finished = None;
-        record.phase = crate::domain::ledger::Phase::Held;
-    }
-    record.version = object::text(object, "/metadata/resourceVersion").into();
-    record.approved = object::annotation(object, crate::api::APPROVED).map(Hash::written);
-    Some(record)
-}
-
-pub(super) fn created(record: &Record) -> Value {
-    json!({"metadata": {"name": record.name}, "spec": {"class": record.class.as_str(), "driver": record.driver,
-        "number": keep(record)}})
-}
-
-pub(super) fn status(record: &Record, generation: i64) -> Value {
-    json!({"status": {"observedGeneration": generation, "phase": record.phase.as_str(), "number": keep(record),
-        "plan": record.plan.as_ref().map(|plan| json!({"hash": plan.hash.to_string(), "leaks": plan.leaks, "destroys": plan.destroys})),
-        "message": record.message}})
-}
+pub(super) use crate::io::ledger::{created, status};
 
 pub(super) fn orphan(orphan: &Orphan, record: &str) -> Value {
     json!({"metadata": {"name": orphan.name()}, "spec": {"driver": orphan.driver, "snapshotHandle": orphan.handle,
@@ -68,7 +23,7 @@ pub(super) fn orphan(orphan: &Orphan, record: &str) -> Value {
 
 /// The record that an object holds.
 pub(in crate::sim) fn record_of(object: &Value) -> Option<Record> {
-    kept(object)
+    ledger::record(&object.to_string()).ok()
 }
 
 /// What a line of one of our own sources says of an object that is there.
@@ -88,7 +43,7 @@ pub(super) fn read(source: Source, line: &str) -> Option<Fact> {
             let spec = serde_json::from_value(object.get("spec")?.clone()).ok()?;
             Fact::Policy(Change::Applied(key, Box::new(Policy::new(name, spec_of(spec)))))
         }
-        Source::Remediations => Fact::Remediation(Change::Applied(key, Box::new(kept(object)?))),
+        Source::Remediations => Fact::Remediation(Change::Applied(key, Box::new(record_of(object)?))),
         _ => {
             let left = Left {
                 print: fingerprint(object::text(object, "/spec/snapshotHandle")),
@@ -158,6 +113,5 @@ fn spec_of(spec: RemediationPolicySpec) -> Spec {
         (rungs.remove_provisioner_finalizer, Step::RemoveProvisionerFinalizer),
     ];
     out.steps = switches.into_iter().filter(|(on, _)| *on).map(|(_, step)| step).collect();
-    let _: Option<Duration> = None;
     out
 }

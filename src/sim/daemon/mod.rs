@@ -32,7 +32,7 @@ use leader::Leader;
 use reads::Reads;
 use writes::Writes;
 
-pub(in crate::sim) use forms::{forget_all as forget_records, record_of};
+pub(in crate::sim) use forms::record_of;
 pub use line::Sent;
 pub use wire::Writing;
 

@@ -29,7 +29,7 @@ use std::time::Duration;
 
 use crate::domain::finding::{Class, Subject};
 use crate::sim::daemon::journal::What;
-use crate::sim::daemon::{Broken, Daemon, Sent, Word, forget_records};
+use crate::sim::daemon::{Broken, Daemon, Sent, Word};
 use crate::sim::store::{Refusal, table};
 use audit::{Audit, Scene};
 use governance::Approver;
@@ -114,7 +114,6 @@ struct Run {
 
 impl Run {
     fn new(seed: u64, script: &[Fault], broken: Option<Broken>) -> Result<Self, Refusal> {
-        forget_records();
         let home = Home::new(seed)?;
         Ok(Self {
             tenants: Tenants::new(seed, home.parts.apps.len()),
