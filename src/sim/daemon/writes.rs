@@ -252,10 +252,10 @@ impl Writes {
             Stage::Looked { .. } | Stage::Heard(..) => false,
         };
         for job in self.under_way.iter_mut().filter(|job| came(job)) {
-            job.arrive(at, weather, cluster, journal);
+            job.arrive(at, weather, self.broken, cluster, journal);
         }
         for mut job in self.left_behind.extract_if(.., |job| came(job)) {
-            job.arrive(at, weather, cluster, journal);
+            job.arrive(at, weather, self.broken, cluster, journal);
         }
     }
 
@@ -402,14 +402,21 @@ impl Job {
         }
     }
 
-    fn arrive(&mut self, at: Duration, weather: &Weather, cluster: &mut Cluster, journal: &mut Vec<Entry>) {
+    fn arrive(
+        &mut self,
+        at: Duration,
+        weather: &Weather,
+        broken: Option<Broken>,
+        cluster: &mut Cluster,
+        journal: &mut Vec<Entry>,
+    ) {
         let stage = std::mem::replace(&mut self.stage, Stage::Heard(at, Heard::Nothing));
         self.stage = match (stage, &self.task) {
             (Stage::Looking { answered, fails, .. }, Task::Act(guarded)) => {
                 let target = &guarded.action().target;
                 let looked = match fails {
                     Some(words) => Looked::Unknown(words.into()),
-                    None => look_at(cluster, target.kind, &target.key, weather),
+                    None => look_at(cluster, target.kind, &target.key, weather, broken),
                 };
                 Stage::Looked { answered, looked, seen: at }
             }
