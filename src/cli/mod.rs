@@ -20,6 +20,7 @@ mod crds;
 mod demo;
 mod doctor;
 mod look;
+pub mod manifest;
 mod output;
 mod retention;
 mod run;
