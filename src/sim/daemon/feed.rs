@@ -377,16 +377,9 @@ impl Feed {
         };
         let text: &Arc<str> = other.as_ref().unwrap_or(&line.text);
         let watching = self.version.is_some();
-        let own = super::forms::read(self.source, text);
         match self.translator.line(text) {
-            _ if own.is_some() => {
-                facts.extend(own.filter(|_| !self.forgets_ledger()));
-                if watching && self.told == Told::Failing {
-                    self.progress(facts);
-                }
-            }
             Ok(Line::Object(object)) => {
-                facts.extend(object.fact);
+                facts.extend(object.fact.filter(|_| !self.forgets_ledger()));
                 if watching && self.told == Told::Failing {
                     self.progress(facts);
                 }

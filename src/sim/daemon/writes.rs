@@ -11,7 +11,6 @@ use std::time::Duration;
 use fastrand::Rng;
 use serde_json::{Value, json};
 
-use super::forms;
 use super::journal::{Entry, What};
 use super::leader::MANAGER;
 use super::reads::{look_at, resource_of};
@@ -23,6 +22,7 @@ use crate::domain::ledger::{Outcome, Record};
 use crate::domain::name::Key;
 use crate::domain::remedy::action::{Orphan, TargetKind};
 use crate::domain::remedy::fresh::{Fit, Look, Looked, Op, Request};
+use crate::io::{ledger, orphan};
 use crate::sim::cluster::Cluster;
 use crate::sim::process::draw;
 use crate::sim::store::{DeleteOptions, Part, Patch, Refusal, Resource, object, table};
@@ -189,9 +189,9 @@ impl Writes {
         }
         let sent = match task {
             Task::Act(guarded) => return self.look(guarded, sky),
-            Task::Record(record) if record.version.is_empty() => Sent::Create(forms::created(record)),
+            Task::Record(record) if record.version.is_empty() => Sent::Create(ledger::created(record)),
             Task::Record(record) => Sent::Status(status(record, &record.version)),
-            Task::Announce(orphan, record) => Sent::Create(forms::orphan(orphan, record)),
+            Task::Announce(orphan, record) => Sent::Create(orphan::created(orphan, record)),
             Task::Forget(_) => Sent::Delete(DeleteOptions::default()),
         };
         let patience = PATIENCE.min(sky.left());
@@ -357,7 +357,7 @@ fn acted(guarded: &Guarded, outcome: Outcome, words: &str) -> Fact {
 
 /// The status of a record, guarded by the version it replaces.
 fn status(record: &Record, version: &str) -> Value {
-    let mut patch = forms::status(record, 1);
+    let mut patch = ledger::status(record, ledger::GENERATION);
     object::set_metadata(&mut patch, "resourceVersion", version);
     patch
 }
