@@ -373,10 +373,12 @@ mod tests {
         assert_eq!(on, ["Nudge", "MarkBeingDeleted", "RemoveContentFinalizer", "RemoveProvisionerFinalizer"]);
     }
 
+    type Changed = fn(&mut Spec);
+
     #[test]
     fn what_makes_no_sense_observes_and_says_why() {
         assert_eq!(Policy::new("p", enforce()).mode(), Mode::Enforce);
-        let changes: [(&str, fn(&mut Spec)); 6] = [
+        let changes: [(&str, Changed); 6] = [
             ("drivers named", |spec| spec.scope.drivers.clear()),
             ("at least 1", |spec| spec.observations = 0),
             ("halfOpenAfter", |spec| spec.breaker.half_open_after = Duration::MAX),
