@@ -265,6 +265,48 @@ fn no_file_breaks_an_arrow() {
     assert!(broken.is_empty(), "\n{}", broken.join("\n"));
 }
 
+/// What a file says that sends something other than GET; comments, literals and tests are taken out before.
+fn sends(code: &str) -> Vec<String> {
+    const VERBS: [&str; 8] = ["POST", "PUT", "PATCH", "DELETE", "post", "put", "patch", "delete"];
+    let stripped = without_tests(&tokens(&strip(code)));
+    let words = |at: usize| stripped.get(at).map(String::as_str).unwrap_or_default();
+    let mut found = Vec::new();
+    for at in 0..stripped.len() {
+        let path = words(at + 1) == "::" || (words(at + 1) == ":" && words(at + 2) == ":");
+        let verb = if words(at + 1) == "::" { words(at + 2) } else { words(at + 3) };
+        if path && ["Method", "Request"].contains(&words(at)) && VERBS.contains(&verb) {
+            found.push(format!("{}::{verb}", words(at)));
+        }
+    }
+    found
+}
+
+#[test]
+fn only_the_act_path_sends_anything_but_get() {
+    let mut files = Vec::new();
+    rust_files(&root().join("src"), &mut files);
+    let mut senders = Vec::new();
+    for path in files.iter().filter(|path| !is_test_file(path)) {
+        let name = path.strip_prefix(root()).unwrap().to_string_lossy().into_owned();
+        // The embedded cluster receives requests; it sends none.
+        if !sends(&std::fs::read_to_string(path).unwrap()).is_empty() && !name.starts_with("src/sim/http/") {
+            senders.push(name);
+        }
+    }
+    assert!(!senders.is_empty(), "the check sees nothing");
+    assert!(senders.iter().all(|name| name.starts_with("src/io/act/")), "{senders:?}");
+}
+
+#[test]
+fn a_write_is_seen_however_it_is_spelled() {
+    for code in ["fn f() { Method::PATCH; }", "fn f() { http::Method::DELETE; }", "fn f() { http::Request::post(x); }"] {
+        assert_eq!(sends(code).len(), 1, "{code}");
+    }
+    for code in ["fn f() { Request::get(x); map.put(x); set.delete(); }", "#[cfg(test)] mod tests { fn f() { Method::PUT; } }"] {
+        assert_eq!(sends(code), [] as [String; 0], "{code}");
+    }
+}
+
 #[test]
 fn a_test_file_is_only_ever_included_by_tests() {
     let mut files = Vec::new();
