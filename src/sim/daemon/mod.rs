@@ -184,6 +184,8 @@ pub enum Word {
 pub struct Daemon {
     engine: Engine,
     feeds: Vec<Feed>,
+    /// When the first of the feeds has something to do.
+    feeds_due: Duration,
     /// The places of the feeds of each resource.
     routes: BTreeMap<&'static Resource, Vec<usize>>,
     reads: Reads,
@@ -220,6 +222,7 @@ impl Daemon {
         let mut daemon = Self {
             engine: engine(&identity),
             feeds: Vec::new(),
+            feeds_due: at,
             routes: BTreeMap::new(),
             reads: Reads::new(broken, rng.fork()),
             leader: Leader::new(&identity, rng.fork()),
@@ -271,7 +274,7 @@ impl Daemon {
                 self.routes.entry(resource).or_default().push(place);
             }
         }
-        self.reckon();
+        self.feeds_changed();
     }
 
     // === Faults ===
@@ -286,7 +289,7 @@ impl Daemon {
         if let Some(feed) = self.feed(source) {
             feed.sky(sky, at);
         }
-        self.reckon();
+        self.feeds_changed();
     }
 
     /// The process stands still until then, as one that gets no processor; what it had sent goes on.
@@ -300,7 +303,7 @@ impl Daemon {
         if let Some(feed) = self.feed(source) {
             feed.stall(at);
         }
-        self.reckon();
+        self.feeds_changed();
     }
 
     /// The server closes the watch.
@@ -308,7 +311,7 @@ impl Daemon {
         if let Some(feed) = self.feed(source) {
             feed.cut(at);
         }
-        self.reckon();
+        self.feeds_changed();
     }
 
     /// The server no longer knows the version the watch had come to.
@@ -316,7 +319,7 @@ impl Daemon {
         if let Some(feed) = self.feed(source) {
             feed.relist(at);
         }
-        self.reckon();
+        self.feeds_changed();
     }
 
     // === Time ===
@@ -343,10 +346,14 @@ impl Daemon {
         self.due
     }
 
+    fn feeds_changed(&mut self) {
+        self.feeds_due = self.feeds.iter().map(Feed::due).min().unwrap_or(Duration::MAX);
+        self.reckon();
+    }
+
     fn reckon(&mut self) {
-        let feeds = self.feeds.iter().map(Feed::due).min();
         let leader = self.leader.due(self.clock());
-        let next = [feeds, self.reads.due(), leader, self.writes.due(), self.tick_due()];
+        let next = [Some(self.feeds_due), self.reads.due(), leader, self.writes.due(), self.tick_due()];
         let ours = next.into_iter().flatten().min().unwrap_or(Duration::MAX).max(self.frozen_until);
         self.due = [self.leader.arrives(), self.writes.arrives()].into_iter().flatten().fold(ours, Duration::min);
     }
@@ -370,7 +377,8 @@ impl Daemon {
             for place in self.routes.get(sent.change.resource).into_iter().flatten() {
                 if let Some(feed) = self.feeds.get_mut(*place) {
                     feed.offer(sent, at);
-                    self.due = self.due.min(feed.due().max(self.frozen_until));
+                    self.feeds_due = self.feeds_due.min(feed.due());
+                    self.due = self.due.min(self.feeds_due.max(self.frozen_until));
                 }
             }
         }
@@ -395,8 +403,11 @@ impl Daemon {
         }
         let sky = writes::Sky { now, clock: self.clock(), weather: &self.weather, leads_until: self.leads_until() };
         facts.extend(self.writes.advance(sky));
-        for feed in self.feeds.iter_mut().filter(|feed| feed.due() <= at) {
-            feed.advance(at, &cluster.store, &mut facts);
+        if self.feeds_due <= at {
+            for feed in self.feeds.iter_mut().filter(|feed| feed.due() <= at) {
+                feed.advance(at, &cluster.store, &mut facts);
+            }
+            self.feeds_due = self.feeds.iter().map(Feed::due).min().unwrap_or(Duration::MAX);
         }
         facts.extend(self.reads.advance(at, &self.weather, cluster));
         for fact in facts {

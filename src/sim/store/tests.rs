@@ -210,3 +210,9 @@ fn a_generation_moves_with_the_spec_and_never_with_the_status() {
     let marked = patch(Part::Object, json!({"metadata": {"annotations": {"a": "b"}}}));
     assert_eq!(generation(&marked), Some(2));
 }
+
+#[test]
+fn no_two_resources_are_taken_for_one() {
+    let told: std::collections::BTreeSet<&Resource> = table::ALL.iter().copied().collect();
+    assert_eq!(told.len(), table::ALL.len());
+}

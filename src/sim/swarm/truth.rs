@@ -94,17 +94,18 @@ fn of_content(class: Class, content: &Value, driver: &str, moment: &Moment) -> b
             object::text(content, "/status/error/message").contains("rpc error: code = ")
         }
         Class::AbandonedContent => !deleting && !snapshot_lives(content, moment),
+        // The class and the content are seen by two watches: one of them may be late.
+        Class::DriverMismatch => {
+            let class = Key::cluster(object::text(content, "/spec/volumeSnapshotClassName"));
+            let class = moment.get(table::SNAPSHOT_CLASSES, &class);
+            class.is_some_and(|class| object::text(class, "/driver") != object::text(content, "/spec/driver"))
+        }
         _ if !deleting => false,
         Class::GroupMember => content.to_string().contains("roupSnapshotHandle"),
         Class::ForeignFinalizer => !own && object::finalizers(content).next().is_some(),
         Class::StillCreating => object::annotation(content, BEING_CREATED).is_some(),
         Class::AwaitingSnapshot => !marked && snapshot_lives(content, moment),
         Class::OrphanedContent => !marked && !snapshot_lives(content, moment),
-        Class::DriverMismatch => {
-            let class = Key::cluster(object::text(content, "/spec/volumeSnapshotClassName"));
-            let class = moment.get(table::SNAPSHOT_CLASSES, &class);
-            class.is_some_and(|class| object::text(class, "/driver") != object::text(content, "/spec/driver"))
-        }
         Class::DriverUnknown | Class::DriverGone => of_driver(class, driver, moment),
         Class::DeletedNotReleased => own && emptied,
         // That its leader is gone cannot be seen while the lease stands.
