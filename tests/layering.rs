@@ -299,10 +299,13 @@ fn only_the_act_path_sends_anything_but_get() {
 
 #[test]
 fn a_write_is_seen_however_it_is_spelled() {
-    for code in ["fn f() { Method::PATCH; }", "fn f() { http::Method::DELETE; }", "fn f() { http::Request::post(x); }"] {
+    for code in ["fn f() { Method::PATCH; }", "fn f() { http::Method::DELETE; }", "fn f() { http::Request::post(x); }"]
+    {
         assert_eq!(sends(code).len(), 1, "{code}");
     }
-    for code in ["fn f() { Request::get(x); map.put(x); set.delete(); }", "#[cfg(test)] mod tests { fn f() { Method::PUT; } }"] {
+    for code in
+        ["fn f() { Request::get(x); map.put(x); set.delete(); }", "#[cfg(test)] mod tests { fn f() { Method::PUT; } }"]
+    {
         assert_eq!(sends(code), [] as [String; 0], "{code}");
     }
 }

@@ -6,17 +6,18 @@
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use stack::{Options, Stack};
+use stack::{DRIVER, Options, Stack};
 
 use super::doctor::doctor;
 use super::replay::Recorder;
+use super::warden::{self, Warden};
 use super::{CONTENTS, SNAPSHOTS, text, turn, wait_for, with_claim};
 
 /// How often it is tried.
 const TRIES: u32 = 40;
 
 #[test]
-fn two_11_a_missed_deletion_is_named_and_a_nudge_would_help() {
+fn two_11_a_missed_deletion_is_named_and_nudged() {
     let Some(_turn) = turn() else { return };
     let args = vec!["--resync-period=24h".to_owned()];
     let stack = with_claim(Options { snapshotter_args: args, ..Options::full() });
@@ -36,9 +37,16 @@ fn two_11_a_missed_deletion_is_named_and_a_nudge_would_help() {
     );
     assert_eq!(finding.get("unverified"), Some(&Value::Bool(false)));
     recorder.agrees_with(&stack, &report);
-    // The proof that it is what it is called: the nudge that the finding names mends it at once.
-    stack.kubectl(["annotate", CONTENTS, &content, "example.com/nudge=1"]).unwrap();
+    // The proof that it is what it is called: the nudge that the finding names mends it.
+    warden::install(&stack, &[]);
+    warden::enforce(&stack, &[DRIVER], |_| {});
+    let daemon = Warden::start(&stack, "volwarden");
+    let done = warden::wait_phase(&stack, "MissedEvent", &content, "Done", Duration::from_secs(240));
+    assert_eq!(done.attempts, [("Nudge".to_owned(), "Applied".to_owned())]);
     super::wait_gone(&stack, CONTENTS, None, &content);
+    let written = warden::writes(&stack);
+    assert_eq!(written.len(), 1, "one annotation, and nothing else: {written:#?}");
+    drop(daemon);
     assert!(stack.driver_snapshots().unwrap().is_empty(), "the driver really deleted it");
 }
 

@@ -146,3 +146,68 @@ fn copied_from_another_cluster(stack: &Stack, handle: &str) -> String {
     stack.delete(CONTENTS, None, name).unwrap();
     name.to_owned()
 }
+
+/// The driver has confirmed, and nobody lets csi-snapshotter write that down: the nudge is in vain, and the finalizer is
+/// let go of by us, once the status says for long enough that nothing is left in the backend.
+#[test]
+fn seven_2_a_confirmed_deletion_is_let_go_of() {
+    let Some(_turn) = turn() else { return };
+    let stack = with_claim(Options { snapshotter_args: impatient(), ..Options::full() });
+    warden::install(&stack, &[]);
+    println!("7.2.1 given contents whose deletion is confirmed and never released");
+    let kept = ready_snapshot(&stack, "kept");
+    let kept = handle_of(&stack, &kept);
+    let content = ready_snapshot(&stack, "confirmed");
+    let handle = handle_of(&stack, &content);
+    only_we_remove_finalizers(&stack);
+    stack.delete(SNAPSHOTS, Some("default"), "confirmed").unwrap();
+    super::wait_for(&stack, CONTENTS, None, &content, "/status", |status| *status == json!({}));
+    assert_eq!(handles(&stack), [kept.clone()], "the driver has really deleted {handle}");
+    age_content(&stack, &content, "/metadata/deletionTimestamp", 1300);
+
+    println!("7.2.2 when a policy enforces");
+    warden::enforce(&stack, &[DRIVER], |_| {});
+    let daemon = Warden::start(&stack, "volwarden");
+    let done = warden::wait_phase(&stack, "DeletedNotReleased", &content, "Done", 2 * REPAIRED);
+    let steps: Vec<&str> = done.attempts.iter().map(|(rung, _)| rung.as_str()).collect();
+    assert_eq!(steps, ["Nudge", "RemoveContentFinalizer"]);
+    wait_gone(&stack, CONTENTS, None, &content);
+    assert_eq!(handles(&stack), [kept]);
+    drop(daemon);
+}
+
+fn impatient() -> Vec<String> {
+    ["--retry-interval-max=8s", "--timeout=5s"].map(ToOwned::to_owned).to_vec()
+}
+
+/// The server refuses everybody but Volwarden to take a content's finalizer away.
+fn only_we_remove_finalizers(stack: &Stack) {
+    let rule = "size(object.metadata.?finalizers.orValue([])) >= size(oldObject.metadata.?finalizers.orValue([]))";
+    let policy = json!({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy",
+        "metadata": {"name": "only-we"},
+        "spec": {
+            "failurePolicy": "Fail",
+            "matchConstraints": {"resourceRules": [{
+                "apiGroups": ["snapshot.storage.k8s.io"], "apiVersions": ["v1"], "operations": ["UPDATE"],
+                "resources": ["volumesnapshotcontents"],
+            }]},
+            "matchConditions": [{"name": "others", "expression": format!("request.userInfo.username != '{}'", warden::ACCOUNT)}],
+            "validations": [{"expression": rule}],
+        },
+    });
+    let binding = json!({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicyBinding",
+        "metadata": {"name": "only-we"},
+        "spec": {"policyName": "only-we", "validationActions": ["Deny"]},
+    });
+    stack.create(&policy).unwrap();
+    stack.create(&binding).unwrap();
+    let probe = ready_snapshot(stack, "probe");
+    let refused = || {
+        let patch = json!({"metadata": {"finalizers": []}});
+        stack.patch(CONTENTS, None, &probe, None, &patch).is_err().then_some(())
+    };
+    stack.wait("the server refuses it", Duration::from_secs(30), refused).unwrap();
+    stack.delete(SNAPSHOTS, Some("default"), "probe").unwrap();
+}
