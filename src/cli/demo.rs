@@ -189,8 +189,10 @@ impl Teller {
         let path = kubeconfig.display();
         format!(
             "A home cluster runs in this process, {} times faster than real time: Rook's Ceph, snapshot-controller,\n\
-             VolSync, and apps that are backed up each hour. Things will break. Volwarden watches, and only watches.\n\n  \
-             kubectl --kubeconfig {path} get volumesnapshots -A\n\n",
+             VolSync, and apps that are backed up each hour. Things will break. Volwarden watches, under a policy that lets\n\
+             it repair.\n\n  \
+             kubectl --kubeconfig {path} get volumesnapshots -A\n  \
+             kubectl --kubeconfig {path} get remediations\n\n",
             self.speed
         )
     }
@@ -201,6 +203,7 @@ impl Teller {
             Event::Broke { at, .. } => (at, "33", "broke"),
             Event::Mended { at, .. } => (at, "36", "mended"),
             Event::Found { at, .. } => (at, "31", "found"),
+            Event::Repair { at, .. } => (at, "35", "repair"),
             Event::Cleared { at, .. } => (at, "32", "cleared"),
         };
         let mark = table::paint(self.terminal.colour, code, &format!("{mark:<7}"));
@@ -210,6 +213,10 @@ impl Teller {
                 let _ = writeln!(out, "{incident}: {words}");
             }
             Event::Found { after_seconds, finding, .. } => found(&mut out, finding, *after_seconds),
+            Event::Repair { class, subject, phase, message, .. } => {
+                let _ = writeln!(out, "{phase}: {class} {subject}");
+                table::labelled(&mut out, INDENT, "", message);
+            }
             Event::Cleared { class, subject, .. } => {
                 let _ = writeln!(out, "{class} {subject}");
             }
@@ -227,9 +234,11 @@ impl Teller {
     }
 }
 
+/// What is told beneath an event.
+const INDENT: &str = "                            ";
+
 /// What hangs on a cause says so in one line: the cause has been told in full.
 fn found(out: &mut String, finding: &Finding, after: Option<u64>) {
-    const INDENT: &str = "                            ";
     let after = after.map(|seconds| format!("  ({} after it broke)", duration(seconds))).unwrap_or_default();
     let _ = writeln!(out, "{} {}{after}", finding.class, finding.subject);
     if let Some(cause) = &finding.cause {
@@ -256,12 +265,18 @@ fn ending(summary: &Summary, real: Duration) -> String {
     let (found, begun) = summary.found();
     let _ = writeln!(
         out,
-        "{found} of {begun} incidents found, in {} of the cluster's time and {:.0} s of ours. What was mended was mended \
-         by hand:\nthis version says what would help and changes nothing.",
+        "{found} of {begun} incidents found, in {} of the cluster's time and {:.0} s of ours.\n{}",
         duration(summary.virtual_seconds),
-        real.as_secs_f64()
+        real.as_secs_f64(),
+        healed(summary)
     );
     out
+}
+
+fn healed(summary: &Summary) -> String {
+    let tried: Vec<bool> = summary.incidents.iter().filter_map(|one| one.healed).collect();
+    let healed = tried.iter().filter(|healed| **healed).count();
+    format!("{healed} of {} were healed by Volwarden; the others were mended by hand, as the manual says.", tried.len())
 }
 
 fn went(one: &Ending) -> String {
@@ -273,6 +288,8 @@ fn went(one: &Ending) -> String {
         None => format!("{class} NOT FOUND"),
     });
     let cleared = match one.cleared {
+        Some(true) if one.healed == Some(true) => "healed by Volwarden",
+        Some(_) if one.healed == Some(false) => "NOT HEALED by Volwarden, and mended by hand",
         Some(true) => "mended, and cleared",
         Some(false) => "mended, and NOT CLEARED",
         None => "left as it is",

@@ -13,6 +13,8 @@ use crate::sim::incidents::{Incident, Notes, Stage, Step};
 const SHOWN: Duration = Duration::from_secs(60);
 /// How long the daemon has to see that all is well again.
 const MENDING: Duration = Duration::from_secs(10 * 60);
+/// How long Volwarden has to heal what it can, before people do.
+const HEALING: Duration = Duration::from_secs(20 * 60);
 /// Between the end of one incident and the beginning of the next.
 const REST: Duration = Duration::from_secs(20);
 
@@ -135,7 +137,10 @@ impl Running {
         if now.mono < self.not_before {
             return;
         }
-        if self.mended_since.is_some() {
+        if let Some(since) = self.mended_since {
+            if self.incident.heals && now.mono < since + HEALING {
+                return;
+            }
             let step = self.incident.mends.get(self.next);
             let words = step.and_then(|step| step(stage, &mut self.notes));
             return self.done(Deed::Mended, now, words, events);
@@ -176,9 +181,13 @@ impl Running {
         if mends == 0 {
             return Some(self.outcome.clone());
         }
-        let cleared = self.next == mends && self.is_clear(standing);
-        let over = cleared || now >= since + MENDING;
-        over.then(|| Outcome { cleared: Some(cleared), ..self.outcome.clone() })
+        // What its findings were about is gone, and no hand of the script's was in it.
+        let healed = self.incident.heals && self.next == 0 && self.is_clear(standing);
+        let cleared = healed || (self.next == mends && self.is_clear(standing));
+        let patience = if self.incident.heals { HEALING + MENDING } else { MENDING };
+        let over = cleared || now >= since + patience;
+        let healed = self.incident.heals.then_some(healed);
+        over.then(|| Outcome { cleared: Some(cleared), healed, ..self.outcome.clone() })
     }
 
     /// Nothing of it stands any more. Who was alone answers for everything that came up meanwhile.

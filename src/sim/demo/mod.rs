@@ -16,7 +16,7 @@ pub use record::{Event, Outcome, Pool, Summary};
 use super::http::{Host, LogLine};
 use super::incidents::{Incident, Stage};
 use super::process::Place;
-use super::store::{Refusal, Store};
+use super::store::{Refusal, Store, object, table};
 use crate::domain::fact::Now;
 use crate::domain::finding::{Class, Finding, Subject};
 use director::Director;
@@ -37,6 +37,8 @@ pub struct Demo {
     standing: BTreeMap<Identity, Finding>,
     events: Vec<Event>,
     totals: BTreeMap<Class, u32>,
+    /// The ledger's entries, by name: the phase that was told last.
+    told: BTreeMap<String, String>,
     began: Duration,
     compacted: (Duration, u64),
 }
@@ -47,7 +49,8 @@ impl Demo {
     /// # Errors
     /// The API refuses an object, which a fresh cluster does not.
     pub fn new(seed: u64, incidents: &[&'static Incident]) -> Result<Self, Refusal> {
-        let stage = Stage::new(seed, Timestamp::from_second(BEGINS).unwrap_or_default())?;
+        let mut stage = Stage::new(seed, Timestamp::from_second(BEGINS).unwrap_or_default())?;
+        stage.permit()?;
         let began = stage.cluster.now().mono;
         Ok(Self {
             compacted: (began, stage.cluster.store.version()),
@@ -56,6 +59,7 @@ impl Demo {
             standing: BTreeMap::new(),
             events: Vec::new(),
             totals: BTreeMap::new(),
+            told: BTreeMap::new(),
             began,
         })
     }
@@ -103,6 +107,19 @@ impl Demo {
             }
         }
         self.standing = said;
+        self.read_ledger(at.wall);
+    }
+
+    /// What the daemon wrote into its ledger since the last time.
+    fn read_ledger(&mut self, at: Timestamp) {
+        for entry in self.stage.cluster.store.list(table::REMEDIATIONS, None) {
+            let (name, phase) = (object::name(entry), object::text(entry, "/status/phase"));
+            if phase.is_empty() || self.told.get(name).is_some_and(|told| told == phase) {
+                continue;
+            }
+            self.told.insert(name.to_owned(), phase.to_owned());
+            self.events.push(Event::repair(at, entry));
+        }
     }
 
     /// Everything is over.

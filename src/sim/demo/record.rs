@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::domain::finding::{Class, Finding, Subject};
 use crate::sim::incidents::{Incident, Stage};
@@ -52,6 +53,21 @@ pub enum Event {
         /// What it says.
         finding: Box<Finding>,
     },
+    /// An entry of the daemon's ledger came to another phase.
+    Repair {
+        /// When.
+        at: Timestamp,
+        /// What is wrong.
+        class: String,
+        /// With what.
+        subject: String,
+        /// Where the repair stands.
+        phase: String,
+        /// Its step, where there is one.
+        rung: Option<String>,
+        /// What the ledger says.
+        message: String,
+    },
     /// The daemon says it no more.
     Cleared {
         /// When.
@@ -82,6 +98,21 @@ impl Event {
         Self::Found { at, incident, after_seconds, finding: Box::new(finding.clone()) }
     }
 
+    /// What an entry of the ledger says, as the API serves it.
+    pub(super) fn repair(at: Timestamp, entry: &Value) -> Self {
+        let text = |place: &str| object::text(entry, place).to_owned();
+        let (namespace, name) = (text("/spec/subject/namespace"), text("/spec/subject/name"));
+        let name = if namespace.is_empty() { name } else { format!("{namespace}/{name}") };
+        Self::Repair {
+            at,
+            class: text("/spec/class"),
+            subject: format!("{} {name}", text("/spec/subject/kind")),
+            phase: text("/status/phase"),
+            rung: Some(text("/status/plan/rung")).filter(|rung| !rung.is_empty()),
+            message: text("/status/message"),
+        }
+    }
+
     pub(super) fn cleared(at: Timestamp, finding: &Finding) -> Self {
         Self::Cleared { at, class: finding.class, subject: finding.subject.clone() }
     }
@@ -101,12 +132,14 @@ pub struct Outcome {
     pub found: BTreeMap<Class, u64>,
     /// Whether the daemon's findings went after it was mended; nothing if it was not mended.
     pub cleared: Option<bool>,
+    /// Whether Volwarden put it right by itself; nothing where that is not its part.
+    pub healed: Option<bool>,
 }
 
 impl Outcome {
     pub(super) fn of(incident: &Incident) -> Self {
         let expected = incident.expects().collect();
-        Self { name: incident.name, begun: false, expected, found: BTreeMap::new(), cleared: None }
+        Self { name: incident.name, begun: false, expected, found: BTreeMap::new(), cleared: None, healed: None }
     }
 
     /// The daemon named all that the incident is worth.

@@ -20,6 +20,7 @@ pub(super) const SIDECAR_REMOVED: Incident = Incident {
     about: "the driver's Deployment is applied without csi-snapshotter, and every backup stops in silence",
     alone: true,
     patience: minutes(14),
+    heals: false,
     breaks: &[
         Step::Do(|stage, notes| {
             let containers = containers(stage);
@@ -67,6 +68,7 @@ pub(super) const CONTROLLER_DOWN: Incident = Incident {
     about: "snapshot-controller is scaled to nothing",
     alone: true,
     patience: minutes(6),
+    heals: false,
     breaks: &[
         Step::Do(|stage, notes| {
             stage.set_deployment(CONTROLLER.0, CONTROLLER.1, &json!({"replicas": 0}));
@@ -89,6 +91,7 @@ pub(super) const LEADER_FROZEN: Incident = Incident {
     about: "the leading csi-snapshotter freezes, and the candidate, which is Ready, does not take over",
     alone: true,
     patience: minutes(9),
+    heals: false,
     breaks: &[
         Step::Do(|stage, notes| {
             let leader = stage.leader()?;
@@ -131,6 +134,7 @@ pub(super) const DRIVER_HUNG: Incident = Incident {
     about: "a deletion hangs in the driver for ever and keeps its lock, so that every later try is refused",
     alone: true,
     patience: minutes(12),
+    heals: false,
     breaks: &[
         Step::Do(|stage, notes| {
             let pair = stage.pick()?;
@@ -158,6 +162,7 @@ pub(super) const SECRET_MISSING: Incident = Incident {
     about: "the driver's secret is deleted before the snapshots that need it",
     alone: true,
     patience: minutes(6),
+    heals: false,
     breaks: &[
         Step::Do(|stage, notes| {
             let namespace = stage.home.namespace.clone();
@@ -182,6 +187,7 @@ pub(super) const STORM: Incident = Incident {
     about: "Ceph answers every deletion with an error: one incident, and not one for each snapshot",
     alone: true,
     patience: minutes(10),
+    heals: false,
     breaks: &[
         Step::Do(|stage, _| {
             let error = Status::new(Code::Internal, "rados: ret=-110, Connection timed out");

@@ -34,6 +34,8 @@ pub struct Incident {
     pub patience: Duration,
     /// What breaks, and what is to be found.
     pub breaks: &'static [Step],
+    /// Volwarden puts it right by itself, under the demo's policy. If it does not, people do in the end.
+    pub heals: bool,
     /// The manual's right steps. Without any it is left as it is.
     pub mends: &'static [fn(&mut Stage, &mut Notes) -> Option<String>],
 }

@@ -18,6 +18,7 @@ pub(super) const FOREIGN_FINALIZER: Incident = Incident {
     about: "a backup product holds a content by a finalizer of its own and never comes back",
     alone: false,
     patience: minutes(4),
+    heals: false,
     breaks: &[
         Step::Do(|stage, notes| {
             let pair = stage.pick()?;
@@ -40,6 +41,7 @@ pub(super) const FINALIZERS_STRIPPED: Incident = Incident {
     about: "a snapshot's finalizers are stripped by hand, its content stays; then that is deleted by hand too",
     alone: false,
     patience: minutes(12),
+    heals: true,
     breaks: &[
         Step::Do(|stage, notes| {
             let pair = stage.pick()?;
@@ -70,6 +72,7 @@ pub(super) const MISSED_EVENT: Incident = Incident {
     about: "a snapshot is deleted while it is being cut, and an old csi-snapshotter does not notice",
     alone: false,
     patience: minutes(30),
+    heals: true,
     breaks: &[Step::Do(miss), Step::Found(Class::MissedEvent)],
     mends: &[|stage, notes| {
         let pair = notes.pair.as_ref()?;
@@ -123,6 +126,7 @@ pub(super) const PROVISIONER_ORPHAN: Incident = Incident {
     about: "csi-provisioner's finalizer is left behind on a snapshot, and it cannot take it away",
     alone: false,
     patience: minutes(14),
+    heals: true,
     breaks: &[
         Step::Do(|stage, notes| {
             let pair = stage.pick()?;

@@ -84,6 +84,23 @@ impl Stage {
         Ok(stage)
     }
 
+    /// The daemon's own namespace, and a policy under which it may repair.
+    ///
+    /// # Errors
+    /// The API refuses one of them.
+    pub fn permit(&mut self) -> Result<(), Refusal> {
+        let writer = self.cluster.writer(KUBECTL);
+        let namespace = json!({"metadata": {"name": "volwarden-system"}});
+        self.cluster.store.create(writer, table::NAMESPACES, "", namespace)?;
+        let drivers: Vec<String> =
+            self.cluster.store.list(table::CSI_DRIVERS, None).map(|found| object::name(found).to_owned()).collect();
+        let rungs = json!({"restartLeader": true, "releaseLease": true, "removeRetainedFinalizer": true});
+        let spec = json!({"mode": "Enforce", "scope": {"drivers": drivers}, "rungs": rungs});
+        let writer = self.cluster.writer(KUBECTL);
+        self.cluster.store.create(writer, table::POLICIES, "", json!({"metadata": {"name": "demo"}, "spec": spec}))?;
+        Ok(())
+    }
+
     // === Objects ===
 
     pub(super) fn create(&mut self, resource: &'static Resource, namespace: &str, object: Value) {
