@@ -379,7 +379,7 @@ impl Feed {
         let watching = self.version.is_some();
         match self.translator.line(text) {
             Ok(Line::Object(object)) => {
-                facts.extend(object.fact.filter(|_| !self.forgets_ledger()));
+                facts.extend(object.fact.filter(|_| !self.is_deaf()));
                 if watching && self.told == Told::Failing {
                     self.progress(facts);
                 }
@@ -397,8 +397,13 @@ impl Feed {
         }
     }
 
-    fn forgets_ledger(&self) -> bool {
-        self.broken == Some(Broken::NoLedger) && self.source == Source::Remediations
+    /// A broken daemon does not take it in.
+    fn is_deaf(&self) -> bool {
+        match self.broken {
+            Some(Broken::NoLedger) => self.source == Source::Remediations,
+            Some(Broken::OldPolicy) => self.source == Source::Policies && self.listed,
+            _ => false,
+        }
     }
 
     fn distrust(&mut self, words: &str, at: Duration, facts: &mut Vec<Fact>) {

@@ -129,11 +129,17 @@ pub enum Broken {
     NoLedger,
     /// A content copied from another cluster looks to it like one that was made here.
     TrustsCopies,
+    /// It takes a record for stored without storing it.
+    NoIntent,
+    /// It never hears of a change of the policy.
+    OldPolicy,
+    /// It takes what is left behind for entered without entering it.
+    NoOrphans,
 }
 
 impl Broken {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 14] = [
         Self::GapIsDeletion,
         Self::FloorsIgnored,
         Self::NeverAsks,
@@ -145,7 +151,19 @@ impl Broken {
         Self::StripsLive,
         Self::NoLedger,
         Self::TrustsCopies,
+        Self::NoIntent,
+        Self::OldPolicy,
+        Self::NoOrphans,
     ];
+}
+
+/// When a process ends over a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// It wanted to send it.
+    Unsent,
+    /// It has arrived, and is not answered.
+    Unanswered,
 }
 
 /// The monotonic clock of a process.
@@ -198,6 +216,8 @@ pub struct Daemon {
     starts: u32,
     /// It stands still until then.
     frozen_until: Duration,
+    /// It ends at the write of this number from now on: before it is sent, or before its answer comes.
+    doomed: Option<(u32, Moment)>,
     /// What it has to live with. Skies are turned with [`Daemon::turn`].
     pub weather: Weather,
     born: Duration,
@@ -232,6 +252,7 @@ impl Daemon {
             seed,
             starts: 1,
             frozen_until: Duration::ZERO,
+            doomed: None,
             weather: Weather::default(),
             born: at,
             seen: cluster.store.version(),
@@ -256,6 +277,7 @@ impl Daemon {
         self.leader = Leader::new(&self.identity, self.rng.fork());
         self.writes.restart(&self.identity);
         self.frozen_until = Duration::ZERO;
+        self.doomed = None;
         self.born = at;
         self.ticked = at;
         self.seen = cluster.store.version();
@@ -290,6 +312,19 @@ impl Daemon {
             feed.sky(sky, at);
         }
         self.feeds_changed();
+    }
+
+    /// The process will end, and start again, at a write to come: `skip` others go well before.
+    pub fn doom(&mut self, skip: u32, moment: Moment) {
+        self.doomed = Some((skip, moment));
+    }
+
+    /// Counts a write; whether it is the one at which the process ends.
+    fn meets_its_end(&mut self, at: Moment) -> bool {
+        let Some((skip, moment)) = &mut self.doomed else { return false };
+        let ends = *moment == at && *skip == 0;
+        *skip = skip.saturating_sub(u32::from(*moment == at));
+        ends
     }
 
     /// The process stands still until then, as one that gets no processor; what it had sent goes on.
@@ -388,14 +423,18 @@ impl Daemon {
     pub fn advance(&mut self, cluster: &mut Cluster) {
         let at = cluster.now().mono;
         self.leader.arrive(at, cluster, &mut self.journal);
+        let known = self.journal.len();
         self.writes.arrive(at, &self.weather, cluster, &mut self.journal);
-        if at >= self.frozen_until {
-            self.run(at, cluster);
+        let arrived = self.journal.len().saturating_sub(known);
+        let ends = (0..arrived).fold(false, |ends, _| self.meets_its_end(Moment::Unanswered) || ends);
+        if ends || (at >= self.frozen_until && self.run(at, cluster)) {
+            self.crash(cluster);
         }
         self.reckon();
     }
 
-    fn run(&mut self, at: Duration, cluster: &Cluster) {
+    /// Does what the process has to do; whether it ends over it.
+    fn run(&mut self, at: Duration, cluster: &Cluster) -> bool {
         let mut facts = Vec::new();
         let now = self.now(cluster);
         if let Some(until) = self.leader.advance(now, self.clock(), &self.weather) {
@@ -414,12 +453,15 @@ impl Daemon {
             if let Fact::Answered(Probe::Look { kind, key }, Answer::Look(looked)) = &fact {
                 self.writes.overhear(*kind, key, looked, at);
             }
-            self.step(fact, cluster);
+            if self.step(fact, cluster) {
+                return true;
+            }
         }
-        if self.tick_due().is_some_and(|due| due <= at) {
+        let ticks = self.tick_due().is_some_and(|due| due <= at);
+        if ticks {
             self.ticked = at;
-            self.step(Fact::Tick, cluster);
         }
+        ticks && self.step(Fact::Tick, cluster)
     }
 
     fn leads_until(&self) -> Option<Duration> {
@@ -430,12 +472,19 @@ impl Daemon {
         if self.broken == Some(Broken::NoLease) { Some(Duration::MAX) } else { until }
     }
 
-    fn step(&mut self, fact: Fact, cluster: &Cluster) {
+    /// Takes one fact in; whether the process ends over it.
+    fn step(&mut self, fact: Fact, cluster: &Cluster) -> bool {
         self.steps += 1;
         let now = self.now(cluster);
         for effect in self.engine.step(fact, now) {
+            let writes =
+                matches!(effect, Effect::Record(_) | Effect::Announce(..) | Effect::Act(_) | Effect::Forget(_));
+            if writes && self.meets_its_end(Moment::Unsent) {
+                return true;
+            }
             self.obey(effect, now, cluster);
         }
+        false
     }
 
     /// Does what the engine asks for. What asks for a write is carried out here and nowhere else.

@@ -15,6 +15,7 @@ use super::home::Home;
 use super::invariants::{Invariant, SLACK, Violation};
 use super::moment::Moment;
 use crate::domain::fact::Source;
+use crate::domain::finding::Subject;
 use crate::domain::guard::{Guard, Guarded};
 use crate::domain::ledger::Record;
 use crate::domain::ledger::count::Budget;
@@ -33,6 +34,8 @@ const FRESH: Duration = Duration::from_secs(6);
 
 /// What may be repaired is repaired by then, unless something lasting holds it.
 const HEALED_BY: Duration = Duration::from_secs(35 * 60);
+/// An intent is closed by then, and an episode whose object is gone.
+const LOOSE: Duration = Duration::from_secs(20 * 60);
 /// A record is written no more often than this in the quiet.
 const CHURN: usize = 16;
 /// Whatever ended is written down by then.
@@ -340,6 +343,32 @@ impl Audit {
                     format!("it is {}s old, and only {held:?} hold it: {}", age.as_secs(), planned.action.summary);
                 self.accuse(Invariant::Healed, at, &format!("{} {}", finding.class, finding.subject), &words);
             }
+        }
+    }
+
+    /// No episode is forgotten half-way: what is open is about something that is still so, and an intent is carried
+    /// out or closed.
+    pub(super) fn no_loose_ends(&mut self, leader: &Daemon, home: &Home) {
+        let now = home.cluster.now();
+        let found: BTreeSet<&Subject> =
+            leader.engine().findings().into_iter().map(|finding| &finding.subject).collect();
+        let old =
+            |at: Timestamp| now.wall.duration_since(at).as_secs() > i64::try_from(LOOSE.as_secs()).unwrap_or(i64::MAX);
+        let mut loose = Vec::new();
+        for record in self.stored.values().filter(|record| !record.phase.is_over() && old(record.opened)) {
+            let tried = record.attempts.last().and_then(|attempt| attempt.ended.or(Some(attempt.at)));
+            if !found.contains(&record.subject) && tried.is_none_or(old) {
+                loose.push((
+                    record.name.clone(),
+                    format!("is {:?} about what is no more: {}", record.phase, record.message),
+                ));
+            }
+            if let Some(intent) = record.intent.as_ref().filter(|intent| old(intent.at)) {
+                loose.push((record.name.clone(), format!("has an open intent since {}", intent.at)));
+            }
+        }
+        for (name, words) in loose {
+            self.accuse(Invariant::Healed, now.mono, &name, &words);
         }
     }
 

@@ -13,7 +13,7 @@ use super::script::{Fault, Kind};
 use crate::domain::fact::Source;
 use crate::sim::actors::ceph::{self, Trouble};
 use crate::sim::actors::csi::{Code, Status};
-use crate::sim::daemon::{Daemon, Reading, Sky, Writing};
+use crate::sim::daemon::{Daemon, Moment, Reading, Sky, Writing};
 use crate::sim::process::ProcessId;
 use crate::sim::refuse::{Order, Verb};
 use crate::sim::store::{Refusal, Resource, table};
@@ -261,6 +261,10 @@ fn strike(fault: &Fault, daemon: &mut Daemon, home: &Home, now: Duration) {
         Kind::WatchesExpired => Source::ALL.into_iter().for_each(|source| daemon.expire(source, now)),
         Kind::Frozen => daemon.freeze(fault.end()),
         Kind::Crash => daemon.crash(&home.cluster),
+        Kind::CrashAtWrite => {
+            let moment = if fault.aim / 2 % 2 == 0 { Moment::Unsent } else { Moment::Unanswered };
+            daemon.doom(fault.aim / 4 % 6, moment);
+        }
         _ => {}
     }
 }

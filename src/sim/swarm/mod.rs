@@ -307,6 +307,7 @@ impl Run {
         self.audit.rests(&self.daemons, at, OVER + SETTLED);
         if let Some(leader) = self.audit.leading(&self.daemons, at) {
             self.audit.all_is_healed(leader, &self.home);
+            self.audit.no_loose_ends(leader, &self.home);
         }
         let Some((daemon, others)) = self.daemons.split_first() else { return };
         self.judge.all_is_named(daemon, &self.home.cluster);

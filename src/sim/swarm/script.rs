@@ -16,7 +16,7 @@ pub const OVER: Duration = Duration::from_secs(55 * 60);
 /// Faults begin no later than so long before [`OVER`].
 const LAST: Duration = Duration::from_secs(10 * 60);
 /// Most faults of one script.
-const MOST: usize = 12;
+const MOST: usize = 16;
 
 /// A kind of fault. The name is public: scripts and totals show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -153,6 +153,8 @@ pub enum Kind {
     Frozen,
     /// The daemon's process ends and starts again.
     Crash,
+    /// It ends at one of its next writes: before it is sent, or before its answer comes.
+    CrashAtWrite,
 }
 
 /// Whether a fault has an end, and how long it lasts.
@@ -169,7 +171,7 @@ const LONG: Length = Length::Lasting(120, 1500);
 
 impl Kind {
     /// All of them, by theme.
-    pub const ALL: [Self; 60] = [
+    pub const ALL: [Self; 61] = [
         Self::DriverHung,
         Self::DriverStuck,
         Self::DriverSlow,
@@ -230,6 +232,7 @@ impl Kind {
         Self::ClockBehind,
         Self::Frozen,
         Self::Crash,
+        Self::CrashAtWrite,
     ];
 
     fn length(self) -> Length {
@@ -260,7 +263,8 @@ impl Kind {
             | Self::WatchesCut
             | Self::WatchExpired
             | Self::WatchesExpired
-            | Self::Crash => Length::Instant,
+            | Self::Crash
+            | Self::CrashAtWrite => Length::Instant,
             _ => LONG,
         }
     }
