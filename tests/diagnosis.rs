@@ -307,6 +307,22 @@ fn two_11_a_missed_event_rests_on_silence_that_would_have_been_heard() {
 }
 
 #[test]
+fn two_11_what_is_marked_late_is_not_missed_at_once() {
+    let mut lab = Lab::new();
+    let mut content = deleting(&lab, "c", "s", 3600);
+    content.being_deleted = false;
+    lab.content("c", content.clone());
+    lab.pass(60);
+    assert_eq!(lab.class(VolumeSnapshotContent, "c"), Some(Class::OrphanedContent));
+    content.being_deleted = true;
+    lab.content("c", content);
+    lab.pass(60);
+    assert_eq!(lab.class(VolumeSnapshotContent, "c"), None, "csi-snapshotter has only just been told");
+    lab.pass(200);
+    assert_eq!(lab.class(VolumeSnapshotContent, "c"), Some(Class::MissedEvent));
+}
+
+#[test]
 fn two_12_floors_come_from_the_running_sidecar() {
     let rook = |lab: &mut Lab, c: &mut volwarden::domain::record::Content| {
         let pod = ctrlplugin(lab, "leader-0", &["--timeout=150s", "--leader-election=true"]);

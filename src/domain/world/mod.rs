@@ -403,11 +403,12 @@ impl World {
         touched.into_iter().map(Touch::Subject).chain(drivers.into_iter().map(Touch::Driver)).collect()
     }
 
-    /// Remembers when a content got its being-deleted annotation, if that was seen.
+    /// Remembers when a content that was being deleted already got its being-deleted annotation, if that was seen.
     fn note_mark(&mut self, key: &Key, content: &Content, now: Now) {
         let before = self.contents.get(key).filter(|before| before.meta.uid == content.meta.uid);
         match before {
-            Some(before) if content.being_deleted && !before.being_deleted => {
+            // In a deletion that goes its way it is there first.
+            Some(before) if content.being_deleted && !before.being_deleted && before.meta.deleted.is_some() => {
                 self.marked.insert(key.clone(), now.mono);
             }
             Some(_) if content.being_deleted => {}
@@ -417,7 +418,7 @@ impl World {
         }
     }
 
-    /// How long ago a content got its being-deleted annotation while we watched.
+    /// How long ago a content that was being deleted already got its being-deleted annotation, if that was seen.
     #[must_use]
     pub fn marked_for(&self, key: &Key, now: Now) -> Option<Duration> {
         self.marked.get(key).map(|at| now.mono.saturating_sub(*at))
