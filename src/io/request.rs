@@ -2,7 +2,7 @@
 //!
 //! Everything here is bounded: the wait for an answer, the size of an error, the length of a line. The status
 //! code is the HTTP one, never the one a body claims, so that a proxy's page is not taken for the server's
-//! word. This crate sends nothing but GET; there is no other method in this file.
+//! word. This file sends nothing but GET: what changes something goes through `act`.
 
 use std::error::Error as StdError;
 use std::fmt::{self, Write as _};
