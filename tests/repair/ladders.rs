@@ -270,7 +270,7 @@ fn a_gone_drivers_content_is_let_go_only_by_consent_on_itself_and_an_approval() 
     let key = (volwarden::domain::remedy::action::TargetKind::Content, Key::cluster("c"));
     let volwarden::domain::remedy::fresh::Looked::There(seen) = lab.look(key.0, &key.1) else { panic!() };
     let consent = |uid: &str| {
-        let look = volwarden::domain::remedy::fresh::Look { leave_behind: Some(uid.into()), ..(*seen).clone() };
+        let look = volwarden::domain::remedy::fresh::Look { leave_behind: Some(uid.into()), ..(*shown).clone() };
         volwarden::domain::remedy::fresh::Looked::There(Box::new(look))
     };
     lab.hands.looks.insert(key.clone(), consent("uid-of-another"));

@@ -211,3 +211,66 @@ fn only_we_remove_finalizers(stack: &Stack) {
     stack.wait("the server refuses it", Duration::from_secs(30), refused).unwrap();
     stack.delete(SNAPSHOTS, Some("default"), "probe").unwrap();
 }
+
+/// A driver that is gone for good, as far as anybody can see; then it comes back.
+#[test]
+fn seven_3_what_a_gone_driver_left_is_remembered_and_reclaimed() {
+    let Some(_turn) = turn() else { return };
+    let stack = with_claim(Options::full());
+    warden::install(&stack, &[]);
+    println!("7.3.1 given a content whose driver, its snapshotter and its lease are gone");
+    let content = ready_snapshot(&stack, "left");
+    let other = ready_snapshot(&stack, "other");
+    let (handle, kept) = (handle_of(&stack, &content), handle_of(&stack, &other));
+    let driver = stack.get("csidriver", None, DRIVER).unwrap().unwrap();
+    for process in ["csi-snapshotter-0", "csi-driver"] {
+        stack.process(process).unwrap().stop().unwrap();
+    }
+    stack.delete("csidriver", None, DRIVER).unwrap();
+    stack.delete("lease", Some("default"), "external-snapshotter-leader-stack-csi-volwarden-dev").unwrap();
+    stack.delete(SNAPSHOTS, Some("default"), "left").unwrap();
+    super::wait_for(&stack, CONTENTS, None, &content, "/metadata/deletionTimestamp", Value::is_string);
+    age_content(&stack, &content, "/metadata/deletionTimestamp", 1300);
+
+    println!("7.3.2 when a policy enforces: nothing without consent on the object");
+    warden::enforce(&stack, &[DRIVER], |_| {});
+    let daemon = Warden::start(&stack, "volwarden");
+    let found = || daemon.log().contains("\"class\":\"DriverUnknown\"").then_some(());
+    stack.wait("the daemon has found it", REPAIRED, found).unwrap();
+    let uid = text(&stack.get(CONTENTS, None, &content).unwrap().unwrap(), "/metadata/uid");
+    let consent = json!({"metadata": {"annotations": {"volwarden.dev/leave-behind": uid}}});
+    stack.patch(CONTENTS, None, &content, None, &consent).unwrap();
+
+    println!("7.3.3 and nothing without an approval of exactly that plan");
+    let waits = warden::wait_phase(&stack, "DriverUnknown", &content, "AwaitingApproval", 2 * REPAIRED);
+    assert_eq!((waits.attempts.len(), warden::writes(&stack)), (0, Vec::new()));
+    let approve = format!("volwarden.dev/approved={}", waits.hash);
+    stack.kubectl(["annotate", warden::REMEDIATIONS, &waits.name, &approve]).unwrap();
+    let done = warden::wait_phase(&stack, "DriverUnknown", &content, "Done", REPAIRED);
+    assert_eq!(done.attempts, [("RemoveIntoOrphanLedger".to_owned(), "Applied".to_owned())]);
+    wait_gone(&stack, CONTENTS, None, &content);
+
+    println!("7.3.4 then what was left behind is remembered");
+    assert!(handles(&stack).contains(&handle), "the backend still has it");
+    let orphans = stack.kubectl_json(["get", warden::ORPHANS, "-o", "json"]).unwrap();
+    let orphan = orphans.pointer("/items/0").unwrap();
+    assert_eq!(text(orphan, "/spec/snapshotHandle"), handle);
+    drop(daemon);
+
+    println!("7.3.5 and once the driver is back, it really deletes");
+    let driver = json!({
+        "apiVersion": "storage.k8s.io/v1", "kind": "CSIDriver", "metadata": {"name": DRIVER}, "spec": driver["spec"],
+    });
+    stack.create(&driver).unwrap();
+    for process in ["csi-driver", "csi-snapshotter-0"] {
+        stack.process(process).unwrap().start().unwrap();
+    }
+    let name = text(orphan, "/metadata/name");
+    let said = super::doctor::volwarden(stack.kubeconfig(), &["orphans", "reclaim", &name, "--timeout", "3m"]);
+    let words = format!("{}{}", String::from_utf8_lossy(&said.stdout), String::from_utf8_lossy(&said.stderr));
+    assert!(said.status.success(), "{words}");
+    assert_eq!(handles(&stack), [kept], "{words}");
+    let orphan = stack.get(warden::ORPHANS, None, &name).unwrap().unwrap();
+    assert_eq!(text(&orphan, "/status/phase"), "Reclaimed", "{words}");
+    assert!(words.contains("OK") && !words.contains("freed"), "{words}");
+}
