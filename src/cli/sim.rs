@@ -76,6 +76,8 @@ fn table(summary: &Summary) -> String {
     counts(&mut out, "FAULTS", &faults);
     let found: Vec<(String, u64)> = summary.findings.iter().map(|(class, times)| (class.to_string(), *times)).collect();
     counts(&mut out, "FINDINGS", &found);
+    let taken: Vec<(String, u64)> = summary.repairs.iter().map(|(step, times)| ((*step).to_owned(), *times)).collect();
+    counts(&mut out, "REPAIRS", &taken);
     let _ = writeln!(out, "\nVIOLATIONS  {}", summary.failures.len());
     for failure in &summary.failures {
         describe(&mut out, failure);

@@ -14,6 +14,7 @@ pub mod workers;
 pub mod home_cluster;
 mod keys;
 pub mod kubelet;
+pub mod rook;
 pub mod scheduler;
 pub mod volsync;
 mod volumes;

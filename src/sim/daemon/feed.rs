@@ -373,7 +373,14 @@ impl Feed {
         let garbled = (self.sky == Sky::Garbled).then(|| line::garbled(line));
         let text: &Arc<str> = garbled.as_ref().unwrap_or(&line.text);
         let watching = self.version.is_some();
+        let own = super::forms::read(self.source, text);
         match self.translator.line(text) {
+            _ if own.is_some() => {
+                facts.extend(own.filter(|_| !self.forgets_ledger()));
+                if watching && self.told == Told::Failing {
+                    self.progress(facts);
+                }
+            }
             Ok(Line::Object(object)) => {
                 facts.extend(object.fact);
                 if watching && self.told == Told::Failing {
@@ -391,6 +398,10 @@ impl Feed {
         if watching {
             self.version = Some(line.version);
         }
+    }
+
+    fn forgets_ledger(&self) -> bool {
+        self.broken == Some(Broken::NoLedger) && self.source == Source::Remediations
     }
 
     fn distrust(&mut self, words: &str, at: Duration, facts: &mut Vec<Fact>) {

@@ -1,28 +1,40 @@
 //! The daemon's shell in the model: the real engine, fed from the embedded cluster's store.
 //!
 //! It stands for `app`, `driver` and `io` on virtual time: feeds bring facts, reads are answered, a tick comes
-//! when the engine asked for one. Lines are read by the same translator as a real server's. What lies between
-//! the API and the daemon is its [`Weather`], which a fault script changes.
+//! when the engine asked for one, and what it wants written is written while it leads. Lines are read by the same
+//! translator as a real server's. What lies between the API and the daemon is its [`Weather`], which a fault
+//! script changes; what it wrote is in its journal.
 
 mod feed;
+mod forms;
+pub mod journal;
+pub mod leader;
 mod line;
 mod reads;
+mod wire;
+mod writes;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use fastrand::Rng;
 use jiff::SignedDuration;
 
 use crate::domain::engine::{Effect, Engine, Settings};
-use crate::domain::fact::{Fact, Now, Source};
+use crate::domain::fact::{Answer, Fact, Now, Probe, Source};
 use crate::domain::finding::{Class, Finding, Subject};
 use crate::sim::cluster::Cluster;
 use crate::sim::store::Resource;
 use feed::Feed;
+use journal::Entry;
+use leader::Leader;
 use reads::Reads;
+use writes::Writes;
 
+pub(in crate::sim) use forms::record_of;
 pub use line::Sent;
+pub use wire::Writing;
 
 /// The monotonic clock of a process does not begin at zero.
 const STARTED: Duration = Duration::from_secs(1);
@@ -78,6 +90,8 @@ pub struct Weather {
     skies: BTreeMap<Source, Sky>,
     /// How single reads fare.
     pub reads: Reading,
+    /// How writes fare.
+    pub writes: Writing,
     /// RBAC refuses `pods/log`.
     pub logs_refused: bool,
     /// How far our wall clock is ahead of the cluster's.
@@ -107,18 +121,46 @@ pub enum Broken {
     EveryErrorIsALock,
     /// The silence of leases is measured with the wall clock.
     WallForLeases,
+    /// It acts on what it read minutes ago, and without a precondition on the version.
+    StaleView,
+    /// It takes itself for the leader.
+    NoLease,
+    /// It takes the finalizer of a live object.
+    StripsLive,
+    /// It forgets what is in the ledger.
+    NoLedger,
+    /// A content copied from another cluster looks to it like one that was made here.
+    TrustsCopies,
 }
 
 impl Broken {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 11] = [
         Self::GapIsDeletion,
         Self::FloorsIgnored,
         Self::NeverAsks,
         Self::RelistForgets,
         Self::EveryErrorIsALock,
         Self::WallForLeases,
+        Self::StaleView,
+        Self::NoLease,
+        Self::StripsLive,
+        Self::NoLedger,
+        Self::TrustsCopies,
     ];
+}
+
+/// The monotonic clock of a process.
+#[derive(Clone, Copy, Debug)]
+struct Clock {
+    born: Duration,
+}
+
+impl Clock {
+    /// A moment of it on the cluster's clock.
+    fn time_of(self, mono: Duration) -> Duration {
+        mono.saturating_sub(STARTED).saturating_add(self.born)
+    }
 }
 
 /// What it said, and when by the true clock.
@@ -147,6 +189,15 @@ pub struct Daemon {
     /// The places of the feeds of each resource.
     routes: BTreeMap<&'static Resource, Vec<usize>>,
     reads: Reads,
+    leader: Leader,
+    writes: Writes,
+    journal: Vec<Entry>,
+    /// Who this process is in the ledger and in the lease: another one after each start.
+    identity: Arc<str>,
+    seed: u64,
+    starts: u32,
+    /// It stands still until then.
+    frozen_until: Duration,
     /// What it has to live with. Skies are turned with [`Daemon::turn`].
     pub weather: Weather,
     born: Duration,
@@ -167,11 +218,19 @@ impl Daemon {
     pub fn start(seed: u64, cluster: &Cluster, broken: Option<Broken>) -> Self {
         let mut rng = Rng::with_seed(seed);
         let at = cluster.now().mono;
+        let identity = identity(seed, 1);
         let mut daemon = Self {
-            engine: Engine::new(Settings::default()),
+            engine: engine(&identity),
             feeds: Vec::new(),
             routes: BTreeMap::new(),
             reads: Reads::new(broken, rng.fork()),
+            leader: Leader::new(&identity, rng.fork()),
+            writes: Writes::new(&identity, broken, rng.fork()),
+            journal: Vec::new(),
+            identity,
+            seed,
+            starts: 1,
+            frozen_until: Duration::ZERO,
             weather: Weather::default(),
             born: at,
             seen: cluster.store.version(),
@@ -189,8 +248,13 @@ impl Daemon {
     /// The process ends and starts again: everything it knew is gone, the weather stays.
     pub fn crash(&mut self, cluster: &Cluster) {
         let at = cluster.now().mono;
-        self.engine = Engine::new(Settings::default());
+        self.starts += 1;
+        self.identity = identity(self.seed, self.starts);
+        self.engine = engine(&self.identity);
         self.reads = Reads::new(self.broken, self.rng.fork());
+        self.leader = Leader::new(&self.identity, self.rng.fork());
+        self.writes.restart(&self.identity);
+        self.frozen_until = Duration::ZERO;
         self.born = at;
         self.ticked = at;
         self.seen = cluster.store.version();
@@ -224,6 +288,12 @@ impl Daemon {
         if let Some(feed) = self.feed(source) {
             feed.sky(sky, at);
         }
+        self.reckon();
+    }
+
+    /// The process stands still until then, as one that gets no processor; what it had sent goes on.
+    pub fn freeze(&mut self, until: Duration) {
+        self.frozen_until = self.frozen_until.max(until);
         self.reckon();
     }
 
@@ -277,8 +347,14 @@ impl Daemon {
 
     fn reckon(&mut self) {
         let feeds = self.feeds.iter().map(Feed::due).min();
-        let next = [feeds, self.reads.due(), self.tick_due()];
-        self.due = next.into_iter().flatten().min().unwrap_or(Duration::MAX);
+        let leader = self.leader.due(self.clock());
+        let next = [feeds, self.reads.due(), leader, self.writes.due(), self.tick_due()];
+        let ours = next.into_iter().flatten().min().unwrap_or(Duration::MAX).max(self.frozen_until);
+        self.due = [self.leader.arrives(), self.writes.arrives()].into_iter().flatten().fold(ours, Duration::min);
+    }
+
+    fn clock(&self) -> Clock {
+        Clock { born: self.born }
     }
 
     fn tick_due(&self) -> Option<Duration> {
@@ -296,47 +372,75 @@ impl Daemon {
             for place in self.routes.get(sent.change.resource).into_iter().flatten() {
                 if let Some(feed) = self.feeds.get_mut(*place) {
                     feed.offer(sent, at);
-                    self.due = self.due.min(feed.due());
+                    self.due = self.due.min(feed.due().max(self.frozen_until));
                 }
             }
         }
     }
 
     /// Does everything that is due at the cluster's present.
-    pub fn advance(&mut self, cluster: &Cluster) {
+    pub fn advance(&mut self, cluster: &mut Cluster) {
         let at = cluster.now().mono;
+        self.leader.arrive(at, cluster, &mut self.journal);
+        self.writes.arrive(at, &self.weather, cluster, &mut self.journal);
+        if at >= self.frozen_until {
+            self.run(at, cluster);
+        }
+        self.reckon();
+    }
+
+    fn run(&mut self, at: Duration, cluster: &Cluster) {
         let mut facts = Vec::new();
+        let now = self.now(cluster);
+        if let Some(until) = self.leader.advance(now, self.clock(), &self.weather) {
+            facts.push(Fact::Leadership(self.believed(until)));
+        }
+        let sky = writes::Sky { now, clock: self.clock(), weather: &self.weather, leads_until: self.leads_until() };
+        facts.extend(self.writes.advance(sky));
         for feed in self.feeds.iter_mut().filter(|feed| feed.due() <= at) {
             feed.advance(at, &cluster.store, &mut facts);
         }
         facts.extend(self.reads.advance(at, &self.weather, cluster));
         for fact in facts {
+            if let Fact::Answered(Probe::Look { kind, key }, Answer::Look(looked)) = &fact {
+                self.writes.overhear(*kind, key, looked, at);
+            }
             self.step(fact, cluster);
         }
         if self.tick_due().is_some_and(|due| due <= at) {
             self.ticked = at;
             self.step(Fact::Tick, cluster);
         }
-        self.reckon();
+    }
+
+    fn leads_until(&self) -> Option<Duration> {
+        self.believed(self.leader.leads_until())
+    }
+
+    fn believed(&self, until: Option<Duration>) -> Option<Duration> {
+        if self.broken == Some(Broken::NoLease) { Some(Duration::MAX) } else { until }
     }
 
     fn step(&mut self, fact: Fact, cluster: &Cluster) {
         self.steps += 1;
         let now = self.now(cluster);
         for effect in self.engine.step(fact, now) {
-            self.obey(effect, cluster);
+            self.obey(effect, now, cluster);
         }
     }
 
-    /// Does what the engine asks for. An effect that asks for a write will be carried out here and nowhere else.
-    fn obey(&mut self, effect: Effect, cluster: &Cluster) {
+    /// Does what the engine asks for. What asks for a write is carried out here and nowhere else.
+    fn obey(&mut self, effect: Effect, now: Now, cluster: &Cluster) {
         let at = cluster.now().mono;
+        let sky = writes::Sky { now, clock: self.clock(), weather: &self.weather, leads_until: self.leads_until() };
         match effect {
             Effect::Probe(probe) => self.reads.ask(probe, &self.weather, at),
             Effect::Found(finding) => self.said.push(Said { at, what: Word::Found(finding) }),
             Effect::Cleared(subject, class) => self.said.push(Said { at, what: Word::Cleared(subject, class) }),
-            // Nobody has told this engine that it leads: it asks for no write.
-            Effect::Record(_) | Effect::Announce(..) | Effect::Act(_) | Effect::Forget(_) => {}
+            Effect::Record(record) => self.writes.record(record, sky),
+            Effect::Announce(orphan, record) => self.writes.announce(orphan, record, sky),
+            Effect::Act(guarded) => self.writes.act(guarded, sky),
+            Effect::Forget(name) => self.writes.forget(name, sky),
         }
     }
 
@@ -360,6 +464,17 @@ impl Daemon {
         std::mem::take(&mut self.said)
     }
 
+    /// What it has written since the last time this was asked.
+    pub fn take_written(&mut self) -> Vec<Entry> {
+        std::mem::take(&mut self.journal)
+    }
+
+    /// Who the process is in the ledger and in the lease.
+    #[must_use]
+    pub fn identity(&self) -> &Arc<str> {
+        &self.identity
+    }
+
     /// Facts it has taken in since it was first started.
     #[must_use]
     pub fn steps(&self) -> u64 {
@@ -371,4 +486,12 @@ impl Daemon {
     pub fn born(&self) -> Duration {
         self.born
     }
+}
+
+fn identity(seed: u64, start: u32) -> Arc<str> {
+    format!("volwarden-{seed:x}-{start}").into()
+}
+
+fn engine(identity: &Arc<str>) -> Engine {
+    Engine::new(Settings { identity: Arc::clone(identity), ..Settings::default() })
 }

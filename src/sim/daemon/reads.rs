@@ -175,14 +175,19 @@ fn live(cluster: &Cluster, kind: Kind, key: &Key, weather: &Weather) -> Live {
     }
 }
 
-/// An object as a fresh read shows it, by the same reader as a real server's.
-pub(super) fn look_at(cluster: &Cluster, kind: TargetKind, key: &Key, weather: &Weather) -> Looked {
-    let (resource, source) = match kind {
+/// Where objects of this kind are.
+pub(super) fn resource_of(kind: TargetKind) -> (&'static Resource, Source) {
+    match kind {
         TargetKind::Snapshot => (table::SNAPSHOTS, Source::Snapshots),
         TargetKind::Content => (table::CONTENTS, Source::Contents),
         TargetKind::Pod => (table::PODS, Source::Pods),
         TargetKind::Lease => (table::LEASES, Source::Leases),
-    };
+    }
+}
+
+/// An object as a fresh read shows it, by the same reader as a real server's.
+pub(super) fn look_at(cluster: &Cluster, kind: TargetKind, key: &Key, weather: &Weather) -> Looked {
+    let (resource, source) = resource_of(kind);
     if let Some(words) = weather.sky(source).trouble() {
         return Looked::Unknown(words.into());
     }

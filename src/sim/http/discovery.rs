@@ -82,8 +82,10 @@ fn group(name: &str, store: &Store) -> Value {
 fn resources(group: &str, version: &str, store: &Store) -> Value {
     let mut list = Vec::new();
     for row in store.resources().filter(|row| row.group == group && row.version == version) {
-        list.push(json!({"name": row.plural, "singularName": row.singular, "namespaced": row.namespaced,
-            "kind": row.kind, "verbs": verbs(row), "shortNames": row.short}));
+        let mut entry = json!({"name": row.plural, "singularName": row.singular, "namespaced": row.namespaced,
+            "kind": row.kind, "verbs": verbs(row), "shortNames": row.short});
+        categorize(&mut entry, row);
+        list.push(entry);
         for (name, verbs) in subresources(row) {
             list.push(json!({"name": format!("{}/{name}", row.plural), "singularName": "",
                 "namespaced": row.namespaced, "kind": row.kind, "verbs": verbs}));
@@ -140,9 +142,17 @@ fn described(row: &'static Resource) -> Value {
         .into_iter()
         .map(|(name, verbs)| json!({"subresource": name, "responseKind": kind, "verbs": verbs}))
         .collect();
-    json!({"resource": row.plural, "responseKind": kind, "singularResource": row.singular, "shortNames": row.short,
-        "scope": if row.namespaced { "Namespaced" } else { "Cluster" }, "verbs": verbs(row),
-        "subresources": subresources})
+    let mut entry = json!({"resource": row.plural, "responseKind": kind, "singularResource": row.singular,
+        "shortNames": row.short, "scope": if row.namespaced { "Namespaced" } else { "Cluster" }, "verbs": verbs(row),
+        "subresources": subresources});
+    categorize(&mut entry, row);
+    entry
+}
+
+fn categorize(entry: &mut Value, row: &'static Resource) {
+    if let Some(fields) = entry.as_object_mut().filter(|_| !row.categories.is_empty()) {
+        fields.insert("categories".to_owned(), row.categories.into());
+    }
 }
 
 fn verbs(row: &'static Resource) -> &'static [&'static str] {

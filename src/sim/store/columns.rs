@@ -253,6 +253,50 @@ pub(super) const CEPH_CLUSTERS: &[Column] = &[
     text("FSID", "/status/ceph/fsid"),
 ];
 
+pub(super) const POLICIES: &[Column] = &[
+    NAME,
+    text("Mode", "/spec/mode"),
+    of("boolean", text("Suspended", "/spec/suspend")),
+    made("Ready", |policy| string(ready(policy), "/status").into()),
+    of("integer", text("Held", "/status/counts/held")),
+    of("integer", text("Acting", "/status/counts/acting")),
+    of("integer", text("Done", "/status/counts/done")),
+    wide(text("Paused until", "/status/paused/until")),
+    wide(made("Message", |policy| string(ready(policy), "/message").into())),
+    AGE,
+];
+
+const DRIVER: Column = text("Driver", "/spec/driver");
+const PHASE: Column = text("Phase", "/status/phase");
+const MESSAGE: Column = wide(text("Message", "/status/message"));
+
+pub(super) const REMEDIATIONS: &[Column] = &[
+    NAME,
+    text("Class", "/spec/class"),
+    text("Namespace", "/spec/subject/namespace"),
+    text("Subject", "/spec/subject/name"),
+    text("Rung", "/status/plan/rung"),
+    PHASE,
+    text("Held by", "/status/heldBy"),
+    wide(DRIVER),
+    wide(text("Plan", "/status/plan/hash")),
+    MESSAGE,
+    AGE,
+];
+
+pub(super) const ORPHANS: &[Column] = &[
+    NAME,
+    DRIVER,
+    text("Handle", "/spec/snapshotHandle"),
+    PHASE,
+    text("Namespace", "/spec/origin/snapshot/namespace"),
+    wide(text("Snapshot", "/spec/origin/snapshot/name")),
+    wide(text("Cluster", "/spec/ceph/clusterID")),
+    wide(of("integer", text("Pool", "/spec/ceph/poolID"))),
+    MESSAGE,
+    AGE,
+];
+
 // === Cells that are made ===
 
 fn string<'a>(object: &'a Value, pointer: &str) -> &'a str {
@@ -281,6 +325,12 @@ fn statuses(pod: &Value) -> impl Iterator<Item = &Value> {
 fn condition(object: &Value, name: &str) -> bool {
     let conditions = items(object, "/status/conditions").iter();
     conditions.into_iter().any(|one| string(one, "/type") == name && string(one, "/status") == "True")
+}
+
+/// The condition `Ready` in full.
+fn ready(object: &Value) -> &Value {
+    let mut conditions = items(object, "/status/conditions").iter();
+    conditions.find(|one| string(one, "/type") == "Ready").unwrap_or(&Value::Null)
 }
 
 fn phase_or_terminating(object: &Value) -> Value {

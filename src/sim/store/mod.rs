@@ -120,6 +120,35 @@ impl Store {
         self.log.retain(|change| change.resource.group != group);
     }
 
+    /// Takes a group out of a cluster that runs: its definitions are deleted, and with them every object, as watches
+    /// are told.
+    pub fn uninstall(&mut self, group: &'static str) {
+        let of_group = |resource: &&'static Resource| resource.group == group;
+        let rows: Vec<&'static Resource> = table::ALL.iter().copied().filter(of_group).collect();
+        for resource in &rows {
+            let objects: Vec<Value> = self.list(resource, None).map(|object| (**object).clone()).collect();
+            for object in objects {
+                self.commit(resource, ChangeKind::Deleted, object);
+            }
+        }
+        for resource in rows {
+            if let Ok(definition) = self.get(table::DEFINITIONS, "", &resource.qualified()) {
+                self.commit(table::DEFINITIONS, ChangeKind::Deleted, (*definition).clone());
+            }
+        }
+        self.absent.insert(group);
+    }
+
+    /// Puts a group in, or back, with nothing of it.
+    pub fn install(&mut self, group: &'static str, at: Timestamp) {
+        if self.absent.remove(group) {
+            let rows = table::ALL.iter().filter(|resource| resource.custom && resource.group == group);
+            for resource in rows {
+                self.insert(Writer { name: SERVER, at }, table::DEFINITIONS, "", definition(resource));
+            }
+        }
+    }
+
     /// What is served.
     pub fn resources(&self) -> impl Iterator<Item = &'static Resource> {
         table::ALL.iter().copied().filter(|resource| self.serves(resource))

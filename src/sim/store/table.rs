@@ -22,6 +22,8 @@ pub struct Resource {
     pub kind: &'static str,
     /// Short names for the command line.
     pub short: &'static [&'static str],
+    /// Names under which it is asked for together with others.
+    pub categories: &'static [&'static str],
     /// Its objects live in namespaces.
     pub namespaced: bool,
     /// It has the subresource `status`.
@@ -49,6 +51,7 @@ impl Resource {
             singular,
             kind,
             short: &[],
+            categories: &[],
             namespaced: true,
             status: true,
             custom: false,
@@ -70,6 +73,10 @@ impl Resource {
 
     const fn short(self, short: &'static [&'static str]) -> Self {
         Self { short, ..self }
+    }
+
+    const fn in_category(self, categories: &'static [&'static str]) -> Self {
+        Self { categories, ..self }
     }
 
     const fn cluster_scoped(self) -> Self {
@@ -161,6 +168,8 @@ pub const GROUP_SNAPSHOT_GROUP: &str = "groupsnapshot.storage.k8s.io";
 pub const VOLSYNC_GROUP: &str = "volsync.backube";
 /// The group of Rook.
 pub const CEPH_GROUP: &str = "ceph.rook.io";
+/// Our own group.
+pub const OUR_GROUP: &str = crate::api::GROUP;
 
 /// Namespaces.
 pub const NAMESPACES: &Resource = &Resource::built_in("", "namespaces", "namespace", "Namespace")
@@ -359,6 +368,34 @@ pub const CEPH_CLUSTERS: &Resource = &Resource::custom(CEPH_GROUP, "cephclusters
     .short(&["ceph"])
     .printing(columns::CEPH_CLUSTERS);
 
+const OURS: &[&str] = &["volwarden"];
+
+/// RemediationPolicies.
+pub const POLICIES: &Resource =
+    &Resource::custom(OUR_GROUP, "remediationpolicies", "remediationpolicy", "RemediationPolicy")
+        .version(crate::api::VERSION)
+        .short(&["rpol"])
+        .in_category(OURS)
+        .cluster_scoped()
+        .printing(columns::POLICIES);
+/// Remediations: the ledger.
+pub const REMEDIATIONS: &Resource = &Resource::custom(OUR_GROUP, "remediations", "remediation", "Remediation")
+    .version(crate::api::VERSION)
+    .short(&["rem"])
+    .in_category(OURS)
+    .cluster_scoped()
+    .selectable(&["spec.class", "spec.driver", "spec.subject.uid", "status.phase"])
+    .printing(columns::REMEDIATIONS);
+/// OrphanedSnapshots: the orphan ledger.
+pub const ORPHANS: &Resource =
+    &Resource::custom(OUR_GROUP, "orphanedsnapshots", "orphanedsnapshot", "OrphanedSnapshot")
+        .version(crate::api::VERSION)
+        .short(&["orphan"])
+        .in_category(OURS)
+        .cluster_scoped()
+        .selectable(&["spec.driver", "spec.snapshotHandle", "status.phase"])
+        .printing(columns::ORPHANS);
+
 /// All of them.
 pub const ALL: &[&Resource] = &[
     NAMESPACES,
@@ -392,4 +429,7 @@ pub const ALL: &[&Resource] = &[
     REPLICATION_DESTINATIONS,
     KOPIA_MAINTENANCES,
     CEPH_CLUSTERS,
+    POLICIES,
+    REMEDIATIONS,
+    ORPHANS,
 ];

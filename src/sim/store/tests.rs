@@ -150,3 +150,63 @@ fn a_version_is_as_old_as_the_time_it_was_written_at() {
     let later = store.delete(writer(90), table::SNAPSHOTS, "default", "a", &DeleteOptions::default()).unwrap();
     assert_eq!(going, later, "the first deletion counts");
 }
+
+#[test]
+fn our_own_kinds_are_served_as_their_definitions_say() {
+    for crd in crate::api::crds().unwrap() {
+        let names = &crd["spec"]["names"];
+        let row = resource(crate::api::GROUP, names["plural"].as_str().unwrap()).unwrap();
+        let version = &crd["spec"]["versions"][0];
+        assert_eq!(row.version, version["name"]);
+        assert_eq!(json!([row.kind, row.singular]), json!([names["kind"], names["singular"]]));
+        assert_eq!(json!([row.short, row.categories]), json!([names["shortNames"], names["categories"]]));
+        assert_eq!((row.namespaced, row.custom, row.generation), (crd["spec"]["scope"] == "Namespaced", true, true));
+        assert_eq!(row.status, version["subresources"].get("status").is_some());
+        let selectable = object::items(version, "/selectableFields").iter();
+        let selectable: Vec<&str> =
+            selectable.map(|one| object::text(one, "/jsonPath").trim_start_matches('.')).collect();
+        assert_eq!(row.fields, selectable);
+        let told = object::items(version, "/additionalPrinterColumns").iter();
+        let told: Vec<Value> =
+            told.map(|one| json!([one["name"], one["type"], one.get("priority").unwrap_or(&json!(0))])).collect();
+        let shown = row.columns.iter().skip(1).map(|column| json!([column.name, column.kind, column.priority]));
+        assert_eq!(shown.collect::<Vec<_>>(), told, "{}", row.kind);
+    }
+}
+
+#[test]
+fn a_group_that_is_taken_out_takes_its_objects_along_and_comes_back_empty() {
+    let mut store = store();
+    let policy = json!({"metadata": {"name": "main"}, "spec": {"mode": "Observe"}});
+    store.create(writer(1), table::POLICIES, "", policy.clone()).unwrap();
+    let before = store.version();
+    let crd = table::POLICIES.qualified();
+    store.uninstall(table::OUR_GROUP);
+    let gone = store.changes_since(before).unwrap();
+    assert!(gone.iter().all(|change| change.kind == ChangeKind::Deleted));
+    assert_eq!(gone.iter().filter(|change| change.resource == table::POLICIES).count(), 1);
+    assert!(!store.serves(table::POLICIES) && store.get(table::DEFINITIONS, "", &crd).is_err());
+    assert_eq!(store.create(writer(2), table::POLICIES, "", policy).unwrap_err(), Refusal::not_served());
+    store.install(table::OUR_GROUP, at(3));
+    assert!(store.serves(table::POLICIES) && store.get(table::DEFINITIONS, "", &crd).is_ok());
+    assert_eq!(store.list(table::POLICIES, None).count(), 0);
+    assert_eq!(store.resources().count(), table::ALL.len());
+}
+
+#[test]
+fn a_generation_moves_with_the_spec_and_never_with_the_status() {
+    let mut store = store();
+    let generation = |object: &Value| object["metadata"]["generation"].as_i64();
+    let policy =
+        json!({"metadata": {"name": "main"}, "spec": {"mode": "Observe"}, "status": {"observedGeneration": 7}});
+    let made = store.create(writer(1), table::POLICIES, "", policy).unwrap();
+    assert_eq!((generation(&made), made.get("status")), (Some(1), None));
+    let mut patch =
+        |part, patch| store.patch(writer(2), table::POLICIES, "", "main", part, &Patch::Merge(patch)).unwrap();
+    let told = patch(Part::Status, json!({"status": {"observedGeneration": 1}, "spec": {"mode": "Enforce"}}));
+    assert_eq!((generation(&told), &told["spec"]["mode"]), (Some(1), &json!("Observe")));
+    let changed = patch(Part::Object, json!({"spec": {"mode": "Enforce"}}));
+    assert_eq!(generation(&changed), Some(2));
+    let marked = patch(Part::Object, json!({"metadata": {"annotations": {"a": "b"}}}));
+    assert_eq!(generation(&marked), Some(2));
+}

@@ -69,6 +69,8 @@ pub struct Summary {
     pub faults: BTreeMap<Kind, u64>,
     /// Findings that appeared, by class.
     pub findings: BTreeMap<Class, u64>,
+    /// Steps of repair that were taken, by name.
+    pub repairs: BTreeMap<&'static str, u64>,
     /// Seeds that failed.
     pub failures: Vec<Failure>,
     /// How long it took.
@@ -87,6 +89,7 @@ impl Campaign {
             steps: 0,
             faults: BTreeMap::new(),
             findings: BTreeMap::new(),
+            repairs: BTreeMap::new(),
             failures: Vec::new(),
             timing: Timing { seconds: 0.0, seeds_per_second: 0.0 },
         };
@@ -95,6 +98,9 @@ impl Campaign {
             summary.steps += outcome.steps;
             for (class, times) in outcome.findings {
                 *summary.findings.entry(class).or_default() += times;
+            }
+            for (step, times) in outcome.repairs {
+                *summary.repairs.entry(step).or_default() += times;
             }
             for fault in &script {
                 *summary.faults.entry(fault.kind).or_default() += 1;

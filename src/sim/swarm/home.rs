@@ -1,9 +1,12 @@
 //! The cluster of a run, drawn from its seed, with a hand on everything that a fault may be aimed at.
 
+use std::sync::Arc;
+
 use fastrand::Rng;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::governance::Governance;
 use super::inject::Undo;
 use super::people;
 use super::script::{Fault, Kind};
@@ -26,6 +29,7 @@ const EPOCH: i64 = 1_795_379_400;
 pub(super) struct Home {
     pub(super) cluster: Cluster,
     pub(super) parts: home_cluster::Home,
+    pub(super) governance: Arc<Governance>,
 }
 
 impl Home {
@@ -45,7 +49,10 @@ impl Home {
         };
         let mut cluster = Cluster::new(seed, Timestamp::from_second(EPOCH).unwrap_or_default());
         let parts = home_cluster(&mut cluster, &wanted)?;
-        Ok(Self { cluster, parts })
+        let governance = Arc::new(Governance::new(seed, &parts.driver));
+        let mut home = Self { cluster, parts, governance: Arc::clone(&governance) };
+        governance.begin(&mut home);
+        Ok(home)
     }
 
     pub(super) fn create(&mut self, resource: &'static Resource, namespace: &str, object: Value) {
@@ -63,7 +70,7 @@ impl Home {
         let holder =
             leases.filter(|one| object::name(one) == lease).map(|one| object::text(one, "/spec/holderIdentity"));
         let holder = holder.last().unwrap_or_default();
-        let has = |pod: &&std::sync::Arc<Value>| super::moment::has_container(pod, container);
+        let has = |pod: &&Arc<Value>| super::moment::has_container(pod, container);
         let holds = |pod: &Value| identity::sanitize(object::name(pod)) == holder;
         let pods: Vec<_> = self.cluster.store.list(table::PODS, None).filter(has).collect();
         let wants_leader = aim % 4 != 3;

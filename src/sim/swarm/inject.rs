@@ -13,10 +13,13 @@ use super::script::{Fault, Kind};
 use crate::domain::fact::Source;
 use crate::sim::actors::ceph::{self, Trouble};
 use crate::sim::actors::csi::{Code, Status};
-use crate::sim::daemon::{Daemon, Reading, Sky};
+use crate::sim::daemon::{Daemon, Reading, Sky, Writing};
 use crate::sim::process::ProcessId;
 use crate::sim::refuse::{Order, Verb};
 use crate::sim::store::{Refusal, Resource, table};
+
+/// Where our own objects are watched.
+const OURS: [Source; 3] = [Source::Policies, Source::Remediations, Source::Orphans];
 
 /// What puts things right again when a fault ends.
 pub(super) enum Undo {
@@ -32,6 +35,14 @@ pub(super) enum Undo {
     Redeploy(serde_json::Value),
     /// A node is back.
     NodeBack(usize),
+    /// The policy says this again.
+    Policy(serde_json::Value),
+    /// The policy is there again.
+    PolicyBack,
+    /// Our kinds are there again, and the policy.
+    KindsBack,
+    /// A namespace is no longer to be ignored.
+    Heed(String),
 }
 
 /// A script as it is carried out.
@@ -96,6 +107,7 @@ impl Injector {
     fn weather(&self, number: usize, daemon: &mut Daemon, now: Duration) {
         let mut skies: Vec<(Source, Sky)> = Source::ALL.into_iter().map(|source| (source, Sky::Fine)).collect();
         daemon.weather.reads = Reading::Fine;
+        daemon.weather.writes = Writing::Fine;
         daemon.weather.logs_refused = false;
         daemon.weather.skew = SignedDuration::ZERO;
         for (fault, _) in self.standing.iter().filter(|(fault, _)| meets(fault, number)) {
@@ -111,6 +123,13 @@ impl Injector {
             if let Some((of, sky)) = sky {
                 let under = skies.iter_mut().filter(|(source, _)| of.is_none_or(|of| of == *source));
                 under.for_each(|(_, has)| *has = sky);
+            }
+            match fault.kind {
+                Kind::OwnWritesSlow => daemon.weather.writes = Writing::Slow,
+                Kind::OwnWritesHung => daemon.weather.writes = Writing::Hung,
+                Kind::OwnWritesErring => daemon.weather.writes = Writing::Failing,
+                Kind::ServerUnreachable => daemon.weather.writes = Writing::Away,
+                _ => {}
             }
             match fault.kind {
                 Kind::ReadsSlow => daemon.weather.reads = Reading::Slow,
@@ -211,6 +230,13 @@ fn begin(fault: &Fault, home: &mut Home, daemons: &mut [Daemon], now: Duration) 
             }
             Vec::new()
         }
+        Kind::KindsRemoved => {
+            let undos = people::begin(fault, home);
+            for daemon in daemons.iter_mut() {
+                OURS.into_iter().for_each(|source| daemon.cut(source, now));
+            }
+            undos
+        }
         _ => people::begin(fault, home),
     }
 }
@@ -222,6 +248,7 @@ fn strike(fault: &Fault, daemon: &mut Daemon, home: &Home, now: Duration) {
         Kind::WatchesCut => Source::ALL.into_iter().for_each(|source| daemon.cut(source, now)),
         Kind::WatchExpired => daemon.expire(source(fault), now),
         Kind::WatchesExpired => Source::ALL.into_iter().for_each(|source| daemon.expire(source, now)),
+        Kind::Frozen => daemon.freeze(fault.end()),
         Kind::Crash => daemon.crash(&home.cluster),
         _ => {}
     }

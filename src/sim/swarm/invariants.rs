@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
-use serde_json::Value;
 
 use super::moment::Moment;
 use super::truth::{self, Tries};
@@ -23,7 +22,7 @@ use crate::sim::daemon::{Daemon, Reading};
 use crate::sim::store::{object, table};
 
 /// What is on its way: a slow line, the next renewal of a lease, a read.
-const SLACK: Duration = Duration::from_secs(60);
+pub(super) const SLACK: Duration = Duration::from_secs(60);
 /// Logs are read once a minute, by whoever is looked at once a minute.
 const LOG_AGE: Duration = Duration::from_secs(180);
 /// Moments are taken this often, and kept for longer than the longest blindness.
@@ -33,8 +32,6 @@ const KEPT: Duration = Duration::from_secs(3600);
 const ROUNDING: Duration = Duration::from_millis(1500);
 /// A component is not called down sooner than this after it last worked.
 const COMPONENT_FLOOR: Duration = Duration::from_secs(50);
-/// What the daemon's field manager begins with.
-const OURS: &str = "volwarden";
 /// What is stuck for so long has to be named.
 const NAMED_BY: Duration = Duration::from_secs(20 * 60);
 
@@ -57,8 +54,24 @@ const SEEN: [Source; 9] = [
 pub enum Invariant {
     /// Nothing panics.
     NoPanic,
-    /// Nothing is written in the daemon's name.
-    NothingWritten,
+    /// Whoever writes holds our lease.
+    Led,
+    /// No action without its intent in the ledger.
+    Intended,
+    /// No action on anything but what a read a moment ago showed.
+    Fresh,
+    /// No action that the policy does not let.
+    Permitted,
+    /// No action on an object to which the rules do not let it be done.
+    Fitting,
+    /// Nothing is left behind in the backend that does not stand in the orphan ledger before.
+    Announced,
+    /// Nothing is done twice.
+    Once,
+    /// No two episodes of one object are acted in at the same time.
+    OneEpisode,
+    /// No more is done than the budgets let, whoever was started anew.
+    WithinBudget,
     /// What is found is so.
     True,
     /// Nothing is found before its time.
@@ -71,7 +84,11 @@ pub enum Invariant {
     Silent,
     /// After the faults, two daemons say the same.
     Agreed,
-    /// Without faults nothing is named.
+    /// After the faults, somebody leads, and what may be repaired is repaired or held for a reason.
+    Healed,
+    /// After the faults, and with nothing to repair, nothing is written; and no record over and over.
+    Still,
+    /// Without faults nothing is named, and nothing is written.
     Peaceful,
 }
 
@@ -97,7 +114,7 @@ impl Violation {
 /// Watches one run.
 #[derive(Debug, Default)]
 pub(super) struct Judge {
-    moments: VecDeque<Moment>,
+    pub(super) moments: VecDeque<Moment>,
     tries: Tries,
     pub(super) violations: Vec<Violation>,
     /// Said once is enough.
@@ -225,15 +242,6 @@ impl Judge {
         for ((class, subject), times) in found.iter().filter(|(_, times)| **times > 1) {
             let words = format!("{class} {subject} was found {times} times in the quiet");
             self.violations.push(Violation::new(Invariant::Silent, at, words));
-        }
-    }
-
-    /// Nothing is written in the daemon's name.
-    pub(super) fn nothing_is_written(&mut self, object: &Value, at: Duration) {
-        let managers = object::items(object, "/metadata/managedFields").iter();
-        if let Some(ours) = managers.map(|entry| object::text(entry, "/manager")).find(|name| name.starts_with(OURS)) {
-            let words = format!("{ours} wrote {}", object::name(object));
-            self.violations.push(Violation::new(Invariant::NothingWritten, at, words));
         }
     }
 }

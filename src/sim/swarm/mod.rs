@@ -9,12 +9,15 @@
 //! One seed is one run: calm, faults, quiet. It exists to find the failure nobody thought of, and to hand it
 //! over as a seed and the few faults that are needed for it.
 
+mod audit;
 mod campaign;
+mod governance;
 mod home;
 mod inject;
 mod invariants;
 mod moment;
 mod people;
+mod rules;
 pub mod script;
 mod shrink;
 mod tenants;
@@ -25,8 +28,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use crate::domain::finding::{Class, Subject};
+use crate::sim::daemon::journal::What;
 use crate::sim::daemon::{Broken, Daemon, Sent, Word};
 use crate::sim::store::{Refusal, table};
+use audit::{Audit, Scene};
+use governance::Approver;
 use home::Home;
 use inject::Injector;
 use invariants::{EVERY, Judge};
@@ -55,6 +61,8 @@ pub struct Outcome {
     pub steps: u64,
     /// Findings that appeared, by class.
     pub findings: BTreeMap<Class, u64>,
+    /// Steps of repair that were taken, by name.
+    pub repairs: BTreeMap<&'static str, u64>,
     /// What did not hold.
     pub violations: Vec<Violation>,
 }
@@ -84,9 +92,11 @@ pub fn run(seed: u64, script: &[Fault], broken: Option<Broken>) -> Outcome {
 struct Run {
     home: Home,
     tenants: Tenants,
+    approver: Approver,
     injector: Injector,
     daemons: Vec<Daemon>,
     judge: Judge,
+    audit: Audit,
     peaceful: bool,
     seed: u64,
     broken: Option<Broken>,
@@ -107,13 +117,16 @@ impl Run {
         let home = Home::new(seed)?;
         Ok(Self {
             tenants: Tenants::new(seed, home.parts.apps.len()),
+            approver: Approver::new(&home.governance),
             injector: Injector::new(script),
             daemons: Vec::new(),
             judge: Judge::default(),
+            audit: Audit::default(),
             peaceful: script.is_empty(),
             seed,
             broken,
-            shown: home.cluster.store.version(),
+            // What the cluster was built of counts too.
+            shown: 0,
             next_look: Duration::ZERO,
             next_review: Duration::ZERO,
             next_compaction: COMPACTION,
@@ -137,7 +150,10 @@ impl Run {
         self.advance(OVER + QUIET);
         self.judge_the_end();
         let facts: u64 = self.daemons.iter().map(Daemon::steps).sum();
-        Outcome { steps: self.steps + facts, findings: self.findings, violations: self.judge.violations }
+        let mut violations = self.judge.violations;
+        violations.extend(self.audit.violations);
+        violations.sort_by_key(|violation| violation.at);
+        Outcome { steps: self.steps + facts, findings: self.findings, repairs: self.audit.repairs, violations }
     }
 
     fn start(&mut self) {
@@ -153,6 +169,7 @@ impl Run {
                 due,
                 self.injector.next_at(),
                 self.tenants.next_at(),
+                self.approver.next_at(),
                 self.next_look,
                 self.next_review,
                 self.next_compaction,
@@ -172,14 +189,31 @@ impl Run {
             if self.tenants.next_at() <= now {
                 self.tenants.act(&mut self.home);
             }
-            self.show();
-            for daemon in self.daemons.iter_mut().filter(|daemon| daemon.due() <= now) {
-                daemon.advance(&self.home.cluster);
+            if self.approver.next_at() <= now {
+                self.approver.act(&mut self.home);
             }
+            self.show();
+            self.advance_daemons(now);
+            self.show();
             self.listen();
             self.look(now);
             if now >= end {
                 return;
+            }
+        }
+    }
+
+    /// Lets the daemons do what is due, and judges what they write.
+    fn advance_daemons(&mut self, now: Duration) {
+        for daemon in self.daemons.iter_mut().filter(|daemon| daemon.due() <= now) {
+            daemon.advance(&mut self.home.cluster);
+            for entry in daemon.take_written() {
+                let scene = Scene { entry: &entry, daemon, home: &self.home, moments: &self.judge.moments };
+                self.audit.wrote(&scene);
+                if self.peaceful && !matches!(entry.what, What::Lease) {
+                    let words = format!("{} wrote {} {}", entry.by, entry.resource.kind, entry.name);
+                    self.judge.violations.push(Violation::new(Invariant::Peaceful, now, words));
+                }
             }
         }
     }
@@ -212,7 +246,7 @@ impl Run {
         // A clock that is ahead makes findings of what passes in a moment: none of these may be missed.
         let ahead = self.daemons.iter().any(|daemon| daemon.weather.skew.is_positive());
         for change in changes {
-            self.judge.nothing_is_written(&change.object, at);
+            self.audit.changed(change, at);
             if ahead && [table::SNAPSHOTS, table::CONTENTS].contains(&change.resource) {
                 self.judge.look(cluster);
             }
@@ -266,6 +300,10 @@ impl Run {
         let at = self.home.cluster.now().mono;
         self.judge.look(&self.home.cluster);
         self.judge.is_silent(at, &self.late);
+        self.audit.rests(&self.daemons, at, OVER + SETTLED);
+        if let Some(leader) = self.audit.leading(&self.daemons, at) {
+            self.audit.all_is_healed(leader, &self.home);
+        }
         let Some((daemon, others)) = self.daemons.split_first() else { return };
         self.judge.all_is_named(daemon, &self.home.cluster);
         let Some((fresh, others)) = others.split_last() else { return };

@@ -75,6 +75,12 @@ impl Moment {
         })
     }
 
+    /// Who holds this lease.
+    pub(super) fn holder(&self, name: &str) -> &str {
+        let mut leases = self.list(table::LEASES).iter();
+        leases.find(|lease| object::name(lease) == name).map_or("", |lease| object::text(lease, "/spec/holderIdentity"))
+    }
+
     /// A csi-snapshotter of this driver leads.
     pub(super) fn sidecar_works(&self, driver: &str) -> bool {
         self.renewed(&identity::snapshotter_lease(driver)) && self.runs("csi-snapshotter")

@@ -1,11 +1,15 @@
 //! Somebody's kubectl: the hands that break a cluster, and those that put it right.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
+use super::governance;
 use super::home::{CLASS, Home, SECRET};
 use super::inject::Undo;
 use super::script::{Fault, Kind};
 use super::truth;
+use crate::api;
 use crate::domain::identity;
 use crate::sim::store::{DeleteOptions, Part, Patch, Resource, object, table};
 
@@ -56,6 +60,8 @@ pub(super) fn begin(fault: &Fault, home: &mut Home) -> Vec<Undo> {
             Vec::new()
         }
         Kind::ContentCopied => copy(home, aim),
+        Kind::ContentRetained => retain(home, aim),
+        kind if kind >= Kind::PolicyPaused => Arc::clone(&home.governance).change(fault, home),
         _ => home.trouble(fault),
     }
 }
@@ -73,6 +79,10 @@ pub(super) fn undo(home: &mut Home, undo: Undo) {
             let left: Vec<&str> = object::finalizers(&found).filter(|one| *one != FOREIGN).collect();
             set_finalizers(home, resource, &namespace, &name, &left);
         }
+        Undo::Policy(spec) => governance::edit(home, &spec),
+        Undo::PolicyBack => Arc::clone(&home.governance).restore(home),
+        Undo::KindsBack => Arc::clone(&home.governance).install(home),
+        Undo::Heed(namespace) => governance::annotate(home, (table::NAMESPACES, "", &namespace), api::IGNORE, None),
         Undo::Redeploy(_) | Undo::NodeBack(_) => home.put_right(undo),
     }
 }
@@ -183,5 +193,25 @@ fn copy(home: &mut Home, aim: usize) -> Vec<Undo> {
     let patch = Patch::Merge(json!({"status": status}));
     let name = format!("snapcontent-{uid}");
     let _ = home.cluster.store.patch(writer, table::CONTENTS, "", &name, Part::Status, &patch);
+    // Every other time somebody sees the mistake, and deletes it.
+    if aim.is_multiple_of(2) {
+        delete(home, table::CONTENTS, "", &name);
+    }
+    Vec::new()
+}
+
+/// A backend snapshot that is to be kept, and objects that are not; the content is left to nobody.
+fn retain(home: &mut Home, aim: usize) -> Vec<Undo> {
+    let Some((_, content)) = pick(home, table::CONTENTS, aim, false) else { return Vec::new() };
+    let writer = home.cluster.writer(KUBECTL);
+    let patch = Patch::Merge(json!({"spec": {"deletionPolicy": "Retain"}}));
+    let Ok(found) = home.cluster.store.patch(writer, table::CONTENTS, "", &content, Part::Object, &patch) else {
+        return Vec::new();
+    };
+    let namespace = object::text(&found, "/spec/volumeSnapshotRef/namespace");
+    let name = object::text(&found, "/spec/volumeSnapshotRef/name");
+    set_finalizers(home, table::SNAPSHOTS, namespace, name, &[]);
+    delete(home, table::SNAPSHOTS, namespace, name);
+    delete(home, table::CONTENTS, "", &content);
     Vec::new()
 }

@@ -87,8 +87,24 @@ pub enum Kind {
     RestorePending,
     /// csi-provisioner's finalizer is left on a snapshot that is then deleted.
     ProvisionerOrphaned,
-    /// A content of another cluster is applied here, with its handle.
+    /// A content of another cluster is applied here, with its handle; sometimes it is deleted.
     ContentCopied,
+    /// A content is set to Retain, its VolumeSnapshot loses its finalizers, and both are deleted.
+    ContentRetained,
+
+    // === Somebody's kubectl on our own objects ===
+    /// The policy is paused.
+    PolicyPaused,
+    /// The policy is suspended.
+    PolicySuspended,
+    /// The policy is set to Observe.
+    PolicyObserves,
+    /// The policy is deleted, and made anew.
+    PolicyDeleted,
+    /// A namespace is to be ignored.
+    NamespaceIgnored,
+    /// The definitions of our kinds are deleted, and with them policy and ledger; they come back.
+    KindsRemoved,
 
     // === Between the API and the daemon ===
     /// The connection of one watch dies without a word.
@@ -119,12 +135,20 @@ pub enum Kind {
     ReadsFailing,
     /// Logs may not be read.
     LogsRefused,
+    /// The daemon's writes come late.
+    OwnWritesSlow,
+    /// The daemon's writes are never answered; some of them happen.
+    OwnWritesHung,
+    /// The daemon's writes are answered with 409, 429, 500 or 503; some of those with 500 happen.
+    OwnWritesErring,
 
     // === The daemon itself ===
     /// The daemon's wall clock is ahead.
     ClockAhead,
     /// The daemon's wall clock is behind.
     ClockBehind,
+    /// The daemon's process stands still.
+    Frozen,
     /// The daemon's process ends and starts again.
     Crash,
 }
@@ -143,7 +167,7 @@ const LONG: Length = Length::Lasting(120, 1500);
 
 impl Kind {
     /// All of them, by theme.
-    pub const ALL: [Self; 48] = [
+    pub const ALL: [Self; 59] = [
         Self::DriverHung,
         Self::DriverStuck,
         Self::DriverSlow,
@@ -175,6 +199,13 @@ impl Kind {
         Self::RestorePending,
         Self::ProvisionerOrphaned,
         Self::ContentCopied,
+        Self::ContentRetained,
+        Self::PolicyPaused,
+        Self::PolicySuspended,
+        Self::PolicyObserves,
+        Self::PolicyDeleted,
+        Self::NamespaceIgnored,
+        Self::KindsRemoved,
         Self::WatchStalled,
         Self::WatchesStalled,
         Self::WatchesCut,
@@ -189,14 +220,25 @@ impl Kind {
         Self::ReadsHung,
         Self::ReadsFailing,
         Self::LogsRefused,
+        Self::OwnWritesSlow,
+        Self::OwnWritesHung,
+        Self::OwnWritesErring,
         Self::ClockAhead,
         Self::ClockBehind,
+        Self::Frozen,
         Self::Crash,
     ];
 
     fn length(self) -> Length {
         match self {
-            Self::LinesSlow | Self::ReadsSlow | Self::ReadsHung | Self::WritesRefused => SHORT,
+            Self::LinesSlow
+            | Self::ReadsSlow
+            | Self::ReadsHung
+            | Self::WritesRefused
+            | Self::OwnWritesSlow
+            | Self::OwnWritesHung
+            | Self::OwnWritesErring => SHORT,
+            Self::Frozen => Length::Lasting(2, 60),
             Self::SidecarKilled
             | Self::DriverKilled
             | Self::ControllerKilled
@@ -209,6 +251,7 @@ impl Kind {
             | Self::LeaseDeleted
             | Self::ProvisionerOrphaned
             | Self::ContentCopied
+            | Self::ContentRetained
             | Self::WatchStalled
             | Self::WatchesStalled
             | Self::WatchesCut
@@ -284,7 +327,7 @@ pub struct Scenario {
 }
 
 /// Every scenario. Without a name, scripts are of the first.
-pub const SCENARIOS: [Scenario; 7] = [
+pub const SCENARIOS: [Scenario; 8] = [
     Scenario { name: "everything", about: "any fault, and now and then none", kinds: |_| true },
     Scenario { name: "nothing", about: "no fault at all: then nothing may be named", kinds: |_| false },
     Scenario {
@@ -300,7 +343,16 @@ pub const SCENARIOS: [Scenario; 7] = [
     Scenario {
         name: "people",
         about: "somebody's kubectl: finalizers, contents, leases, claims, copied YAML",
-        kinds: |kind| (Kind::SnapshotStripped..=Kind::ContentCopied).contains(&kind),
+        kinds: |kind| (Kind::SnapshotStripped..=Kind::ContentRetained).contains(&kind),
+    },
+    Scenario {
+        name: "repairs",
+        about: "people and the driver leave things stuck, while the policy changes and the daemon's own writes fail",
+        kinds: |kind| {
+            kind <= Kind::SecretDeleted
+                || (Kind::SnapshotStripped..=Kind::KindsRemoved).contains(&kind)
+                || kind >= Kind::OwnWritesSlow
+        },
     },
     Scenario {
         name: "view",
@@ -309,7 +361,7 @@ pub const SCENARIOS: [Scenario; 7] = [
     },
     Scenario {
         name: "clock",
-        about: "the daemon's clock jumps and its process crashes, while the driver fails",
+        about: "the daemon's clock jumps, its process stands still and crashes, while the driver fails",
         kinds: |kind| kind <= Kind::SecretDeleted || kind >= Kind::ClockAhead,
     },
 ];

@@ -13,6 +13,7 @@ use super::ceph::{self, CephDriver, Faults, Pool};
 use super::csi_provisioner::{self, CsiProvisioner};
 use super::csi_snapshotter::{self, CsiSnapshotter, Release};
 use super::kubelet::{Images, Launch, Node, idle};
+use super::rook::Rook;
 use super::scheduler::Scheduler;
 use super::snapshot_controller::{self, SnapshotController};
 use super::volsync::{self, MoverProgram, Repository, VolSync};
@@ -137,6 +138,7 @@ pub fn home_cluster(cluster: &mut Cluster, wanted: &HomeCluster) -> Result<Home,
             cluster.store.patch(writer, resource, &namespace, object::name(&made), Part::Status, &patch)?;
         }
     }
+    cluster.spawn(Box::new(Rook::new(&plan.namespace, objects::NAMESPACE, pool.clone())));
     Ok(Home {
         nodes,
         pool,

@@ -15,7 +15,7 @@ pub(super) const DRIVER_CONTAINER: &str = "csi-rbdplugin";
 /// How long Ceph takes for what a driver asks.
 pub(super) const LATENCY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_millis(1500));
 
-const NAMESPACE: &str = "rook-ceph";
+pub(super) const NAMESPACE: &str = "rook-ceph";
 const STORAGE_CLASS: &str = "ceph-block";
 const SNAPSHOT_CLASS: &str = "csi-ceph-blockpool";
 const SECRET: &str = "rook-csi-rbd-provisioner";
