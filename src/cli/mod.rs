@@ -16,11 +16,13 @@ use crate::app::{self, AppError};
 use crate::config::{ConfigError, Flags, RunFlags, Settings};
 
 mod completions;
+mod course;
 mod crds;
 mod demo;
 mod doctor;
 mod look;
 mod output;
+mod plan;
 mod retention;
 mod run;
 mod sim;
@@ -61,6 +63,8 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     /// Say why one object is as it is, healthy ones too
     Why(why::WhyArgs),
+    /// Say what would be done now, and what is held by which guard until when
+    Plan(plan::PlanArgs),
     /// Watch the cluster as a daemon: findings as metrics and logs, state over HTTP
     Run(RunFlags),
     /// Try a retention policy on times from a file
@@ -206,6 +210,7 @@ fn dispatch(cli: &Cli) -> Result<Outcome, CliError> {
     let result = match &cli.command {
         Command::Doctor(args) => runtime.block_on(doctor::doctor(args, &settings)),
         Command::Why(args) => runtime.block_on(why::why(args, &settings)),
+        Command::Plan(args) => runtime.block_on(plan::plan(args, &settings)),
         Command::Run(_) => run::run(&runtime, &settings),
         Command::Demo(args) => demo::demo(args, &runtime),
         Command::Sim(args) => sim::sim(args),

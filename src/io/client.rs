@@ -12,10 +12,12 @@ use std::time::Duration;
 use axum::body::{Body, to_bytes};
 use http::header::{HeaderValue, USER_AGENT};
 use http::{Request, StatusCode};
+use kube::Config;
 use kube::client::{AuthError, ClientBuilder};
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
-use kube::{Client, Config};
 use tokio::time::timeout;
+
+pub use kube::Client;
 
 use crate::api::foreign::{Status, Version};
 
