@@ -21,6 +21,7 @@ mod crds;
 mod demo;
 mod doctor;
 mod look;
+pub mod manifest;
 mod output;
 mod plan;
 mod retention;

@@ -8,6 +8,7 @@ pub mod ledger;
 pub mod lease;
 pub mod look;
 pub mod orphan;
+pub mod policy;
 pub mod probe;
 pub mod report;
 mod request;

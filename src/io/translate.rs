@@ -14,10 +14,10 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
+use super::{ledger, orphan, policy};
 use crate::api::foreign::{self, Metadata, Moment, Text};
 use crate::domain::fact::{Change, Fact, Source, SourceChange};
 use crate::domain::name::{Interner, Key, Stamp, Uid};
-use crate::domain::policy::Policy;
 use crate::domain::record::{Kind, Meta, Owner, SecretName};
 
 /// Records translated between two sweeps of the shared strings: often enough that names of the dead do not
@@ -284,16 +284,17 @@ impl Translator {
                 let record = serde_json::from_str::<own::NamespaceView>(json)?.record();
                 applied!(self, json, Bare, Namespace, |_this, _view| record)
             }
-            // What cannot be read must not be how something gets permitted: such a policy observes.
             Source::Policies => applied!(self, json, Bare, Policy, |_this, view| {
-                Box::new(Policy::unreadable(
-                    view.metadata.name.as_deref().unwrap_or_default(),
-                    "its version is not known here",
-                ))
+                Box::new(policy::read(view.metadata.name.as_deref().unwrap_or_default(), json))
             }),
-            Source::Remediations | Source::Orphans => {
-                return Err(Flaw("its version is not known here".to_owned()));
+            Source::Remediations => {
+                let record = ledger::record(json).map_err(|error| Flaw(error.to_string()))?;
+                applied!(self, json, Bare, Remediation, |_this, _view| Box::new(record))
             }
+            Source::Orphans => match orphan::left(json)? {
+                Some(left) => applied!(self, json, Bare, Orphan, |_this, _view| left),
+                None => return self.gone(json),
+            },
         })
     }
 

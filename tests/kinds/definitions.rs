@@ -12,6 +12,16 @@ use volwarden::api::orphan::{self, OrphanPhase, OrphanedSnapshotSpec, OrphanedSn
 use volwarden::api::period::Period;
 use volwarden::api::policy::{self, RemediationPolicySpec, RemediationPolicyStatus};
 use volwarden::api::remediation::{self, RemediationSpec, RemediationStatus};
+use volwarden::domain::digest::Hash;
+use volwarden::domain::finding::{Class, Finding, Repair, Rung, Subject};
+use volwarden::domain::guard::{TABLE, Verdict};
+use volwarden::domain::ledger::{Approval, Outcome, Phase, Plan, Record};
+use volwarden::domain::name::{Key, Uid};
+use volwarden::domain::record::Kind;
+use volwarden::domain::remedy::Step;
+use volwarden::domain::remedy::action::{Target, TargetKind};
+use volwarden::io::ledger::{self, GENERATION};
+use volwarden::io::policy::file::{self, Document};
 
 use crate::{Ask, Server};
 
@@ -96,6 +106,23 @@ fn wrong_policies() -> Vec<(Value, &'static str)> {
     ]
 }
 
+/// At the edges of what may be written.
+fn right_policies() -> Vec<Value> {
+    let window =
+        |schedule: &str, zone: &str| json!({"windows": [{"schedule": schedule, "duration": "168h", "timeZone": zone}]});
+    vec![
+        json!({}),
+        json!({"mode": null, "pause": null, "scope": {"namespaceSelector": null}}),
+        json!({"mode": "Enforce", "scope": {"drivers": ["csi.example.com"]}}),
+        json!({"limits": {"breaker": {"maxOpenFor": "24h"}}, "ledger": {"keepFor": "25h"}}),
+        json!({"scope": {"drivers": ["a".repeat(63), "A-b.9"], "excludedNamespaces": ["0", "a-b"], "namespaceSelector": {}}}),
+        json!({"thresholds": {"minFloor": "0s", "observations": 20, "observationInterval": "10m"}}),
+        json!({"pause": {"reason": "ß".repeat(256), "until": "2026-01-01T01:00:00+01:00"}}),
+        window("0 22 * * Mon-Fri", "America/Argentina/Buenos_Aires"),
+        window("*/5 1,2 1-7 JAN 6#1", "Etc/GMT+5"),
+    ]
+}
+
 #[test]
 fn definitions_are_structural_and_a_wrong_policy_is_refused() {
     let Some(server) = defined() else { return };
@@ -108,15 +135,20 @@ fn definitions_are_structural_and_a_wrong_policy_is_refused() {
         assert!(conditions.iter().all(|(_, status)| **status == json!("True")), "{kind}: {conditions:?}");
     }
 
+    for spec in right_policies() {
+        server.must(&policy(&spec).dry());
+        let found = file::policies(&[Document { place: "file".to_owned(), value: policy(&spec).body }]);
+        assert!(found.is_ok(), "{spec}: the server takes it, and a file with it is refused: {found:?}");
+    }
     let empty = server.must(&policy(&json!({})).dry());
     assert_eq!(empty["spec"], serde_json::to_value(RemediationPolicySpec::default()).unwrap(), "the server's defaults");
-    server.must(&policy(&json!({"mode": "Enforce", "scope": {"drivers": ["csi.example.com"]}})).dry());
-    server.must(&policy(&json!({"limits": {"breaker": {"maxOpenFor": "24h"}}, "ledger": {"keepFor": "25h"}})).dry());
 
     for (spec, because) in wrong_policies() {
         let (code, said) = server.send(&server.admin, &policy(&spec).dry());
         assert!([400, 422].contains(&code), "{spec}: {code}");
         assert!(said["message"].as_str().unwrap().contains(because), "{spec}: {said}");
+        let found = file::policies(&[Document { place: "file".to_owned(), value: policy(&spec).body }]);
+        assert!(found.is_err(), "{spec}: the server refuses it, and a file with it is taken");
     }
 }
 
@@ -186,6 +218,78 @@ fn what_the_types_hold_is_kept_and_what_never_changes_cannot() {
     let waiting = shown(&["get", "rem", "-o", "name", "--field-selector", "status.phase=AwaitingApproval"]);
     assert_eq!(waiting, "remediation.volwarden.dev/full\n");
     assert_eq!(shown(&["get", "rem", "-o", "name", "--field-selector", "status.phase=Done"]), "");
+}
+
+#[test]
+fn a_record_goes_there_and_comes_back() {
+    let Some(server) = defined() else { return };
+    let plan = Plan {
+        hash: Hash::written("0123456789abcdef0123456789abcdef"),
+        step: Step::RemoveContentFinalizer,
+        summary: "remove the finalizer".to_owned(),
+        policies: vec!["default".into()],
+        target: Target {
+            kind: TargetKind::Content,
+            key: Key::cluster("snapcontent-1"),
+            uid: Uid::parse("u-1"),
+            version: "42".into(),
+        },
+        leaks: true,
+        destroys: true,
+        handle: Some("snap-1".into()),
+    };
+    let finding = Finding {
+        class: Class::DeletedNotReleased,
+        subject: Subject::new(Kind::VolumeSnapshotContent, Key::cluster("snapcontent-1")),
+        uid: Some(Uid::parse("u-1")),
+        driver: Some("csi.example.com".into()),
+        cause: None,
+        since: at(),
+        summary: String::new(),
+        evidence: vec!["its status is emptied".to_owned()],
+        leaks: false,
+        destroys: false,
+        unverified: false,
+        repair: Repair { rung: Rung::RemoveFinalizer, text: String::new() },
+    };
+    let mut record = Record::open(&finding, &"csi.example.com".into(), at());
+    let path = format!("{GROUP}/remediations");
+    let read = |object: &Value| ledger::record(&object.to_string()).unwrap();
+    let made = server.must(&Ask::create(&format!("{path}?fieldValidation=Strict"), ledger::created(&record)));
+    assert_eq!(made["metadata"]["generation"], GENERATION);
+    let fresh = read(&made);
+    assert_eq!((fresh.phase, fresh.attempts.len(), &fresh.subject), (Phase::Held, 0, &record.subject));
+    record.version = fresh.version;
+
+    let path = format!("{path}/{}", record.name);
+    let store = |record: &mut Record| {
+        let patch = Ask::merge(&format!("{path}/status?fieldValidation=Strict"), ledger::status(record, GENERATION));
+        let stored = read(&server.must(&patch));
+        record.version = stored.version.clone();
+        assert_eq!(&stored, record);
+    };
+    let wait = Verdict::Wait { until: Some(at()), reason: "closed".to_owned() };
+    record.verdicts = TABLE.iter().map(|(guard, ..)| (*guard, wait.clone())).collect();
+    record.approval = Some(Approval { hash: plan.hash.clone(), at: at(), expires: at() });
+    record.orphan = Some("orphan-u-1".into());
+    record.intend(plan.clone(), &"volwarden-0".into(), at());
+    store(&mut record);
+    let stale = record.clone();
+    record.tried(Outcome::Lost, "somebody was first", at());
+    store(&mut record);
+    (record.plan, record.approval, record.orphan) = (None, None, None);
+    record.verdicts.clear();
+    store(&mut record);
+    record.intend(plan, &"volwarden-0".into(), at());
+    record.tried(Outcome::Applied, "done", at());
+    record.verified(true, "it is gone", at());
+    record.finish(Phase::Done, "it is gone", at());
+    store(&mut record);
+    let (code, said) =
+        server.send(&server.admin, &Ask::merge(&format!("{path}/status"), ledger::status(&stale, GENERATION)));
+    assert_eq!(code, 409, "a version that is not the newest: {said}");
+    let ready = ["get", "rem", "-o", "jsonpath={.items[*].status.conditions[?(@.type==\"Ready\")].status}"];
+    assert_eq!(server.stack.kubectl(ready).unwrap(), "True");
 }
 
 // === one of each, with every field ===

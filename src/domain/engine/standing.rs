@@ -46,3 +46,52 @@ impl Engine {
         drivers.into_iter().map(floor).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::domain::engine::Settings;
+    use crate::domain::fact::{Change, Fact};
+    use crate::domain::name::Key;
+    use crate::domain::policy::Spec;
+
+    #[test]
+    fn each_policy_shows_the_floors_of_its_drivers_and_those_it_raised() {
+        let now = Now { wall: Timestamp::UNIX_EPOCH, mono: Duration::from_secs(1) };
+        let mut engine = Engine::new(Settings::default());
+        for (name, minutes) in [("careful", 10), ("plain", 0)] {
+            let mut spec = Spec { min_floor: Duration::from_secs(60 * minutes), ..Spec::default() };
+            spec.scope.drivers.insert("csi.example.com".into());
+            let policy = Box::new(Policy::new(name, spec));
+            engine.step(Fact::Policy(Change::Applied(Key::cluster(name), policy)), now);
+        }
+        let standings = engine.standings(now);
+        let shown: Vec<(&str, &str, bool)> = standings
+            .iter()
+            .flat_map(|(policy, standing)| standing.floors.iter().map(|one| (&**policy.name(), &*one.text, one.raised)))
+            .collect();
+        let documented = "(the documented defaults)";
+        assert_eq!(
+            shown,
+            [
+                (
+                    "careful",
+                    &*format!(
+                        "10m for what no healthy deletion passes through, 10m for a nudge, 16m for the rest {documented}"
+                    ),
+                    true
+                ),
+                (
+                    "plain",
+                    &*format!(
+                        "60s for what no healthy deletion passes through, 3m for a nudge, 16m for the rest {documented}"
+                    ),
+                    false
+                ),
+            ]
+        );
+        assert_eq!(standings[0].1.conflicts, [Arc::from("plain")]);
+    }
+}

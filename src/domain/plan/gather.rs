@@ -302,3 +302,53 @@ fn standing(view: Option<&View>) -> Standing {
         Some((Health::Down { .. }, why)) => Standing::Dead(why.clone()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use super::*;
+    use crate::domain::diagnose::{Components, Context};
+    use crate::domain::engine::Settings;
+    use crate::domain::fact::{Fact, Now, SourceChange};
+    use crate::domain::guard::Alerts;
+    use crate::domain::ledger::Ledger;
+    use crate::domain::memory::Memory;
+    use crate::domain::policy::Policies;
+    use crate::domain::world::World;
+
+    #[test]
+    fn an_entry_of_a_ledger_that_cannot_be_read_holds_every_step() {
+        let now = Now { wall: Timestamp::UNIX_EPOCH, mono: Duration::from_secs(100) };
+        let mut world = World::default();
+        for source in Source::ALL {
+            world.apply(Fact::Source(source, SourceChange::ListEnded), now);
+        }
+        let doubts = |world: &World, step| {
+            let (settings, components) = (Settings::default(), Components::default());
+            let (memory, findings) = (Memory::default(), BTreeMap::new());
+            let (settings, components, memory) = (&settings, &components, &memory);
+            Desk {
+                ctx: Context { world, settings, components, memory, findings: &findings, now },
+                policies: &Policies::default(),
+                ledger: &Ledger::default(),
+                looks: &BTreeMap::new(),
+                sightings: &BTreeMap::new(),
+                orphans: &BTreeSet::new(),
+                lease_until: None,
+                alerts: &Alerts::Quiet,
+                paced: &BTreeMap::new(),
+            }
+            .doubts(step)
+        };
+        for source in [Source::Remediations, Source::Orphans] {
+            assert_eq!(doubts(&world, Step::Nudge), Vec::<String>::new());
+            world.apply(Fact::Source(source, SourceChange::Unreadable(Key::cluster("odd"))), now);
+            for step in Step::ALL {
+                let held = doubts(&world, step);
+                assert!(held.len() == 1 && held[0].contains("odd cannot be read"), "{step}: {held:?}");
+            }
+            world.apply(Fact::gone(source, Key::cluster("odd")), now);
+        }
+    }
+}

@@ -70,7 +70,14 @@ impl Unread {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use jiff::Timestamp;
+
     use super::*;
+    use crate::domain::fact::{Change, Fact, Now, SourceChange};
+    use crate::domain::policy::{Policy, Spec, Told};
+    use crate::domain::world::{Touch, World};
 
     fn doubt(unread: &Unread) -> String {
         unread.doubt(Source::Remediations).unwrap_or_default()
@@ -99,6 +106,38 @@ mod tests {
         assert!(unread.doubt(Source::Orphans).unwrap().contains("and 1 more"), "a list under way takes nothing back");
         unread.drop_unlisted(Source::Orphans);
         assert!(unread.doubt(Source::Orphans).unwrap().starts_with("OrphanedSnapshot b cannot"));
+    }
+
+    #[test]
+    fn what_is_held_is_looked_at_again_when_an_entry_can_be_read_or_goes() {
+        let now = Now { wall: Timestamp::UNIX_EPOCH, mono: Duration::from_secs(1) };
+        let mut world = World::default();
+        let odd = || Key::cluster("odd");
+        let cannot = || Fact::Source(Source::Remediations, SourceChange::Unreadable(odd()));
+        assert_eq!(world.apply(cannot(), now), [Touch::Repairs]);
+        assert_eq!(world.apply(cannot(), now), []);
+        let gone = world.apply(Fact::gone(Source::Remediations, odd()), now);
+        assert_eq!(gone, [Touch::Record("odd".into()), Touch::Repairs]);
+        assert_eq!(world.apply(Fact::gone(Source::Remediations, odd()), now), [Touch::Record("odd".into())]);
+        world.apply(cannot(), now);
+        world.apply(Fact::Source(Source::Remediations, SourceChange::NotInstalled), now);
+        assert_eq!(world.unread.doubt(Source::Remediations), None, "the definition went, and the entries with it");
+    }
+
+    #[test]
+    fn a_policy_whose_status_alone_was_written_is_no_news() {
+        let now = Now { wall: Timestamp::UNIX_EPOCH, mono: Duration::from_secs(1) };
+        let mut world = World::default();
+        let mut apply = |policy: Policy| {
+            world
+                .apply(Fact::Policy(Change::Applied(Key::cluster("p"), Box::new(policy))), now)
+                .contains(&Touch::Repairs)
+        };
+        let policy = Policy::new("p", Spec::default());
+        assert!(apply(policy.clone()));
+        assert!(!apply(policy.clone().as_told(Told { version: "8".into(), ..Told::default() })));
+        assert!(apply(Policy::new("p", Spec { suspended: true, ..Spec::default() })));
+        assert_eq!(world.policies.get(&Key::cluster("p")).unwrap().told(), &Told::default());
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod read;
 mod write;
 
 pub use read::{NoRecord, record};
+pub(super) use write::clear;
 pub use write::{created, status};
 
 /// The generation of every entry: its spec never changes.

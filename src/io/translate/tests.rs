@@ -420,3 +420,64 @@ fn equal_strings_and_secrets_of_a_source_share_memory() {
     assert!(Arc::ptr_eq(&one.meta.finalizers, &two.meta.finalizers));
     assert!(Arc::ptr_eq(one.secret.as_ref().unwrap(), two.secret.as_ref().unwrap()));
 }
+
+// === Our own kinds ===
+
+fn policy_object(spec: &Value) -> Value {
+    json!({"apiVersion": "volwarden.dev/v1alpha1", "kind": "RemediationPolicy",
+        "metadata": {"name": "default", "uid": UID, "resourceVersion": "7", "generation": 2}, "spec": spec})
+}
+
+fn remediation() -> Value {
+    json!({"apiVersion": "volwarden.dev/v1alpha1", "kind": "Remediation",
+        "metadata": {"name": "missed-event-1", "uid": UID, "resourceVersion": "8",
+            "creationTimestamp": "2026-11-22T10:00:00Z", "annotations": {"volwarden.dev/approved": "0123abcd"}},
+        "spec": {"class": "MissedEvent", "driver": "rbd", "since": "2026-11-22T09:00:00Z",
+            "subject": {"kind": "VolumeSnapshotContent", "name": "snapcontent-1", "uid": UID}}})
+}
+
+fn orphan_entry() -> Value {
+    json!({"apiVersion": "volwarden.dev/v1alpha1", "kind": "OrphanedSnapshot",
+        "metadata": {"name": "orphan-1", "uid": UID, "resourceVersion": "9"},
+        "spec": {"driver": "rbd", "snapshotHandle": "0001-h", "deletionPolicy": "Delete", "reason": "gone",
+            "origin": {"content": {"name": "snapcontent-1", "uid": "c-1"}}}})
+}
+
+#[test]
+fn our_own_kinds_become_facts() {
+    let policy = record!(Policies, Policy, policy_object(&json!({"mode": "Approve"})));
+    assert_eq!((&**policy.name(), policy.mode().as_str(), policy.told().generation), ("default", "Approve", 2));
+    let record = record!(Remediations, Remediation, remediation());
+    assert_eq!((record.class.as_str(), &*record.version), ("MissedEvent", "8"));
+    assert_eq!(record.approved.unwrap().as_str(), "0123abcd");
+    let left = record!(Orphans, Orphan, orphan_entry());
+    assert_eq!((left.print, left.content), (fingerprint("0001-h"), Uid::parse("c-1")));
+}
+
+#[test]
+fn an_unreadable_policy_observes_and_an_unreadable_entry_is_told_to_be_there() {
+    let policy = record!(Policies, Policy, policy_object(&json!({"mode": "Enforce", "limit": 1})));
+    assert_eq!(policy.mode().as_str(), "Observe");
+    assert!(policy.problems()[0].contains("spec.limit"), "{:?}", policy.problems());
+    let unreadable = |source, object: &Value| {
+        let line = json!({"type": "MODIFIED", "object": object}).to_string();
+        facts(&mut Translator::new(source), &line).unwrap()
+    };
+    let mut entry = remediation();
+    entry["spec"]["class"] = json!("Bewitched");
+    let told = Fact::Source(Source::Remediations, SourceChange::Unreadable(Key::cluster("missed-event-1")));
+    assert_eq!(unreadable(Source::Remediations, &entry), [told]);
+    let why = Translator::new(Source::Remediations).object(Verb::Applied, &entry.to_string()).unwrap_err().to_string();
+    assert_eq!(why, "missed-event-1: spec.class: `Bewitched` is not known to this version");
+    let mut entry = orphan_entry();
+    entry["spec"].as_object_mut().unwrap().remove("snapshotHandle");
+    let told = Fact::Source(Source::Orphans, SourceChange::Unreadable(Key::cluster("orphan-1")));
+    assert_eq!(unreadable(Source::Orphans, &entry), [told]);
+}
+
+#[test]
+fn a_withdrawn_orphan_is_none() {
+    let mut entry = orphan_entry();
+    entry["status"] = json!({"phase": "Withdrawn"});
+    assert_eq!(one(Source::Orphans, &entry), Some(Fact::gone(Source::Orphans, Key::cluster("orphan-1"))));
+}
