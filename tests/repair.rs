@@ -2,6 +2,8 @@
 //! made, in which order, and that nothing is written without its intent being stored before (the hands check it
 //! at every single action).
 
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test")]
+
 mod lab;
 
 #[path = "repair/crash.rs"]

@@ -132,7 +132,7 @@ pub async fn run<C: Clock>(
     let (seen, _) = desk.read().await;
     if let Some(claim) = election.release(&seen, clock.now()) {
         match desk.write(&claim).await {
-            Ok(_) => info!(lease = NAME, "gave up the lease"),
+            Ok(()) => info!(lease = NAME, "gave up the lease"),
             Err(refusal) => debug!(%refusal, "the lease could not be given up; it runs out by itself"),
         }
     }
@@ -198,9 +198,11 @@ impl Desk {
         }
         let words = trouble.map(|refusal| refusal.words);
         if said.trouble != words {
-            match &words {
-                Some(words) => warn!(namespace = self.seat.namespace, lease = NAME, %words, "the lease cannot be held"),
-                None => info!(namespace = self.seat.namespace, lease = NAME, "the lease can be read and written again"),
+            let namespace = &*self.seat.namespace;
+            if let Some(words) = &words {
+                warn!(namespace, lease = NAME, %words, "the lease cannot be held");
+            } else {
+                info!(namespace, lease = NAME, "the lease can be read and written again");
             }
             said.trouble = words;
         }

@@ -64,7 +64,7 @@ impl Reporter {
     /// Tells what is new in an entry that was just stored.
     pub async fn tell(&self, record: &Record, now: Timestamp) {
         let Some(word) = self.news(record) else { return };
-        for (regarding, namespace) in [about(record), entry(record)].into_iter().flatten() {
+        for (regarding, namespace) in about(record).into_iter().chain([entry(record)]) {
             let event = self.event(record, &word, &regarding, &namespace, now);
             let uri = format!("/apis/events.k8s.io/v1/namespaces/{namespace}/events");
             if let Err(refusal) = send(&self.client, Call::create(uri, event), PATIENCE).await {
@@ -129,9 +129,11 @@ fn word(record: &Record) -> Option<Word> {
         Phase::Failed => word(true, "RepairFailed", format!("{class}: {message}")),
         Phase::Lapsed => word(false, "RepairLapsed", format!("{class}: {message}")),
         Phase::Held => match record.attempts.last() {
-            Some(attempt) if attempt.outcome != Outcome::Applied => {
-                word(true, "RepairNotApplied", format!("{class}: {} {}: {message}", attempt.step, attempt.outcome.as_str()))
-            }
+            Some(attempt) if attempt.outcome != Outcome::Applied => word(
+                true,
+                "RepairNotApplied",
+                format!("{class}: {} {}: {message}", attempt.step, attempt.outcome.as_str()),
+            ),
             _ => word(false, "RepairHeld", format!("{class}: {message}")),
         },
         Phase::Verifying => None,
@@ -161,8 +163,8 @@ fn about(record: &Record) -> Option<(Value, String)> {
     Some((regarding, namespace.to_owned()))
 }
 
-fn entry(record: &Record) -> Option<(Value, String)> {
+fn entry(record: &Record) -> (Value, String) {
     let api_version = format!("{}/{}", crate::api::GROUP, crate::api::VERSION);
     let regarding = json!({"apiVersion": api_version, "kind": "Remediation", "name": &*record.name});
-    Some((regarding, DEFAULT.to_owned()))
+    (regarding, DEFAULT.to_owned())
 }

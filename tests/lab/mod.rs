@@ -4,7 +4,12 @@
 //! their leases every five seconds. A scenario takes away what it wants to be missing.
 
 #![allow(dead_code, unreachable_pub, reason = "each test binary includes this file and uses a part of it")]
-#![allow(clippy::unwrap_used, reason = "a scenario that cannot be built may stop where it stands")]
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a scenario that cannot be built may stop where it stands"
+)]
 #![allow(clippy::unnecessary_wraps, reason = "the value goes into an optional field")]
 
 pub mod hands;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use volwarden::domain::fact::{Change, Fact, Source, SourceChange};
 use volwarden::domain::guard::Alerts;
 use volwarden::domain::name::Key;
-use volwarden::domain::policy::{Mode, Pause, Policy, Spec};
+use volwarden::domain::policy::{Mode, Pause, Policy, Scope, Spec};
 use volwarden::domain::record::{CephCluster, ClaimPhase, Kind, Namespace, StorageClass};
 use volwarden::domain::remedy::Step;
 
@@ -50,7 +50,7 @@ fn synced() {
 
 #[test]
 fn leader() {
-    let mut lab = scenario(plain(), |lab| lab.lose_the_lease());
+    let mut lab = scenario(plain(), Lab::lose_the_lease);
     assert_eq!(lab.steps(), []);
     assert_eq!(lab.hands.records.len(), 0, "who does not lead writes nothing at all");
     assert_eq!(lab.holding(Kind::VolumeSnapshotContent, Key::cluster("c")), ["leader"]);
@@ -97,14 +97,14 @@ fn paused() {
 fn scope() {
     holds("scope", enforce(|spec| assert!(spec.scope.excluded.insert("default".into()))), |lab| {
         let other = enforce(|_| {});
-        lab.policy(Policy::new("z", Spec { scope: Default::default(), ..other.spec().clone() }));
+        lab.policy(Policy::new("z", Spec { scope: Scope::default(), ..other.spec().clone() }));
         lab.feed(Fact::Policy(Change::Gone(Key::cluster("z"))));
         // Another policy covers the driver's namespaces with a label that this one does not have.
         let mut spec = enforce(|_| {}).spec().clone();
         spec.scope.selector = Some(vec![volwarden::domain::policy::Requirement {
             key: "team".into(),
             operator: volwarden::domain::policy::Operator::Exists,
-            values: Default::default(),
+            values: std::collections::BTreeSet::default(),
         }]);
         lab.feed(Fact::Namespace(Change::Gone(Key::cluster("default"))));
         lab.policy(Policy::new("labelled", spec));

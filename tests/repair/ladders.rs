@@ -7,7 +7,7 @@ use volwarden::domain::fact::{Change, Fact};
 use volwarden::domain::finding::Class;
 use volwarden::domain::ledger::{Outcome, Phase};
 use volwarden::domain::name::{Key, fingerprint};
-use volwarden::domain::record::{ContentStatus, DeletionPolicy, Kind};
+use volwarden::domain::record::{Content, ContentStatus, DeletionPolicy, Kind};
 use volwarden::domain::remedy::Step;
 
 use super::lab::hands::{Answer, Works, enforce};
@@ -270,7 +270,7 @@ fn a_gone_drivers_content_is_let_go_only_by_consent_on_itself_and_an_approval() 
     let key = (volwarden::domain::remedy::action::TargetKind::Content, Key::cluster("c"));
     let volwarden::domain::remedy::fresh::Looked::There(look) = lab.look(key.0, &key.1) else { panic!() };
     let consent = |uid: &str| {
-        let look = volwarden::domain::remedy::fresh::Look { leave_behind: Some(uid.into()), ..(*look).clone() };
+        let look = volwarden::domain::remedy::fresh::Look { leave_behind: Some(uid.into()), ..(*seen).clone() };
         volwarden::domain::remedy::fresh::Looked::There(Box::new(look))
     };
     lab.hands.looks.insert(key.clone(), consent("uid-of-another"));
@@ -291,8 +291,9 @@ fn a_gone_drivers_content_is_let_go_only_by_consent_on_itself_and_an_approval() 
 
 #[test]
 fn what_is_somebody_elses_is_never_written_to() {
+    type Shape = (&'static str, fn(&Lab, &mut Content));
     let mut lab = Lab::led(enforce(|spec| spec.steps.extend(Step::ALL)));
-    let shapes: [(&str, fn(&Lab, &mut volwarden::domain::record::Content)); 4] = [
+    let shapes: [Shape; 4] = [
         ("group", |_, c| c.in_group = true),
         ("foreign", |_, c| c.meta.finalizers = vec![Arc::from("example.com/hold")].into()),
         ("mismatch", |_, c| c.class = Some("other".into())),

@@ -22,9 +22,11 @@ mod components;
 mod doctor;
 mod leaders;
 mod missed;
+mod repairs;
 mod replay;
 mod shapes;
 mod story;
+mod warden;
 
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
@@ -72,7 +74,12 @@ fn text(object: &Value, pointer: &str) -> String {
 
 /// Takes a snapshot of `default/data` and gives its content's name once it is ready.
 fn ready_snapshot(stack: &Stack, name: &str) -> String {
-    stack.snapshot("default", name, "data", "fast").unwrap();
+    ready_snapshot_of(stack, name, "fast")
+}
+
+/// The same of another class.
+fn ready_snapshot_of(stack: &Stack, name: &str, class: &str) -> String {
+    stack.snapshot("default", name, "data", class).unwrap();
     stack
         .wait(&format!("VolumeSnapshot {name} is ready"), SOON, || {
             let snapshot = stack.get(SNAPSHOTS, Some("default"), name).ok()??;

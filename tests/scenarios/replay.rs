@@ -13,6 +13,7 @@ use stack::{Options, Stack, WatchRecording};
 use volwarden::domain::engine::{Effect, Engine, Settings};
 use volwarden::domain::fact::{Answer, Fact, Live, LogTail, Now, Probe, Source, SourceChange};
 use volwarden::domain::record::Kind;
+use volwarden::domain::remedy::fresh::Looked;
 use volwarden::io::translate::{Translator, facts};
 
 use super::doctor::Report;
@@ -122,6 +123,8 @@ impl Replay {
                 };
                 Answer::Get(uid.map_or(Live::Absent, Live::Present))
             }
+            // Nobody leads here: no decision rests on it.
+            Probe::Look { .. } => Answer::Look(Looked::Unknown("a recording".into())),
             Probe::Log { .. } => Answer::Log(LogTail::Forbidden),
             Probe::ClaimEvents { .. } => Answer::ClaimEvents(None),
         }

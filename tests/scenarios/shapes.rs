@@ -8,7 +8,7 @@ use super::doctor::{doctor, why};
 use super::replay::Recorder;
 use super::{
     BEING_DELETED, CONTENT_FINALIZER, CONTENTS, PROVISIONER, SNAPSHOTS, age_content, age_snapshot, ready_snapshot,
-    set_finalizers, text, turn, wait_for, wait_gone, with_claim,
+    ready_snapshot_of, set_finalizers, text, turn, wait_for, wait_gone, with_claim,
 };
 
 const VS: &str = "VolumeSnapshot";
@@ -97,19 +97,19 @@ fn two_0_a_normal_deletion_is_nothing(stack: &Stack) {
 
 /// What the manual's first step leaves behind when snapshot-controller did not act yet.
 fn four_1_finalizers_stripped(stack: &Stack) -> String {
-    stripped(stack, "stripped")
+    stripped(stack, "stripped", "fast")
 }
 
 fn two_4_stripped_and_then_deleted(stack: &Stack) -> String {
-    let content = stripped(stack, "orphaned");
+    let content = stripped(stack, "orphaned", "fast");
     stack.delete(CONTENTS, None, &content).unwrap();
     content
 }
 
 /// A snapshot that went without its content. The controller starts anew: one that was only paused is told of the
 /// deletion before it is told of the end, and is now and then quick enough to act on it.
-fn stripped(stack: &Stack, name: &str) -> String {
-    let content = ready_snapshot(stack, name);
+pub(crate) fn stripped(stack: &Stack, name: &str, class: &str) -> String {
+    let content = ready_snapshot_of(stack, name, class);
     let controller = stack.process("snapshot-controller").unwrap();
     controller.kill().unwrap();
     stack.delete(SNAPSHOTS, Some("default"), name).unwrap();
@@ -119,13 +119,13 @@ fn stripped(stack: &Stack, name: &str) -> String {
     content
 }
 
-fn two_5_content_deleted_by_hand(stack: &Stack) -> String {
+pub(crate) fn two_5_content_deleted_by_hand(stack: &Stack) -> String {
     let content = ready_snapshot(stack, "awaiting");
     stack.delete(CONTENTS, None, &content).unwrap();
     content
 }
 
-fn two_2_foreign_finalizer(stack: &Stack) -> String {
+pub(crate) fn two_2_foreign_finalizer(stack: &Stack) -> String {
     let content = ready_snapshot(stack, "foreign");
     set_finalizers(stack, CONTENTS, None, &content, &[CONTENT_FINALIZER, "example.com/hold"]);
     stack.delete(SNAPSHOTS, Some("default"), "foreign").unwrap();
@@ -134,7 +134,7 @@ fn two_2_foreign_finalizer(stack: &Stack) -> String {
     content
 }
 
-fn two_10_missing_secret(stack: &Stack) -> String {
+pub(crate) fn two_10_missing_secret(stack: &Stack) -> String {
     let content = ready_snapshot(stack, "secret");
     let annotations = json!({"metadata": {"annotations": {
         "snapshot.storage.kubernetes.io/deletion-secret-name": "missing",
@@ -153,7 +153,7 @@ fn two_10_missing_secret(stack: &Stack) -> String {
 }
 
 /// A content of a driver that is not here, being deleted; with an absent status, or one that looks emptied.
-fn two_7_bogus_driver(stack: &Stack, name: &str, emptied: bool) -> String {
+pub(crate) fn two_7_bogus_driver(stack: &Stack, name: &str, emptied: bool) -> String {
     let name = format!("snapcontent-{name}");
     stack
         .create(&json!({
@@ -193,7 +193,7 @@ fn three_1_restored_by_a_pending_claim(stack: &Stack) -> String {
     "restored".to_owned()
 }
 
-fn three_2_only_the_provisioners_finalizer(stack: &Stack) {
+pub(crate) fn three_2_only_the_provisioners_finalizer(stack: &Stack) {
     let content = ready_snapshot(stack, "provisioned");
     let held = stack.get(SNAPSHOTS, Some("default"), "provisioned").unwrap().unwrap();
     let mut finalizers = held.pointer("/metadata/finalizers").unwrap().as_array().unwrap().clone();

@@ -41,15 +41,8 @@ pub enum Phase {
 
 impl Phase {
     /// All of them.
-    pub const ALL: [Self; 7] = [
-        Self::Held,
-        Self::AwaitingApproval,
-        Self::Acting,
-        Self::Verifying,
-        Self::Done,
-        Self::Failed,
-        Self::Lapsed,
-    ];
+    pub const ALL: [Self; 7] =
+        [Self::Held, Self::AwaitingApproval, Self::Acting, Self::Verifying, Self::Done, Self::Failed, Self::Lapsed];
 
     /// Nothing more will happen in this record.
     #[must_use]

@@ -375,8 +375,9 @@ mod tests {
 
     #[test]
     fn what_makes_no_sense_observes_and_says_why() {
+        type Change = (&'static str, fn(&mut Spec));
         assert_eq!(Policy::new("p", enforce()).mode(), Mode::Enforce);
-        let changes: [(&str, fn(&mut Spec)); 6] = [
+        let changes: [Change; 6] = [
             ("drivers named", |spec| spec.scope.drivers.clear()),
             ("at least 1", |spec| spec.observations = 0),
             ("halfOpenAfter", |spec| spec.breaker.half_open_after = Duration::MAX),

@@ -124,7 +124,8 @@ impl Store {
 
     /// The content has let go: what was announced is so.
     pub(super) async fn orphaned(&self, orphan: &Orphan, now: Timestamp, patience: Duration) {
-        let words = "nothing in the cluster holds the handle any more; `volwarden orphans reclaim` lets the driver delete it";
+        let words =
+            "nothing in the cluster holds the handle any more; `volwarden orphans reclaim` lets the driver delete it";
         let written = async {
             let found = self.read(ORPHANS, &orphan.name(), patience).await?;
             self.phase(orphan, &found, OrphanPhase::Orphaned, words, now, patience).await

@@ -111,7 +111,7 @@ fn whatever_has_changed_since_is_lost() {
         ),
         ("has changed", Step::RemoveContentFinalizer, Expect { marked: Some(true), ..deleting() }, |_| {}),
         ("being-created is there", Step::MarkBeingDeleted, Expect { not_creating: true, ..deleting() }, |look| {
-            look.creating = true
+            look.creating = true;
         }),
         ("not emptied", Step::RemoveContentFinalizer, Expect { emptied: true, ..deleting() }, |_| {}),
         ("snapshotHandle", Step::MarkBeingDeleted, Expect { handle: Some("other".into()), ..deleting() }, |_| {}),
@@ -127,7 +127,7 @@ fn whatever_has_changed_since_is_lost() {
             look.leave_behind = Some("another".into());
         }),
         ("it has changed", Step::ReleaseLease, Expect { unchanged: true, ..Expect::default() }, |look| {
-            look.deleting = false
+            look.deleting = false;
         }),
     ];
     for (word, step, expect, change) in cases {
@@ -181,9 +181,9 @@ fn a_plans_hash_is_over_what_is_done_and_under_which_policies_and_not_over_versi
         |action| action.doubts.push("doubtful".to_owned()),
     ];
     for (at, change) in changes.into_iter().enumerate() {
-        let mut changed = plain.clone();
-        change(&mut changed);
-        assert_ne!(changed.hash(&governing), hash, "change {at}");
+        let mut other = plain.clone();
+        change(&mut other);
+        assert_ne!(other.hash(&governing), hash, "change {at}");
     }
     let mut policies = Policies::default();
     policies.put(crate::domain::policy::Policy::new("p", crate::domain::policy::Spec::default()));

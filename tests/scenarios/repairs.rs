@@ -1,0 +1,141 @@
+//! Repairs on the real stack, in Enforce, as the account of `deploy/base`. The judges are the driver's own state and
+//! the API server's audit log: what ends healthy has leaked nothing, and what is left alone was not written to.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use stack::{DRIVER, Options, Stack};
+
+use super::shapes::{
+    stripped, three_2_only_the_provisioners_finalizer, two_2_foreign_finalizer, two_5_content_deleted_by_hand,
+    two_7_bogus_driver, two_10_missing_secret,
+};
+use super::warden::{self, Warden, Written};
+use super::{CONTENTS, SNAPSHOTS, age_content, age_snapshot, ready_snapshot, text, turn, wait_gone, with_claim};
+
+/// Three fresh reads, 30 s apart, a batch that begins one by one, and what a busy machine adds.
+const REPAIRED: Duration = Duration::from_secs(240);
+
+/// The handles in the backend.
+fn handles(stack: &Stack) -> Vec<String> {
+    let mut all: Vec<String> = stack.driver_snapshots().unwrap().into_iter().map(|found| found.id).collect();
+    all.sort();
+    all
+}
+
+fn handle_of(stack: &Stack, content: &str) -> String {
+    text(&stack.get(CONTENTS, None, content).unwrap().unwrap(), "/status/snapshotHandle")
+}
+
+#[test]
+fn seven_1_shapes_are_repaired_without_a_leak_and_the_rest_is_untouched() {
+    let Some(_turn) = turn() else { return };
+    let stack = with_claim(Options::full());
+    warden::install(&stack, &[]);
+
+    println!("7.1.1 given what scripts and people leave behind");
+    let alive = ready_snapshot(&stack, "alive");
+    let kept_alive = handle_of(&stack, &alive);
+    let orphaned = orphaned(&stack, "orphaned", "fast");
+    let orphaned_handle = handle_of(&stack, &orphaned);
+    let retained = orphaned_of_retain(&stack);
+    let retained_handle = handle_of(&stack, &retained);
+    let awaiting = two_5_content_deleted_by_hand(&stack);
+    let foreign = two_2_foreign_finalizer(&stack);
+    let secret = two_10_missing_secret(&stack);
+    let bogus = two_7_bogus_driver(&stack, "bogus", false);
+    let copied = copied_from_another_cluster(&stack, &kept_alive);
+    three_2_only_the_provisioners_finalizer(&stack);
+    let before = handles(&stack);
+    assert!(before.contains(&orphaned_handle) && before.contains(&retained_handle), "{before:?}");
+
+    println!("7.1.2 when a policy enforces, and time has passed");
+    warden::enforce(&stack, &[DRIVER, "bogus.example.com"], |_| {});
+    for content in [&orphaned, &retained, &awaiting, &foreign, &secret, &bogus, &copied] {
+        age_content(&stack, content, "/metadata/deletionTimestamp", 1300);
+    }
+    age_snapshot(&stack, "provisioned", "/metadata/deletionTimestamp", 900);
+    let mut daemon = Warden::start(&stack, "volwarden");
+    warden::wait_leads(&stack);
+
+    println!("7.1.3 then these end healthy");
+    let marked = warden::wait_phase(&stack, "OrphanedContent", &orphaned, "Done", REPAIRED);
+    assert_eq!(marked.attempts, [("MarkBeingDeleted".to_owned(), "Applied".to_owned())]);
+    wait_gone(&stack, CONTENTS, None, &orphaned);
+    let kept = warden::wait_phase(&stack, "OrphanedContent", &retained, "Done", REPAIRED);
+    assert_eq!(kept.attempts, [("MarkBeingDeleted".to_owned(), "Applied".to_owned())]);
+    wait_gone(&stack, CONTENTS, None, &retained);
+    let released = warden::wait_phase(&stack, "ProvisionerOrphan", "provisioned", "Done", REPAIRED);
+    assert_eq!(released.attempts, [("RemoveProvisionerFinalizer".to_owned(), "Applied".to_owned())]);
+    wait_gone(&stack, SNAPSHOTS, Some("default"), "provisioned");
+
+    println!("7.1.4 and the backend has lost exactly what was to go");
+    let after = handles(&stack);
+    let expected: Vec<String> = before.iter().filter(|handle| **handle != orphaned_handle).cloned().collect();
+    assert_eq!(after, expected, "before: {before:?}");
+    let entries = stack.kubectl_json(["get", warden::ORPHANS, "-o", "json"]).unwrap();
+    let entries = entries.pointer("/items").and_then(Value::as_array).unwrap().clone();
+    assert_eq!(entries.len(), 1, "{entries:#?}");
+    assert_eq!(text(&entries[0], "/spec/snapshotHandle"), retained_handle);
+    assert_eq!(text(&entries[0], "/status/phase"), "Orphaned");
+
+    println!("7.1.5 and what may be another cluster's waits for an approval");
+    let waits = warden::wait_phase(&stack, "OrphanedContent", &copied, "AwaitingApproval", REPAIRED);
+    assert_eq!((waits.attempts.len(), waits.held_by.as_str()), (0, "consequence"));
+
+    println!("7.1.6 and nothing else was written to");
+    daemon.kill();
+    let written = warden::writes(&stack);
+    let touched: Vec<&str> = written.iter().map(|one| one.name.as_str()).collect();
+    for untouched in [&alive, &awaiting, &foreign, &secret, &bogus, &copied] {
+        assert!(!touched.contains(&untouched.as_str()), "{untouched}: {written:#?}");
+    }
+    let patch = |resource: &str, name: &str| Written {
+        verb: "patch".to_owned(),
+        resource: resource.to_owned(),
+        name: name.to_owned(),
+        code: 200,
+    };
+    let mut expected = vec![
+        patch("volumesnapshotcontents", &orphaned),
+        patch("volumesnapshotcontents", &retained),
+        patch("volumesnapshots", "provisioned"),
+    ];
+    let mut written = written;
+    expected.sort_by(|a, b| a.name.cmp(&b.name));
+    written.sort_by(|a, b| a.name.cmp(&b.name));
+    assert_eq!(written, expected, "each once, and no other");
+}
+
+/// A content that a script orphaned: its snapshot went without it, and then it was deleted.
+fn orphaned(stack: &Stack, name: &str, class: &str) -> String {
+    let content = stripped(stack, name, class);
+    stack.delete(CONTENTS, None, &content).unwrap();
+    content
+}
+
+fn orphaned_of_retain(stack: &Stack) -> String {
+    orphaned(stack, "retained", "kept")
+}
+
+/// A manifest from another cluster's backup: the same handle as a snapshot that lives, under a content of its own that
+/// nobody here made.
+fn copied_from_another_cluster(stack: &Stack, handle: &str) -> String {
+    let name = "snapcontent-copied";
+    let content = json!({
+        "apiVersion": "snapshot.storage.k8s.io/v1",
+        "kind": "VolumeSnapshotContent",
+        "metadata": {"name": name, "finalizers": [super::CONTENT_FINALIZER]},
+        "spec": {
+            "driver": DRIVER, "deletionPolicy": "Delete", "source": {"volumeHandle": "vol-1"},
+            "volumeSnapshotClassName": "fast",
+            "volumeSnapshotRef": {"name": "elsewhere", "namespace": "default", "uid": "0c0c0c0c-0000-4000-8000-000000000000"},
+        },
+    });
+    stack.create(&content).unwrap();
+    // csi-snapshotter would cut it anew; the copy carries the other cluster's answer with it.
+    let status = json!({"status": {"snapshotHandle": handle, "readyToUse": true, "creationTime": 1, "restoreSize": 1}});
+    stack.patch(CONTENTS, None, name, Some("status"), &status).unwrap();
+    stack.delete(CONTENTS, None, name).unwrap();
+    name.to_owned()
+}
