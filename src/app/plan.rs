@@ -20,6 +20,8 @@ use crate::io::client::Client;
 
 pub use crate::driver::{Aim, Planning};
 pub use crate::io::act::Rehearsal;
+/// Policies from a file, judged as the API server and the daemon would judge them.
+pub use crate::io::policy::file::{Document, Wrong, policies};
 
 /// Dry runs under way at the same time.
 const AT_ONCE: usize = 4;

@@ -7,13 +7,14 @@
 mod table;
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::course::{CourseView, Shown, State};
-use super::{CliError, LookArgs, Outcome, Terminal, doctor, look, output, table as tables};
+use super::{CliError, LookArgs, Outcome, Terminal, doctor, file, look, manifest, output, table as tables};
 use crate::app::AppError;
 use crate::app::plan::{self, Planner, Planning, Rehearsal};
 use crate::config::Settings;
@@ -32,6 +33,10 @@ in this user's name.";
 pub(super) struct PlanArgs {
     #[command(flatten)]
     pub(super) look: LookArgs,
+
+    /// Plan with the RemediationPolicies of this file instead of the cluster's; - is standard input
+    #[arg(short, long, value_name = "FILE")]
+    file: Option<PathBuf>,
 
     /// Show only what is about this namespace, and what has none (contents, drivers); all of it is planned all the same
     #[arg(short, long, value_name = "NAMESPACE")]
@@ -53,8 +58,10 @@ enum Check {
 /// Looks, plans, and says by its exit code whether there is anything to do.
 pub(super) async fn plan(args: &PlanArgs, settings: &Settings) -> Result<Outcome, CliError> {
     let terminal = Terminal::new(args.look.no_color);
+    let file = args.file.as_deref().map(filed).transpose().map_err(CliError::Usage)?;
+    let (file, policies) = file.unzip();
     terminal.progress("connecting");
-    let planner = plan::planner(settings, doctor::judge(settings), None).await;
+    let planner = plan::planner(settings, doctor::judge(settings), policies).await;
     terminal.progress("");
     let planner = planner?;
     look::observe(&planner.look, &args.look, terminal).await?;
@@ -67,9 +74,20 @@ pub(super) async fn plan(args: &PlanArgs, settings: &Settings) -> Result<Outcome
         Check::Server => rehearse(&planner, &planning, terminal).await,
         Check::None => BTreeMap::new(),
     };
-    let plan = Plan::of(&planning, &rehearsals, None);
+    let plan = Plan::of(&planning, &rehearsals, file.as_deref());
     output::answer_as(args.look.output, &plan.view(), || table::report(&plan, terminal.colour))?;
     Ok(plan.outcome())
+}
+
+/// The file's name, and its policies.
+fn filed(path: &Path) -> Result<(String, Vec<Policy>), String> {
+    let (name, text) = file::read(path, "YAML")?;
+    let documents = manifest::documents(&text).map_err(|wrong| format!("{name}: {wrong}"))?;
+    let placed = |one: manifest::Document| plan::Document { place: format!("{name}, line {}", one.line), value: one.value };
+    let documents: Vec<plan::Document> = documents.into_iter().map(placed).collect();
+    // Everything that is wrong is told at once, and a complaint is one line.
+    let policies = plan::policies(&documents).map_err(|wrong| wrong.to_string().replace('\n', "; "))?;
+    Ok((name, policies))
 }
 
 /// What has no namespace may be a cause of what is in it.
