@@ -131,13 +131,12 @@ fn object(schema: &Value, map: &Map<String, Value>, field: &str, flaws: &mut Vec
     let any = schema.get("additionalProperties");
     for (name, value) in map {
         let inner = format!("{field}.{name}");
-        match known.and_then(|known| known.get(name)).or(any) {
-            Some(schema) => walk(schema, value, &inner, flaws),
-            None => {
-                let names: Vec<&str> = known.into_iter().flat_map(Map::keys).map(String::as_str).collect();
-                let what = format!("there is no such field; the fields here are {}", names.join(", "));
-                flaws.push(Flaw { field: inner, what });
-            }
+        if let Some(schema) = known.and_then(|known| known.get(name)).or(any) {
+            walk(schema, value, &inner, flaws);
+        } else {
+            let names: Vec<&str> = known.into_iter().flat_map(Map::keys).map(String::as_str).collect();
+            let what = format!("there is no such field; the fields here are {}", names.join(", "));
+            flaws.push(Flaw { field: inner, what });
         }
     }
     let required = schema.get("required").and_then(Value::as_array);
@@ -210,8 +209,8 @@ fn string(schema: &Value, text: &str) -> Option<String> {
 
 /// The rules that `api::within` makes, read back.
 fn within(rules: &Value, period: Period) -> Option<String> {
-    let rules = rules.as_array().into_iter().flatten();
-    let (least, most) = rules.filter_map(|rule| bounds(rule.get("rule")?.as_str()?)).next()?;
+    let mut rules = rules.as_array().into_iter().flatten();
+    let (least, most) = rules.find_map(|rule| bounds(rule.get("rule")?.as_str()?))?;
     (period < least || period > most).then(|| format!("{period} is out of range; write {least} to {most}"))
 }
 

@@ -12,16 +12,21 @@ use volwarden::api::orphan::{self, OrphanPhase, OrphanedSnapshotSpec, OrphanedSn
 use volwarden::api::period::Period;
 use volwarden::api::policy::{self, RemediationPolicySpec, RemediationPolicyStatus};
 use volwarden::api::remediation::{self, RemediationSpec, RemediationStatus};
+use volwarden::domain::ceph::Location;
 use volwarden::domain::digest::Hash;
 use volwarden::domain::finding::{Class, Finding, Repair, Rung, Subject};
 use volwarden::domain::guard::{TABLE, Verdict};
 use volwarden::domain::ledger::{Approval, Outcome, Phase, Plan, Record};
 use volwarden::domain::name::{Key, Uid};
+use volwarden::domain::policy::Standing;
+use volwarden::domain::record::DeletionPolicy;
 use volwarden::domain::record::Kind;
 use volwarden::domain::remedy::Step;
+use volwarden::domain::remedy::action::Orphan;
 use volwarden::domain::remedy::action::{Target, TargetKind};
 use volwarden::io::ledger::{self, GENERATION};
 use volwarden::io::policy::file::{self, Document};
+use volwarden::io::{orphan as io_orphan, policy as io_policy};
 
 use crate::{Ask, Server};
 
@@ -221,6 +226,59 @@ fn what_the_types_hold_is_kept_and_what_never_changes_cannot() {
 }
 
 #[test]
+fn an_orphan_and_the_status_of_a_policy_are_kept() {
+    let Some(server) = defined() else { return };
+    let orphan = Orphan {
+        driver: "rook-ceph.rbd.csi.ceph.com".into(),
+        handle: ORPHAN.into(),
+        class: Some("fast".into()),
+        policy: DeletionPolicy::Delete,
+        secret: None,
+        volume_handle: Some("vol-1".into()),
+        content: (Key::cluster("snapcontent-1"), Uid::parse("c-1")),
+        snapshot: (Key::namespaced("default", "db-1"), Some(Uid::parse("s-1"))),
+        ceph: Location::of(ORPHAN),
+        reason: "its driver is gone".to_owned(),
+    };
+    let path = format!("{GROUP}/orphanedsnapshots");
+    let strict = |path: &str| format!("{path}?fieldValidation=Strict");
+    let made = server.must(&Ask::create(&strict(&path), io_orphan::created(&orphan, "driver-unknown-c-1-6b")));
+    assert_eq!(made["spec"], io_orphan::created(&orphan, "driver-unknown-c-1-6b")["spec"]);
+    assert!(made["spec"]["command"].as_str().unwrap().contains("rbd rm"));
+    let status = format!("{path}/{}/status", orphan.name());
+    let mut version = made["metadata"]["resourceVersion"].as_str().unwrap().to_owned();
+    for phase in [OrphanPhase::Announced, OrphanPhase::Orphaned, OrphanPhase::Withdrawn] {
+        let entry = io_orphan::Entry { version: &version, generation: GENERATION, created: at() };
+        let stored = server.must(&Ask::merge(&strict(&status), io_orphan::status(&entry, phase, "in words", at())));
+        version = stored["metadata"]["resourceVersion"].as_str().unwrap().to_owned();
+        let left = io_orphan::left(&stored.to_string()).unwrap();
+        assert_eq!(left.is_some(), phase != OrphanPhase::Withdrawn, "{phase:?}");
+    }
+
+    let path = format!("{GROUP}/remediationpolicies/policy");
+    server.must(&policy(&json!({"mode": "Approve"})));
+    let mut standing = Standing { held: 1, conflicts: vec!["other".into()], ..Standing::default() };
+    standing.paused = Some(("upgrade".to_owned(), Some(at())));
+    let write = |standing: &Standing| {
+        let read = io_policy::read("policy", &server.must(&Ask::get(&path)).to_string());
+        let change = io_policy::status(&read, standing, at())?;
+        Some(server.must(&Ask::merge(&strict(&format!("{path}/status")), change)))
+    };
+    let stored = write(&standing).unwrap();
+    assert_eq!(
+        (&stored["status"]["counts"]["held"], &stored["status"]["paused"]["reason"]),
+        (&json!(1), &json!("upgrade"))
+    );
+    assert_eq!(stored["status"]["observedGeneration"], 1);
+    assert_eq!(write(&standing), None, "the object says it already");
+    let stored = write(&Standing::default()).unwrap();
+    assert_eq!(stored["status"].get("paused"), None);
+}
+
+/// A handle of ceph-csi.
+const ORPHAN: &str = "0001-0009-rook-ceph-000000000000001f-5286d2fc-b692-4bc7-90b0-d76f2e38d0f7";
+
+#[test]
 fn a_record_goes_there_and_comes_back() {
     let Some(server) = defined() else { return };
     let plan = Plan {
@@ -263,8 +321,8 @@ fn a_record_goes_there_and_comes_back() {
 
     let path = format!("{path}/{}", record.name);
     let store = |record: &mut Record| {
-        let patch = Ask::merge(&format!("{path}/status?fieldValidation=Strict"), ledger::status(record, GENERATION));
-        let stored = read(&server.must(&patch));
+        let write = Ask::merge(&format!("{path}/status?fieldValidation=Strict"), ledger::status(record, GENERATION));
+        let stored = read(&server.must(&write));
         record.version = stored.version.clone();
         assert_eq!(&stored, record);
     };

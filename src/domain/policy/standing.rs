@@ -170,7 +170,9 @@ mod tests {
         let two = Policy::new("two", Spec { suspended: true, ..Spec::default() });
         let three = Policy::new("three", Spec { suspended: true, mode: Mode::Approve, ..Spec::default() });
         let mut all = Policies::default();
-        [&one, &two, &three].into_iter().for_each(|policy| all.put(policy.clone()));
+        for policy in [&one, &two, &three] {
+            all.put(policy.clone());
+        }
         let standing = |policy: &Policy, minute| Standing::of(policy, &all, [], at(minute));
         assert_eq!(standing(&one, 9).paused, Some(("upgrade".to_owned(), Some(at(10)))));
         assert_eq!(standing(&one, 10).paused, None, "a pause ends by itself");

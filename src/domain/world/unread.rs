@@ -56,7 +56,7 @@ impl Unread {
             Source::Orphans => &self.orphans,
             _ => return None,
         };
-        let (first, _) = set.iter().next()?;
+        let (first, ()) = set.iter().next()?;
         let others = match set.len() - 1 {
             0 => String::new(),
             more => format!(" (and {more} more)"),

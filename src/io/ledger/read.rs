@@ -80,11 +80,11 @@ pub fn record(json: &str) -> Result<Record, NoRecord> {
         name,
         version,
         subject: Subject::new(
-            known("spec.subject.kind", spec.subject.kind, Kind::from_name)?,
+            known("spec.subject.kind", &spec.subject.kind, Kind::from_name)?,
             key(spec.subject.namespace, spec.subject.name),
         ),
         uid: spec.subject.uid.as_deref().map(Uid::parse),
-        class: known("spec.class", spec.class, Class::from_name)?,
+        class: known("spec.class", &spec.class, Class::from_name)?,
         driver: spec.driver.unwrap_or_default().into(),
         since: spec.since,
         evidence: status.evidence,
@@ -107,8 +107,8 @@ pub fn record(json: &str) -> Result<Record, NoRecord> {
 }
 
 /// Reads a word of our vocabulary.
-fn known<T>(field: &'static str, word: String, read: fn(&str) -> Option<T>) -> Result<T, NoRecord> {
-    read(&word).ok_or_else(|| NoRecord::Word { field, word: word.chars().take(63).collect() })
+fn known<T>(field: &'static str, word: &str, read: fn(&str) -> Option<T>) -> Result<T, NoRecord> {
+    read(word).ok_or_else(|| NoRecord::Word { field, word: word.chars().take(63).collect() })
 }
 
 fn key(namespace: Option<String>, name: String) -> Key {
@@ -136,7 +136,7 @@ fn phase(phase: api::Phase) -> Phase {
 fn plan(plan: api::Plan) -> Result<Plan, NoRecord> {
     Ok(Plan {
         hash: Hash::written(&plan.hash),
-        step: known("status.plan.rung", plan.rung, Step::from_name)?,
+        step: known("status.plan.rung", &plan.rung, Step::from_name)?,
         summary: plan.summary,
         policies: plan.policies.into_iter().map(Arc::from).collect(),
         target: target(plan.target)?,
@@ -148,7 +148,7 @@ fn plan(plan: api::Plan) -> Result<Plan, NoRecord> {
 
 fn target(target: api::Target) -> Result<Target, NoRecord> {
     Ok(Target {
-        kind: known("target.kind", target.kind, TargetKind::from_name)?,
+        kind: known("target.kind", &target.kind, TargetKind::from_name)?,
         key: key(target.namespace, target.name),
         uid: Uid::parse(&target.uid),
         version: target.resource_version.into(),
@@ -162,13 +162,13 @@ fn verdict(verdict: GuardVerdict) -> Result<(Guard, Verdict), NoRecord> {
         api::Verdict::Wait => Verdict::Wait { until, reason },
         api::Verdict::Refuse => Verdict::Refuse { reason },
     };
-    Ok((known("status.verdicts.guard", guard, Guard::from_name)?, verdict))
+    Ok((known("status.verdicts.guard", &guard, Guard::from_name)?, verdict))
 }
 
 fn intent(intent: api::Intent) -> Result<Intent, NoRecord> {
     Ok(Intent {
         number: intent.attempt,
-        step: known("status.intent.rung", intent.rung, Step::from_name)?,
+        step: known("status.intent.rung", &intent.rung, Step::from_name)?,
         hash: Hash::written(&intent.hash),
         target: target(intent.target)?,
         at: intent.at,
@@ -181,7 +181,7 @@ fn intent(intent: api::Intent) -> Result<Intent, NoRecord> {
 fn attempt(attempt: api::Attempt) -> Result<Attempt, NoRecord> {
     Ok(Attempt {
         number: attempt.number,
-        step: known("status.attempts.rung", attempt.rung, Step::from_name)?,
+        step: known("status.attempts.rung", &attempt.rung, Step::from_name)?,
         target: target(attempt.target)?,
         at: attempt.at,
         outcome: match attempt.outcome {

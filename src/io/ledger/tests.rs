@@ -335,7 +335,7 @@ fn conditions_are_kstatus_and_their_times_come_from_the_record() {
         assert_eq!(conditions(&record), expected, "{:?}", record.phase);
     }
     for phase in [Phase::Done, Phase::Lapsed] {
-        assert_eq!(conditions(&sample(phase)), [well.clone()], "{phase:?}");
+        assert_eq!(conditions(&sample(phase)).as_slice(), std::slice::from_ref(&well), "{phase:?}");
     }
 }
 

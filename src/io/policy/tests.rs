@@ -325,12 +325,13 @@ fn a_file_has_policies_in_documents_and_lists() {
     };
     let list = json!({"apiVersion": "v1", "kind": "List", "items": [named("b"), named("c.d-1")]});
     let read = filed(&[Value::Null, named("a"), list]).unwrap();
-    let names: Vec<&str> = read.iter().map(|policy| &**policy.name()).collect();
-    assert_eq!(names, ["a", "b", "c.d-1"]);
+    let found: Vec<&str> = read.iter().map(|policy| &**policy.name()).collect();
+    assert_eq!(found, ["a", "b", "c.d-1"]);
     assert!(read.iter().all(|policy| policy.mode() == Mode::Approve && policy.told().generation == 0));
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one table")]
 fn a_wrong_file_is_told_by_place_field_and_remedy() {
     let with = |change: Value| {
         let mut object = object(&json!({"mode": "Enforce", "scope": {"drivers": ["d"]}}));
