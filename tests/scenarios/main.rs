@@ -86,8 +86,10 @@ fn ready_snapshot_of(stack: &Stack, name: &str, class: &str) -> String {
             let content = text(&snapshot, "/status/boundVolumeSnapshotContentName");
             let ready = snapshot.pointer("/status/readyToUse") == Some(&json!(true)) && !content.is_empty();
             // The finalizers come last; what is made of the snapshot later must not race with them.
-            let held =
-                snapshot.pointer("/metadata/finalizers").and_then(Value::as_array).is_some_and(|all| all.len() == 2);
+            // Under Retain the snapshot is not held until its content is gone.
+            let finalizers = if class == "kept" { 1 } else { 2 };
+            let held = snapshot.pointer("/metadata/finalizers").and_then(Value::as_array).map_or(0, Vec::len);
+            let held = held == finalizers;
             (ready && held).then_some(content)
         })
         .unwrap()

@@ -7,11 +7,14 @@ use serde_json::{Value, json};
 use stack::{DRIVER, Options, Stack};
 
 use super::shapes::{
-    stripped, three_2_only_the_provisioners_finalizer, two_2_foreign_finalizer, two_5_content_deleted_by_hand,
+    three_2_only_the_provisioners_finalizer, two_2_foreign_finalizer, two_5_content_deleted_by_hand,
     two_7_bogus_driver, two_10_missing_secret,
 };
 use super::warden::{self, Warden, Written};
-use super::{CONTENTS, SNAPSHOTS, age_content, age_snapshot, ready_snapshot, text, turn, wait_gone, with_claim};
+use super::{
+    CONTENTS, SNAPSHOTS, age_content, age_snapshot, ready_snapshot, ready_snapshot_of, set_finalizers, text, turn,
+    wait_gone, with_claim,
+};
 
 /// Three fresh reads, 30 s apart, a batch that begins one by one, and what a busy machine adds.
 const REPAIRED: Duration = Duration::from_secs(240);
@@ -36,16 +39,14 @@ fn seven_1_shapes_are_repaired_without_a_leak_and_the_rest_is_untouched() {
     println!("7.1.1 given what scripts and people leave behind");
     let alive = ready_snapshot(&stack, "alive");
     let kept_alive = handle_of(&stack, &alive);
-    let orphaned = orphaned(&stack, "orphaned", "fast");
-    let orphaned_handle = handle_of(&stack, &orphaned);
-    let retained = orphaned_of_retain(&stack);
-    let retained_handle = handle_of(&stack, &retained);
     let awaiting = two_5_content_deleted_by_hand(&stack);
     let foreign = two_2_foreign_finalizer(&stack);
     let secret = two_10_missing_secret(&stack);
     let bogus = two_7_bogus_driver(&stack, "bogus", false);
     let copied = copied_from_another_cluster(&stack, &kept_alive);
     three_2_only_the_provisioners_finalizer(&stack);
+    let [orphaned, retained] = orphaned(&stack, [("orphaned", "fast"), ("retained", "kept")]);
+    let (orphaned_handle, retained_handle) = (handle_of(&stack, &orphaned), handle_of(&stack, &retained));
     let before = handles(&stack);
     assert!(before.contains(&orphaned_handle) && before.contains(&retained_handle), "{before:?}");
 
@@ -107,15 +108,21 @@ fn seven_1_shapes_are_repaired_without_a_leak_and_the_rest_is_untouched() {
     assert_eq!(written, expected, "each once, and no other");
 }
 
-/// A content that a script orphaned: its snapshot went without it, and then it was deleted.
-fn orphaned(stack: &Stack, name: &str, class: &str) -> String {
-    let content = stripped(stack, name, class);
-    stack.delete(CONTENTS, None, &content).unwrap();
-    content
-}
-
-fn orphaned_of_retain(stack: &Stack) -> String {
-    orphaned(stack, "retained", "kept")
+/// Contents that a script orphaned: their snapshots went without them, and then they were deleted.
+fn orphaned<const N: usize>(stack: &Stack, snapshots: [(&str, &str); N]) -> [String; N] {
+    let contents = snapshots.map(|(name, class)| ready_snapshot_of(stack, name, class));
+    let controller = stack.process("snapshot-controller").unwrap();
+    controller.kill().unwrap();
+    for (name, _) in snapshots {
+        stack.delete(SNAPSHOTS, Some("default"), name).unwrap();
+        set_finalizers(stack, SNAPSHOTS, Some("default"), name, &[]);
+        wait_gone(stack, SNAPSHOTS, Some("default"), name);
+    }
+    controller.start().unwrap();
+    for content in &contents {
+        stack.delete(CONTENTS, None, content).unwrap();
+    }
+    contents
 }
 
 /// A manifest from another cluster's backup: the same handle as a snapshot that lives, under a content of its own that

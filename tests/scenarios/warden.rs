@@ -56,7 +56,7 @@ pub(crate) fn enforce(stack: &Stack, drivers: &[&str], change: impl FnOnce(&mut 
 impl Warden {
     /// Starts a replica.
     pub(crate) fn start(stack: &Stack, name: &str) -> Self {
-        let groups = ["system:serviceaccounts", "system:serviceaccounts:volwarden-system", "system:authenticated"];
+        let groups = ["system:serviceaccounts"];
         let kubeconfig = stack.kubeconfig_for(ACCOUNT, &groups).unwrap();
         let log = stack.folder().join(format!("{name}.log"));
         let file = File::options().create(true).append(true).open(&log).unwrap();
