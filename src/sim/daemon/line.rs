@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::feed::verb;
@@ -59,4 +60,32 @@ pub(super) fn garbled(line: &Line) -> Arc<str> {
     let metadata = json!({"name": object::name(object), "namespace": object::namespace(object),
         "resourceVersion": version, "uid": 7, "creationTimestamp": 7});
     text("MODIFIED", &json!({"metadata": metadata}))
+}
+
+/// A content as if it had been made here a moment ago, and had a handle of its own.
+pub(super) fn as_made_here(content: &mut Value) {
+    let own = format!("{}-{}", object::text(content, "/status/snapshotHandle"), object::uid(content));
+    let made: Option<Timestamp> = object::text(content, "/metadata/creationTimestamp").parse().ok();
+    if let Some(status) = content.get_mut("status").and_then(Value::as_object_mut) {
+        if status.contains_key("snapshotHandle") {
+            status.insert("snapshotHandle".to_owned(), own.into());
+        }
+        if let Some(made) = made.filter(|_| status.contains_key("creationTime")) {
+            status.insert("creationTime".to_owned(), (made.as_second() * 1_000_000_000).into());
+        }
+    }
+    for entry in content.pointer_mut("/metadata/managedFields").and_then(Value::as_array_mut).into_iter().flatten() {
+        if let Some(fields) = entry.as_object_mut() {
+            fields.insert("manager".to_owned(), "snapshot-controller".into());
+        }
+    }
+}
+
+/// The same of a line.
+pub(super) fn made_here(line: &Line) -> Arc<str> {
+    let mut read: Value = serde_json::from_str(&line.text).unwrap_or_default();
+    let verb = object::text(&read, "/type").to_owned();
+    let mut content = read.get_mut("object").map(Value::take).unwrap_or_default();
+    as_made_here(&mut content);
+    text(&verb, &content)
 }

@@ -6,7 +6,6 @@
 //! script changes; what it wrote is in its journal.
 
 mod feed;
-mod forms;
 pub mod journal;
 pub mod leader;
 mod line;
@@ -32,7 +31,6 @@ use leader::Leader;
 use reads::Reads;
 use writes::Writes;
 
-pub(in crate::sim) use forms::record_of;
 pub use line::Sent;
 pub use wire::Writing;
 

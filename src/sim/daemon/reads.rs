@@ -10,7 +10,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use jiff::Timestamp;
 
-use super::{Broken, Reading, Weather};
+use super::{Broken, Reading, Weather, line};
 use crate::domain::fact::{Answer, Fact, Live, LogTail, Probe, Source};
 use crate::domain::name::{Key, Uid};
 use crate::domain::record::Kind;
@@ -107,7 +107,7 @@ impl Reads {
             }
             Probe::Look { kind, key } => Answer::Look(match trouble {
                 Some(words) => Looked::Unknown(words.into()),
-                None => look_at(cluster, *kind, key, weather),
+                None => look_at(cluster, *kind, key, weather, self.broken),
             }),
         }
     }
@@ -186,16 +186,27 @@ pub(super) fn resource_of(kind: TargetKind) -> (&'static Resource, Source) {
 }
 
 /// An object as a fresh read shows it, by the same reader as a real server's.
-pub(super) fn look_at(cluster: &Cluster, kind: TargetKind, key: &Key, weather: &Weather) -> Looked {
+pub(super) fn look_at(
+    cluster: &Cluster,
+    kind: TargetKind,
+    key: &Key,
+    weather: &Weather,
+    broken: Option<Broken>,
+) -> Looked {
     let (resource, source) = resource_of(kind);
     if let Some(words) = weather.sky(source).trouble() {
         return Looked::Unknown(words.into());
     }
     match cluster.store.get(resource, &key.namespace, &key.name) {
-        Ok(found) => look(&found).map_or_else(
-            || Looked::Unknown("the answer is not the object asked for".into()),
-            |look| Looked::There(Box::new(look)),
-        ),
+        Ok(mut found) => {
+            if broken == Some(Broken::TrustsCopies) && kind == TargetKind::Content {
+                line::as_made_here(Arc::make_mut(&mut found));
+            }
+            look(&found).map_or_else(
+                || Looked::Unknown("the answer is not the object asked for".into()),
+                |look| Looked::There(Box::new(look)),
+            )
+        }
         Err(refusal) if refusal.reason == "NotFound" && cluster.store.serves(resource) => Looked::Absent,
         Err(refusal) => Looked::Unknown(refusal.message.into()),
     }

@@ -11,7 +11,6 @@ use std::time::Duration;
 use fastrand::Rng;
 use serde_json::{Value, json};
 
-use super::forms;
 use super::journal::{Entry, What};
 use super::leader::MANAGER;
 use super::reads::{look_at, resource_of};
@@ -23,6 +22,7 @@ use crate::domain::ledger::{Outcome, Record};
 use crate::domain::name::Key;
 use crate::domain::remedy::action::{Orphan, TargetKind};
 use crate::domain::remedy::fresh::{Fit, Look, Looked, Op, Request};
+use crate::io::{ledger, orphan};
 use crate::sim::cluster::Cluster;
 use crate::sim::process::draw;
 use crate::sim::store::{DeleteOptions, Part, Patch, Refusal, Resource, object, table};
@@ -189,9 +189,9 @@ impl Writes {
         }
         let sent = match task {
             Task::Act(guarded) => return self.look(guarded, sky),
-            Task::Record(record) if record.version.is_empty() => Sent::Create(forms::created(record)),
+            Task::Record(record) if record.version.is_empty() => Sent::Create(ledger::created(record)),
             Task::Record(record) => Sent::Status(status(record, &record.version)),
-            Task::Announce(orphan, record) => Sent::Create(forms::orphan(orphan, record)),
+            Task::Announce(orphan, record) => Sent::Create(orphan::created(orphan, record)),
             Task::Forget(_) => Sent::Delete(DeleteOptions::default()),
         };
         let patience = PATIENCE.min(sky.left());
@@ -252,10 +252,10 @@ impl Writes {
             Stage::Looked { .. } | Stage::Heard(..) => false,
         };
         for job in self.under_way.iter_mut().filter(|job| came(job)) {
-            job.arrive(at, weather, cluster, journal);
+            job.arrive(at, weather, self.broken, cluster, journal);
         }
         for mut job in self.left_behind.extract_if(.., |job| came(job)) {
-            job.arrive(at, weather, cluster, journal);
+            job.arrive(at, weather, self.broken, cluster, journal);
         }
     }
 
@@ -357,7 +357,7 @@ fn acted(guarded: &Guarded, outcome: Outcome, words: &str) -> Fact {
 
 /// The status of a record, guarded by the version it replaces.
 fn status(record: &Record, version: &str) -> Value {
-    let mut patch = forms::status(record, 1);
+    let mut patch = ledger::status(record, ledger::GENERATION);
     object::set_metadata(&mut patch, "resourceVersion", version);
     patch
 }
@@ -402,14 +402,21 @@ impl Job {
         }
     }
 
-    fn arrive(&mut self, at: Duration, weather: &Weather, cluster: &mut Cluster, journal: &mut Vec<Entry>) {
+    fn arrive(
+        &mut self,
+        at: Duration,
+        weather: &Weather,
+        broken: Option<Broken>,
+        cluster: &mut Cluster,
+        journal: &mut Vec<Entry>,
+    ) {
         let stage = std::mem::replace(&mut self.stage, Stage::Heard(at, Heard::Nothing));
         self.stage = match (stage, &self.task) {
             (Stage::Looking { answered, fails, .. }, Task::Act(guarded)) => {
                 let target = &guarded.action().target;
                 let looked = match fails {
                     Some(words) => Looked::Unknown(words.into()),
-                    None => look_at(cluster, target.kind, &target.key, weather),
+                    None => look_at(cluster, target.kind, &target.key, weather, broken),
                 };
                 Stage::Looked { answered, looked, seen: at }
             }

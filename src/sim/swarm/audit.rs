@@ -21,8 +21,9 @@ use crate::domain::ledger::count::Budget;
 use crate::domain::plan::Course;
 use crate::domain::policy::Budgets;
 use crate::domain::remedy::{Step, ladder};
+use crate::io::ledger;
+use crate::sim::daemon::Daemon;
 use crate::sim::daemon::journal::{Entry, What};
-use crate::sim::daemon::{Daemon, record_of};
 use crate::sim::store::{Change, ChangeKind, object, table};
 
 /// How long our lease holds after its last renewal.
@@ -363,6 +364,11 @@ impl Audit {
             }
         }
     }
+}
+
+/// The record that an object of the ledger holds.
+fn record_of(object: &Value) -> Option<Record> {
+    ledger::record(&object.to_string()).ok()
 }
 
 fn permits(spec: &Value, approved: bool, wall: Timestamp) -> bool {

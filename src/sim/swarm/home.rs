@@ -45,6 +45,7 @@ impl Home {
             release: releases.get(rng.usize(..releases.len())).copied().unwrap_or(Release::V8_6),
             volsync: rng.bool(),
             schedule: if rng.bool() { "0 * * * *" } else { "*/30 * * * *" }.to_owned(),
+            sweeps: rng.u8(..3) != 0,
             ..HomeCluster::default()
         };
         let mut cluster = Cluster::new(seed, Timestamp::from_second(EPOCH).unwrap_or_default());

@@ -101,7 +101,11 @@ impl Injector {
             standing().filter_map(of_driver).flatten().for_each(|fault| faults.add(fault));
         });
         let refused = standing().filter(|fault| fault.kind == Kind::WritesRefused);
-        home.cluster.refuse_only(refused.flat_map(refusals).collect());
+        let mut orders: Vec<Order> = refused.flat_map(refusals).collect();
+        for fault in standing().filter(|fault| fault.kind == Kind::ReleasesRefused) {
+            orders.extend(home.aimed_at(SNAPSHOTTER, fault.aim).map(no_release));
+        }
+        home.cluster.refuse_only(orders);
     }
 
     fn weather(&self, number: usize, daemon: &mut Daemon, now: Duration) {
@@ -213,6 +217,13 @@ fn refusals(fault: &Fault) -> [Order; 4] {
         times: u32::MAX,
         refusal: refusal.clone(),
     })
+}
+
+/// Takes a csi-snapshotter the means to let a content go.
+fn no_release(process: ProcessId) -> Order {
+    let refusal = Refusal::new(500, "InternalError", "etcdserver: request timed out");
+    let (verb, resource) = (Verb::Patch, table::CONTENTS);
+    Order { process: Some(process), verb, resource, name: None, skip: 0, times: u32::MAX, refusal }
 }
 
 /// What happens at once when a fault begins, and what will put it right.

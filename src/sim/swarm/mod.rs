@@ -208,6 +208,10 @@ impl Run {
         for daemon in self.daemons.iter_mut().filter(|daemon| daemon.due() <= now) {
             daemon.advance(&mut self.home.cluster);
             for entry in daemon.take_written() {
+                if matches!(entry.what, What::Act { .. }) {
+                    // What a write leaves may pass in a moment, and be spoken of.
+                    self.judge.look(&self.home.cluster);
+                }
                 let scene = Scene { entry: &entry, daemon, home: &self.home, moments: &self.judge.moments };
                 self.audit.wrote(&scene);
                 if self.peaceful && !matches!(entry.what, What::Lease) {

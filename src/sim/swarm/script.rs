@@ -67,6 +67,8 @@ pub enum Kind {
 
     /// The API server refuses the controllers' writes of one kind: conflicts, throttling, errors.
     WritesRefused,
+    /// The API server refuses the finalizers of contents to the csi-snapshotter of the leader.
+    ReleasesRefused,
 
     // === Somebody's kubectl ===
     /// All finalizers of a VolumeSnapshot that is being deleted are removed.
@@ -167,7 +169,7 @@ const LONG: Length = Length::Lasting(120, 1500);
 
 impl Kind {
     /// All of them, by theme.
-    pub const ALL: [Self; 59] = [
+    pub const ALL: [Self; 60] = [
         Self::DriverHung,
         Self::DriverStuck,
         Self::DriverSlow,
@@ -189,6 +191,7 @@ impl Kind {
         Self::CsiDriverRemoved,
         Self::ClassRemade,
         Self::WritesRefused,
+        Self::ReleasesRefused,
         Self::SnapshotStripped,
         Self::ContentStripped,
         Self::LiveSnapshotStripped,
@@ -338,7 +341,7 @@ pub const SCENARIOS: [Scenario; 8] = [
     Scenario {
         name: "programs",
         about: "sidecars, controllers, pods and nodes die, freeze and are taken away; writes are refused",
-        kinds: |kind| (Kind::SidecarKilled..=Kind::WritesRefused).contains(&kind),
+        kinds: |kind| (Kind::SidecarKilled..=Kind::ReleasesRefused).contains(&kind),
     },
     Scenario {
         name: "people",
@@ -350,7 +353,7 @@ pub const SCENARIOS: [Scenario; 8] = [
         about: "people and the driver leave things stuck, while the policy changes and the daemon's own writes fail",
         kinds: |kind| {
             kind <= Kind::SecretDeleted
-                || (Kind::SnapshotStripped..=Kind::KindsRemoved).contains(&kind)
+                || (Kind::ReleasesRefused..=Kind::KindsRemoved).contains(&kind)
                 || kind >= Kind::OwnWritesSlow
         },
     },

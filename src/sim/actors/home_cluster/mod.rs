@@ -56,6 +56,8 @@ pub struct HomeCluster {
     pub schedule: String,
     /// The fork's VolSync, else upstream's.
     pub fork: bool,
+    /// csi-provisioner is of a release that takes its finalizer off what it left behind.
+    pub sweeps: bool,
 }
 
 impl Default for HomeCluster {
@@ -70,6 +72,7 @@ impl Default for HomeCluster {
             volsync: true,
             schedule: "0 * * * *".to_owned(),
             fork: true,
+            sweeps: true,
         }
     }
 }
@@ -156,7 +159,7 @@ pub fn home_cluster(cluster: &mut Cluster, wanted: &HomeCluster) -> Result<Home,
 /// The programs that its images are.
 fn images(plan: &Plan<'_>, pool: &Shared<Pool>, faults: &Shared<Faults>, repository: &Shared<Repository>) -> Images {
     let (driver, namespace) = (plan.driver.clone(), plan.namespace.clone());
-    let (pool, faults, fork) = (pool.clone(), faults.clone(), plan.wanted.fork);
+    let (pool, faults, fork, sweeps) = (pool.clone(), faults.clone(), plan.wanted.fork, plan.wanted.sweeps);
     let images = Images::default()
         .with("quay.io/cephcsi/cephcsi", move |launch| -> Box<dyn Actor> {
             if launch.flag("controllerserver") != Some("true") {
@@ -171,6 +174,7 @@ fn images(plan: &Plan<'_>, pool: &Shared<Pool>, faults: &Shared<Faults>, reposit
             move |launch| -> Box<dyn Actor> {
                 let mut options = csi_provisioner::Options::new(&driver, &namespace, launch.host_name);
                 options.timeout = launch.duration("timeout").unwrap_or(options.timeout);
+                options.sweep = options.sweep.filter(|_| sweeps);
                 options.election = options.election.map(|election| elected(launch, election));
                 Box::new(CsiProvisioner::new(options, socket(launch)))
             }
