@@ -3,6 +3,7 @@
 //! It holds every task in one set. A task that ends while the daemon should run ends the daemon, with an error
 //! that names it: a daemon that lost its watches and still answers its health checks is worse than none.
 
+pub mod consent;
 pub mod demo;
 pub mod plan;
 

@@ -14,6 +14,10 @@
 
 #[path = "cli_repairs/approve.rs"]
 mod approve;
+#[path = "cli_repairs/orphans.rs"]
+mod orphans;
+#[path = "cli_repairs/pause.rs"]
+mod pause;
 #[path = "cli_repairs/plan.rs"]
 mod plan;
 #[path = "sim/mod.rs"]

@@ -124,8 +124,8 @@ impl<'a> Shown<'a> {
 
     /// Each guard that was asked, also those that allow it.
     pub(super) fn guards(&self) -> Vec<Line> {
-        let Course::Step(planned) = self.course else { return self.holds() };
         let mut lines = self.holds();
+        let Course::Step(planned) = self.course else { return lines };
         let allow: Vec<&str> = planned
             .judgement
             .verdicts()
@@ -152,6 +152,14 @@ impl<'a> Shown<'a> {
         match until {
             None => words,
             Some(until) => format!("{words}; until {}", moment(until, self.now.wall)),
+        }
+    }
+
+    /// The hash of its plan.
+    pub(super) fn hash(&self) -> Option<&'a str> {
+        match self.course {
+            Course::Step(planned) => Some(planned.hash.as_str()),
+            Course::Standing { .. } | Course::Exhausted(_) | Course::Repaired => None,
         }
     }
 
@@ -182,7 +190,7 @@ impl<'a> Shown<'a> {
             Course::Exhausted(why) => (None, None, Some(why.clone()), None),
             Course::Repaired => (None, None, Some("it is repaired, and its entry about to be closed".to_owned()), None),
         };
-        CourseView { state: self.state(), rung, reason, until, step, remediation: self.episode.map(EpisodeView::of) }
+        CourseView { state: self.state(), rung, reason, until, step }
     }
 
     fn step_view(&self, planned: &'a Planned) -> StepView<'a> {
@@ -291,7 +299,6 @@ pub(super) struct CourseView<'a> {
     reason: Option<String>,
     until: Option<Timestamp>,
     step: Option<StepView<'a>>,
-    remediation: Option<EpisodeView<'a>>,
 }
 
 #[derive(Serialize)]
@@ -357,7 +364,7 @@ impl<'a> DryRunView<'a> {
 /// An open entry of the ledger.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct EpisodeView<'a> {
+pub(super) struct EpisodeView<'a> {
     name: &'a str,
     phase: &'static str,
     message: &'a str,
@@ -381,7 +388,7 @@ struct AttemptView<'a> {
 }
 
 impl<'a> EpisodeView<'a> {
-    fn of(record: &'a Record) -> Self {
+    pub(super) fn of(record: &'a Record) -> Self {
         let last = record.attempts.last().map(|one| AttemptView {
             number: one.number,
             rung: one.step.as_str(),

@@ -13,7 +13,7 @@ use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::course::{CourseView, Shown, State};
+use super::course::{CourseView, EpisodeView, Shown, State};
 use super::{CliError, LookArgs, Outcome, Terminal, doctor, file, look, manifest, output, table as tables};
 use crate::app::AppError;
 use crate::app::plan::{self, Planner, Planning, Rehearsal};
@@ -83,7 +83,8 @@ pub(super) async fn plan(args: &PlanArgs, settings: &Settings) -> Result<Outcome
 fn filed(path: &Path) -> Result<(String, Vec<Policy>), String> {
     let (name, text) = file::read(path, "YAML")?;
     let documents = manifest::documents(&text).map_err(|wrong| format!("{name}: {wrong}"))?;
-    let placed = |one: manifest::Document| plan::Document { place: format!("{name}, line {}", one.line), value: one.value };
+    let placed =
+        |one: manifest::Document| plan::Document { place: format!("{name}, line {}", one.line), value: one.value };
     let documents: Vec<plan::Document> = documents.into_iter().map(placed).collect();
     // Everything that is wrong is told at once, and a complaint is one line.
     let policies = plan::policies(&documents).map_err(|wrong| wrong.to_string().replace('\n', "; "))?;
@@ -195,12 +196,13 @@ impl<'a> PolicyView<'a> {
 struct ItemView<'a> {
     #[serde(flatten)]
     course: CourseView<'a>,
+    remediation: Option<EpisodeView<'a>>,
     finding: &'a Finding,
 }
 
 impl<'a> ItemView<'a> {
     fn of(item: &Item<'a>) -> Self {
-        Self { course: item.shown.view(), finding: item.finding }
+        Self { course: item.shown.view(), remediation: item.shown.episode.map(EpisodeView::of), finding: item.finding }
     }
 }
 

@@ -4,6 +4,8 @@
 //! what is left of our own lease at that very moment; an action reads its target afresh first and patches exactly
 //! what that read showed. What it exists to prevent is a write that was right a while ago.
 
+pub mod consent;
+pub mod reclaim;
 pub(in crate::io) mod send;
 mod store;
 
