@@ -3,7 +3,9 @@
 //! It holds every task in one set. A task that ends while the daemon should run ends the daemon, with an error
 //! that names it: a daemon that lost its watches and still answers its health checks is worse than none.
 
+pub mod consent;
 pub mod demo;
+pub mod plan;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -22,9 +24,9 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use crate::config::{LogFormat, Settings};
 use crate::domain::election::Rules;
 use crate::domain::engine::{self, Engine, SourceView};
-use crate::domain::fact::Now;
+use crate::domain::fact::{Fact, Now, Source};
 use crate::driver::{Clock, Driver, Ends, Handle};
-use crate::io::client::{self, ClientError, Target};
+use crate::io::client::{self, Client, ClientError, Target};
 use crate::io::lease::{self, Seat};
 use crate::io::report::Reporter;
 use crate::io::{act, http, probe, watch as watches};
@@ -120,7 +122,7 @@ pub struct Look {
     pub desk: Handle,
     /// The namespace that the kubeconfig's context names, or `default`.
     pub namespace: String,
-    _tasks: JoinSet<()>,
+    tasks: JoinSet<()>,
 }
 
 /// Connects, makes sure that an API server answers, and begins to watch.
@@ -128,8 +130,19 @@ pub struct Look {
 /// # Errors
 /// When there is no usable kubeconfig or no API server behind it.
 pub async fn look(settings: &Settings, judge: engine::Settings) -> Result<Look, AppError> {
+    let client = connect(settings).await?;
+    Ok(looking(client, judge, &[]).0)
+}
+
+/// A client behind which an API server answers.
+async fn connect(settings: &Settings) -> Result<Client, AppError> {
     let client = client::connect(&target(settings)).await?;
     tokio::time::timeout(FIRST_ANSWER, client::check(&client)).await.map_err(|_| AppError::Silent)??;
+    Ok(client)
+}
+
+/// Watches every source but these, and where to tell of those.
+fn looking(client: Client, judge: engine::Settings, but: &[Source]) -> (Look, mpsc::Sender<Fact>) {
     let namespace = client.default_namespace().to_owned();
     let (driver, ends) = Driver::new(Engine::new(judge), Clock::start());
     // A look has no lease: its engine asks for no write.
@@ -139,8 +152,8 @@ pub async fn look(settings: &Settings, judge: engine::Settings) -> Result<Look, 
         let _ = driver.run().await;
     });
     tasks.spawn(probe::run(client.clone(), ends.probes, ends.facts.clone()));
-    watches::spawn(client, ends.facts, &mut tasks);
-    Ok(Look { desk: ends.handle, namespace, _tasks: tasks })
+    watches::spawn_but(client, ends.facts.clone(), &mut tasks, but);
+    (Look { desk: ends.handle, namespace, tasks }, ends.facts)
 }
 
 fn target(settings: &Settings) -> Target {

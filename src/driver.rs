@@ -15,12 +15,13 @@ use tracing::{info, warn};
 
 use crate::domain::engine::{Effect, Engine, Explanation, SourceView};
 use crate::domain::fact::{Acted, Answer, Fact, Live, LogTail, Now, Probe, Source};
-use crate::domain::finding::{Finding, Subject};
+use crate::domain::finding::{Cause, Finding, Subject};
 use crate::domain::guard::Guard;
-use crate::domain::ledger::Phase;
+use crate::domain::ledger::{Phase, Record};
 use crate::domain::plan::Course;
-use crate::domain::policy::{Policy, Standing};
+use crate::domain::policy::{Policies, Policy, Standing};
 use crate::domain::remedy::fresh::Looked;
+use crate::domain::remedy::ladder;
 use crate::telemetry;
 
 /// The engine is told the time at least this often.
@@ -125,10 +126,27 @@ pub struct Progress {
 pub struct Planning {
     /// Worst first.
     pub courses: Vec<(Finding, Course)>,
+    /// The open entries of the ledger.
+    pub episodes: BTreeMap<Subject, Record>,
+    /// Findings without a ladder: they are only reported.
+    pub reported: Vec<Cause>,
+    /// The policies that hold.
+    pub policies: Policies,
     /// Every watched collection.
     pub sources: Vec<SourceView>,
     /// When this was so.
-    pub at: jiff::Timestamp,
+    pub now: Now,
+}
+
+/// What would be done about one subject.
+#[derive(Clone, Debug)]
+pub struct Aim {
+    /// What its ladder comes to; nothing where there is no finding.
+    pub course: Option<Course>,
+    /// Its open entry of the ledger.
+    pub episode: Option<Record>,
+    /// When this was so.
+    pub now: Now,
 }
 
 /// A question to the loop.
@@ -138,7 +156,7 @@ enum Query {
     StateJson(oneshot::Sender<Result<Vec<u8>, serde_json::Error>>),
     Progress(oneshot::Sender<Progress>),
     Explain(Subject, oneshot::Sender<(Explanation, Now)>),
-    Course(Subject, oneshot::Sender<Option<Course>>),
+    Aim(Subject, oneshot::Sender<Aim>),
     Plan(oneshot::Sender<Planning>),
     Standings(oneshot::Sender<Vec<(Policy, Standing)>>),
     RecordGauges(oneshot::Sender<()>),
@@ -171,9 +189,9 @@ impl Handle {
         self.ask(|answer| Query::Explain(subject, answer)).await
     }
 
-    /// What would be done about a subject, and what holds it; nothing where there is no finding.
-    pub async fn course(&self, subject: Subject) -> Option<Option<Course>> {
-        self.ask(|answer| Query::Course(subject, answer)).await
+    /// What would be done about a subject, and what holds it.
+    pub async fn aim(&self, subject: Subject) -> Option<Aim> {
+        self.ask(|answer| Query::Aim(subject, answer)).await
     }
 
     /// What would be done now, and what holds it.
@@ -355,20 +373,34 @@ impl Driver {
                 sources: self.engine.sources(now),
             })),
             Query::Explain(subject, answer) => drop(answer.send((self.engine.explain(&subject, now), now))),
-            Query::Course(subject, answer) => drop(answer.send(self.engine.course(&subject, now))),
-            Query::Plan(answer) => drop(answer.send(Planning {
-                courses: self.engine.plan(now),
-                sources: self.engine.sources(now),
-                at: now.wall,
+            Query::Aim(subject, answer) => drop(answer.send(Aim {
+                course: self.engine.course(&subject, now),
+                episode: self.engine.ledger().open(&subject).cloned(),
+                now,
             })),
             Query::Standings(answer) => {
                 let all = self.engine.standings(now).into_iter();
                 drop(answer.send(all.map(|(policy, standing)| (policy.clone(), standing)).collect()));
             }
+            Query::Plan(answer) => drop(answer.send(self.planning(now))),
             Query::RecordGauges(answer) => {
                 self.record_gauges(now);
                 let _ = answer.send(());
             }
+        }
+    }
+
+    fn planning(&self, now: Now) -> Planning {
+        let ledger = self.engine.ledger();
+        let open = ledger.open_subjects().filter_map(|subject| Some((subject.clone(), ledger.open(subject)?.clone())));
+        let reported = self.engine.findings().into_iter().filter(|finding| ladder(finding.class).is_empty());
+        Planning {
+            courses: self.engine.plan(now),
+            episodes: open.collect(),
+            reported: reported.map(|one| Cause { class: one.class, subject: one.subject.clone() }).collect(),
+            policies: self.engine.policies().clone(),
+            sources: self.engine.sources(now),
+            now,
         }
     }
 

@@ -10,20 +10,20 @@ use serde_saphyr::Spanned;
 
 /// One document.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Document {
+pub(super) struct Document {
     /// The line where it begins, from 1.
-    pub line: u64,
+    pub(super) line: u64,
     /// What is in it.
-    pub value: Value,
+    pub(super) value: Value,
 }
 
 /// Why a text is no YAML.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub struct NoYaml {
+pub(super) struct NoYaml {
     /// The line, from 1; 0 where it is not known.
-    pub line: u64,
+    pub(super) line: u64,
     /// What is wrong, in one line.
-    pub what: String,
+    pub(super) what: String,
 }
 
 impl fmt::Display for NoYaml {
@@ -39,7 +39,7 @@ impl fmt::Display for NoYaml {
 ///
 /// # Errors
 /// Where the text is no YAML.
-pub fn documents(text: &str) -> Result<Vec<Document>, NoYaml> {
+pub(super) fn documents(text: &str) -> Result<Vec<Document>, NoYaml> {
     let read: Vec<Spanned<Value>> = serde_saphyr::from_multiple(text).map_err(|error| no_yaml(&error))?;
     let document = |one: Spanned<Value>| Document { line: one.referenced.line(), value: one.value };
     Ok(read.into_iter().map(document).collect())

@@ -12,16 +12,23 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 use tracing_subscriber::filter::LevelFilter;
 
+use crate::app::consent::{NotReclaimed, Trouble};
 use crate::app::{self, AppError};
 use crate::config::{ConfigError, Flags, RunFlags, Settings};
 
+mod approve;
 mod completions;
+mod course;
 mod crds;
 mod demo;
 mod doctor;
+mod file;
 mod look;
-pub mod manifest;
+mod manifest;
+mod orphans;
 mod output;
+mod pause;
+mod plan;
 mod retention;
 mod run;
 mod sim;
@@ -62,6 +69,16 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     /// Say why one object is as it is, healthy ones too
     Why(why::WhyArgs),
+    /// Say what would be done now, and what is held by which guard until when
+    Plan(plan::PlanArgs),
+    /// Approve the plan of a Remediation, after showing what it is
+    Approve(approve::ApproveArgs),
+    /// Let nothing be repaired under a policy for a while
+    Pause(pause::PauseArgs),
+    /// End a pause before its time
+    Resume(pause::ResumeArgs),
+    /// List what repairs left behind in the storage backend, and let the driver delete it
+    Orphans(orphans::OrphansArgs),
     /// Watch the cluster as a daemon: findings as metrics and logs, state over HTTP
     Run(RunFlags),
     /// Try a retention policy on times from a file
@@ -143,6 +160,10 @@ enum CliError {
     App(#[from] AppError),
     #[error(transparent)]
     Config(#[from] ConfigError),
+    #[error(transparent)]
+    Trouble(#[from] Trouble),
+    #[error(transparent)]
+    NotReclaimed(#[from] NotReclaimed),
     #[error("cannot write the answer: {0}")]
     Write(#[from] std::io::Error),
     #[error("cannot write the answer as JSON: {0}")]
@@ -207,6 +228,11 @@ fn dispatch(cli: &Cli) -> Result<Outcome, CliError> {
     let result = match &cli.command {
         Command::Doctor(args) => runtime.block_on(doctor::doctor(args, &settings)),
         Command::Why(args) => runtime.block_on(why::why(args, &settings)),
+        Command::Plan(args) => runtime.block_on(plan::plan(args, &settings)),
+        Command::Approve(args) => runtime.block_on(approve::approve(args, &settings)),
+        Command::Pause(args) => runtime.block_on(pause::pause(args, &settings)),
+        Command::Resume(args) => runtime.block_on(pause::resume(args, &settings)),
+        Command::Orphans(args) => runtime.block_on(orphans::orphans(args, &settings)),
         Command::Run(_) => run::run(&runtime, &settings),
         Command::Demo(args) => demo::demo(args, &runtime),
         Command::Sim(args) => sim::sim(args),

@@ -8,15 +8,13 @@ mod drawing;
 mod input;
 mod json;
 
-use std::fs::File;
-use std::io::{IsTerminal as _, Read};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 use jiff::tz::TimeZone;
 
 use super::output::{self, Terminal};
-use super::{CliError, Format, Outcome, not_empty};
+use super::{CliError, Format, Outcome, file, not_empty};
 use crate::domain::retention::{Calendar, Reasons, Retention, Snapshot};
 
 use input::{Case, Input};
@@ -94,7 +92,7 @@ struct Planned {
 pub(super) fn retention(args: &RetentionArgs) -> Result<Outcome, CliError> {
     let RetentionCommand::Simulate(args) = &args.command;
     let zone = args.time_zone.as_deref().map(flag_zone).transpose().map_err(CliError::Usage)?;
-    let (name, text) = read(&args.file).map_err(CliError::Usage)?;
+    let (name, text) = file::read(&args.file, "JSON").map_err(CliError::Usage)?;
     let input = input::parse(&name, &text).map_err(CliError::Usage)?;
     drop(text);
     let Input { cases, many } = input;
@@ -121,27 +119,4 @@ fn plan(case: Case, calendar: Calendar, zone: Option<&TimeZone>) -> Planned {
 
 fn flag_zone(name: &str) -> Result<TimeZone, String> {
     input::zone(name).map_err(|wrong| format!("--time-zone: {wrong}"))
-}
-
-/// The input's name in messages, and its text.
-fn read(file: &Path) -> Result<(String, String), String> {
-    let mut bytes = Vec::new();
-    let name = if file.as_os_str() == "-" {
-        let mut stdin = std::io::stdin().lock();
-        if stdin.is_terminal() {
-            return Err("nothing to read: name a file with -f FILE, or pipe JSON in".to_owned());
-        }
-        stdin.read_to_end(&mut bytes).map_err(|error| format!("cannot read standard input: {error}"))?;
-        "standard input".to_owned()
-    } else {
-        let name = file.display().to_string();
-        File::open(file)
-            .and_then(|mut file| file.read_to_end(&mut bytes))
-            .map_err(|error| format!("cannot read {name}: {error}; check the path given with -f"))?;
-        name
-    };
-    let text = String::from_utf8(bytes).map_err(|error| {
-        format!("{name} is not UTF-8 text at byte {}; save it as UTF-8", error.utf8_error().valid_up_to())
-    })?;
-    Ok((name, text))
 }

@@ -18,10 +18,10 @@ use crate::domain::finding::{Cause, Class, Finding};
 const WIDTH: usize = 110;
 
 /// Findings of one class shown beneath one cause; the rest is counted.
-const ALIKE: usize = 10;
+pub(super) const ALIKE: usize = 10;
 
 /// The columns of a label such as `why` with what follows it.
-const LABEL: usize = 7;
+pub(super) const LABEL: usize = 7;
 
 /// The whole report.
 pub(super) fn report(state: &State, colour: bool) -> String {
@@ -257,7 +257,7 @@ pub(super) fn blindness(source: &SourceView) -> String {
 }
 
 /// What could not be looked at; nothing when everything could.
-fn sources_block(sources: &[SourceView]) -> String {
+pub(super) fn sources_block(sources: &[SourceView]) -> String {
     let mut out = String::new();
     for source in sources.iter().filter(|source| !is_known(source)) {
         labelled(&mut out, "", "blind", &blindness(source));

@@ -9,7 +9,9 @@ use clap::Args;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::course::{self, CourseView, EpisodeView, Shown};
 use super::{CliError, LookArgs, Outcome, Terminal, doctor, look, output, table};
+use crate::app::plan::Aim;
 use crate::app::{self, AppError};
 use crate::config::Settings;
 use crate::domain::engine::{Explanation, SourceView};
@@ -17,6 +19,7 @@ use crate::domain::fact::Source;
 use crate::domain::finding::{Cause, Finding, Subject, Verdict};
 use crate::domain::name::Key;
 use crate::domain::record::Kind;
+use crate::domain::remedy::ladder;
 
 #[derive(Args, Clone, Debug)]
 pub(super) struct WhyArgs {
@@ -41,8 +44,9 @@ pub(super) async fn why(args: &WhyArgs, settings: &Settings) -> Result<Outcome, 
     let subject = asked.subject(&looked.namespace);
     look::observe(&looked, &args.look, terminal).await?;
     let progress = looked.desk.progress().await.ok_or(AppError::EngineGone)?;
-    let (explanation, now) = looked.desk.explain(subject).await.ok_or(AppError::EngineGone)?;
-    let answer = Answer { explanation: &explanation, at: now.wall, blind: blind(&explanation, &progress.sources) };
+    let (explanation, _) = looked.desk.explain(subject.clone()).await.ok_or(AppError::EngineGone)?;
+    let aim = looked.desk.aim(subject).await.ok_or(AppError::EngineGone)?;
+    let answer = Answer { explanation: &explanation, aim: &aim, blind: blind(&explanation, &progress.sources) };
     output::answer_as(args.look.output, &answer.view(), || answer.table(terminal.colour))?;
     Ok(answer.outcome())
 }
@@ -114,7 +118,7 @@ fn namespaced(kind: Kind) -> bool {
 /// An explanation with what it may be worth.
 struct Answer<'a> {
     explanation: &'a Explanation,
-    at: Timestamp,
+    aim: &'a Aim,
     blind: Option<String>,
 }
 
@@ -134,6 +138,12 @@ struct View<'a> {
     until: Option<Timestamp>,
     finding: Option<&'a Finding>,
     related: &'a [Cause],
+    /// There is a finding, and nothing is ever done about its class.
+    #[serde(rename = "onlyReported")]
+    only_reported: bool,
+    /// What its ladder comes to.
+    next: Option<CourseView<'a>>,
+    remediation: Option<EpisodeView<'a>>,
 }
 
 impl Answer<'_> {
@@ -188,6 +198,9 @@ impl Answer<'_> {
             until,
             finding,
             related: &self.explanation.related,
+            only_reported: finding.is_some_and(|finding| ladder(finding.class).is_empty()),
+            next: self.shown().map(|shown| shown.view()),
+            remediation: self.aim.episode.as_ref().map(EpisodeView::of),
         }
     }
 
@@ -203,9 +216,10 @@ impl Answer<'_> {
             let _ = writeln!(out, "{}  {subject}", table::paint(colour, code, mark));
             table::labelled(&mut out, "  ", "why", &self.summary());
             self.related(&mut out);
+            self.episode(&mut out);
             return out;
         };
-        let since = table::age(finding.since, self.at);
+        let since = table::age(finding.since, self.aim.now.wall);
         let unsure = if finding.unverified { "  (unverified)" } else { "" };
         let head = table::paint(colour, "31", finding.class.as_str());
         let _ = writeln!(out, "{head}  {subject}  {since}{unsure}");
@@ -222,7 +236,45 @@ impl Answer<'_> {
         }
         table::labelled(&mut out, "  ", "docs", &finding.class.docs());
         self.related(&mut out);
+        self.repair(&mut out, finding);
         out
+    }
+
+    /// What its ladder comes to, where it has a finding.
+    fn shown(&self) -> Option<Shown<'_>> {
+        let course = self.aim.course.as_ref()?;
+        let finding = matches!(self.explanation.verdict, Verdict::Finding(_));
+        let episode = self.aim.episode.as_ref();
+        finding.then_some(Shown { course, episode, rehearsal: None, tried: false, now: self.aim.now })
+    }
+
+    /// The next rung, with every guard's verdict.
+    fn repair(&self, out: &mut String, finding: &Finding) {
+        if ladder(finding.class).is_empty() {
+            table::labelled(out, "  ", "repair", "none: what is like this is only reported");
+        } else if let Some(shown) = self.shown() {
+            for (label, text) in shown.step().iter().chain(&shown.guards()) {
+                table::labelled(out, "  ", label, text);
+            }
+            if let Some(hash) = shown.hash() {
+                table::labelled(out, "  ", "plan", hash);
+            }
+            // A command is copied: it is never wrapped.
+            if let Some((label, command)) = shown.approval() {
+                let _ = writeln!(out, "  {label:<width$}{command}", width = table::LABEL);
+            }
+        }
+        self.episode(out);
+    }
+
+    /// Its open entry of the ledger.
+    fn episode(&self, out: &mut String) {
+        let Some(record) = &self.aim.episode else { return };
+        let said = if record.message.is_empty() { String::new() } else { format!(": {}", record.message) };
+        table::labelled(out, "  ", "entry", &format!("{}{said}", course::entry(record)));
+        if let Some(last) = record.attempts.last() {
+            table::labelled(out, "  ", "tried", &course::attempt(last, self.aim.now.wall));
+        }
     }
 
     fn related(&self, out: &mut String) {
@@ -238,9 +290,12 @@ impl Answer<'_> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::course::tests::{at, finding as step_finding, now, record, step};
     use super::super::table::tests::{finding, source};
     use super::*;
     use crate::domain::finding::Class;
+    use crate::domain::ledger::Outcome as Attempted;
+    use crate::domain::policy::Mode;
 
     fn asked(words: &[&str], namespace: Option<&str>) -> Result<String, String> {
         let words: Vec<String> = words.iter().map(ToString::to_string).collect();
@@ -277,10 +332,61 @@ mod tests {
     }
 
     fn answer(explanation: &Explanation, state: &'static str) -> (Outcome, String, String) {
+        let aim = Aim { course: None, episode: None, now: now() };
+        answer_with(explanation, &aim, state)
+    }
+
+    fn answer_with(explanation: &Explanation, aim: &Aim, state: &'static str) -> (Outcome, String, String) {
         let sources = [source("VolumeSnapshot", state, 1)];
         let blind = blind(explanation, &sources);
-        let answer = Answer { explanation, at: Timestamp::from_second(303).unwrap(), blind };
+        let answer = Answer { explanation, aim, blind };
         (answer.outcome(), answer.table(false), serde_json::to_string(&answer.view()).unwrap())
+    }
+
+    #[test]
+    fn what_has_a_ladder_shows_its_next_rung_every_guard_and_its_entry() {
+        let class = Class::OrphanedContent;
+        let course = step(class, "c", |_| {}, |case| case.mode = Mode::Approve);
+        let mut record = record(class, "c");
+        record.message = "held by mode".to_owned();
+        let verdict = Verdict::Finding(Box::new(step_finding(class, "c")));
+        let explanation = Explanation { subject: record.subject.clone(), verdict, related: Vec::new() };
+        let aim = Aim { course: Some(course), episode: Some(record), now: now() };
+        let (_, table, json) = answer_with(&explanation, &aim, "Synced");
+        let (_, repair) = table.split_once("docs/findings/OrphanedContent.md\n").unwrap();
+        assert_eq!(
+            repair,
+            "  step   MarkBeingDeleted: do it to c
+  held   mode: policy p is in mode Approve, and nobody has approved this plan
+  allow  synced, leader, paused, scope, settled, quiet, controller, storm, budget, breaker, window, alerts,
+         consequence
+  plan   0123456789abcdef0123456789abcdef
+  needs  volwarden approve entry-c --hash 0123456789abcdef0123456789abcdef
+  entry  Remediation entry-c, Held: held by mode
+"
+        );
+        let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!((&json["onlyReported"], &json["next"]["state"]), (&false.into(), &"AwaitingApproval".into()));
+        assert_eq!((&json["remediation"]["name"], &json["remediation"]["phase"]), (&"entry-c".into(), &"Held".into()));
+    }
+
+    #[test]
+    fn what_has_no_ladder_says_so_and_an_entry_outlives_its_finding() {
+        let waiting = finding(Class::WaitingForContent, Kind::VolumeSnapshot, "app/db", None);
+        let (_, table, json) = answer(&explanation(Verdict::Finding(Box::new(waiting))), "Synced");
+        assert!(table.ends_with("  repair none: what is like this is only reported\n"), "{table}");
+        assert!(json.contains("\"onlyReported\":true,\"next\":null,\"remediation\":null"), "{json}");
+
+        let mut record = record(Class::MissedEvent, "c");
+        let plan = record.plan.clone().unwrap();
+        record.intend(plan, &"me".into(), at(200));
+        record.tried(Attempted::Applied, "the API server took it", at(203));
+        let normal = explanation(Verdict::Normal { summary: "being deleted: normal".to_owned(), until: None });
+        let aim = Aim { course: None, episode: Some(record), now: now() };
+        let (outcome, table, _) = answer_with(&normal, &aim, "Synced");
+        assert_eq!(outcome, Outcome::Clean);
+        assert!(table.contains("  entry  Remediation entry-c, Verifying: the API server took it\n"), "{table}");
+        assert!(table.ends_with("  tried  attempt 1, Nudge 103s ago, Applied: the API server took it\n"), "{table}");
     }
 
     #[test]

@@ -268,7 +268,7 @@ fn a_gone_drivers_content_is_let_go_only_by_consent_on_itself_and_an_approval() 
     assert_eq!(lab.class(CONTENT, "c"), Some(Class::DriverUnknown));
     assert_eq!((lab.steps().len(), lab.hands.records.len()), (0, 0), "no consent, no plan");
     let key = (volwarden::domain::remedy::action::TargetKind::Content, Key::cluster("c"));
-    let volwarden::domain::remedy::fresh::Looked::There(seen) = lab.look(key.0, &key.1) else { panic!() };
+    let volwarden::domain::remedy::fresh::Looked::There(shown) = lab.look(key.0, &key.1) else { panic!() };
     let consent = |uid: &str| {
         let look = volwarden::domain::remedy::fresh::Look { leave_behind: Some(uid.into()), ..(*shown).clone() };
         volwarden::domain::remedy::fresh::Looked::There(Box::new(look))

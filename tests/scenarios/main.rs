@@ -20,6 +20,7 @@ mod answers;
 mod cluster;
 mod components;
 mod doctor;
+mod kills;
 mod leaders;
 mod mending;
 mod missed;

@@ -20,13 +20,13 @@ use super::{
 const REPAIRED: Duration = Duration::from_secs(240);
 
 /// The handles in the backend.
-fn handles(stack: &Stack) -> Vec<String> {
+pub(crate) fn handles(stack: &Stack) -> Vec<String> {
     let mut all: Vec<String> = stack.driver_snapshots().unwrap().into_iter().map(|found| found.id).collect();
     all.sort();
     all
 }
 
-fn handle_of(stack: &Stack, content: &str) -> String {
+pub(crate) fn handle_of(stack: &Stack, content: &str) -> String {
     text(&stack.get(CONTENTS, None, content).unwrap().unwrap(), "/status/snapshotHandle")
 }
 
@@ -109,7 +109,7 @@ fn seven_1_shapes_are_repaired_without_a_leak_and_the_rest_is_untouched() {
 }
 
 /// Contents that a script orphaned: their snapshots went without them, and then they were deleted.
-fn orphaned<const N: usize>(stack: &Stack, snapshots: [(&str, &str); N]) -> [String; N] {
+pub(crate) fn orphaned<const N: usize>(stack: &Stack, snapshots: [(&str, &str); N]) -> [String; N] {
     let contents = snapshots.map(|(name, class)| ready_snapshot_of(stack, name, class));
     let controller = stack.process("snapshot-controller").unwrap();
     controller.kill().unwrap();

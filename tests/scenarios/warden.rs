@@ -58,6 +58,11 @@ impl Warden {
     pub(crate) fn start(stack: &Stack, name: &str) -> Self {
         let groups = ["system:serviceaccounts"];
         let kubeconfig = stack.kubeconfig_for(ACCOUNT, &groups).unwrap();
+        Self::start_with(stack, &kubeconfig, name)
+    }
+
+    /// Starts a replica with this kubeconfig.
+    pub(crate) fn start_with(stack: &Stack, kubeconfig: &Path, name: &str) -> Self {
         let log = stack.folder().join(format!("{name}.log"));
         let file = File::options().create(true).append(true).open(&log).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_volwarden"))
@@ -71,6 +76,11 @@ impl Warden {
             .spawn()
             .unwrap();
         Self { child, log }
+    }
+
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// `kill -9`.
@@ -155,7 +165,8 @@ pub(crate) fn writes(stack: &Stack) -> Vec<Written> {
     let mut written = Vec::new();
     for line in stack.audit().unwrap() {
         let verb = text(&line, "/verb");
-        let by = text(&line, "/user/username") == ACCOUNT;
+        let by =
+            [text(&line, "/user/username"), text(&line, "/impersonatedUser/username")].contains(&ACCOUNT.to_owned());
         let read = ["get", "list", "watch"].contains(&verb.as_str());
         let own = text(&line, "/objectRef/apiGroup") == "volwarden.dev";
         let resource = text(&line, "/objectRef/resource");

@@ -4,6 +4,8 @@
 //! what is left of our own lease at that very moment; an action reads its target afresh first and patches exactly
 //! what that read showed. What it exists to prevent is a write that was right a while ago.
 
+pub mod consent;
+pub mod reclaim;
 pub(in crate::io) mod send;
 mod store;
 
@@ -168,17 +170,27 @@ pub async fn tell(client: &Client, policy: &Policy, standing: &Standing, now: Ti
 }
 
 /// What the API server says of an action that it checks in full and does not carry out.
-///
-/// # Errors
-/// Its words, or why there is nothing to send.
-pub async fn rehearse(client: &Client, action: &Action, intended: Timestamp) -> Result<(), Arc<str>> {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rehearsal {
+    /// It would take it.
+    Taken,
+    /// Whoever asks may not write so. The daemon's account may, and the other way round.
+    Forbidden(Arc<str>),
+    /// It would not take it, or there is nothing to send, or no answer came.
+    Refused(Outcome, Arc<str>),
+}
+
+/// Has the API server check an action: nothing is written.
+pub async fn rehearse(client: &Client, action: &Action, intended: Timestamp) -> Rehearsal {
     let looked = look_at(client, action.target.kind, &action.target.key, ACT).await;
     match action.fit(&looked, intended) {
-        Fit::Send(request) => {
-            send(client, call(action, &request).dry(), ACT).await.map(drop).map_err(|refusal| refusal.words)
-        }
-        Fit::Done => Ok(()),
-        Fit::Lost(why) => Err(why.into()),
+        Fit::Send(request) => match send(client, call(action, &request).dry(), ACT).await {
+            Ok(_) => Rehearsal::Taken,
+            Err(refusal) if refusal.forbidden() => Rehearsal::Forbidden(refusal.words),
+            Err(refusal) => Rehearsal::Refused(outcome(&refusal), refusal.words),
+        },
+        Fit::Done => Rehearsal::Taken,
+        Fit::Lost(why) => Rehearsal::Refused(Outcome::Lost, why.into()),
     }
 }
 
