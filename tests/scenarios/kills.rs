@@ -1,20 +1,21 @@
-//! `kill -9` after every single write: the write has happened, and whoever made it never learns so.
+//! `kill -9` after every write of every ladder: it has happened, and whoever made it never learns so.
 //!
-//! Two replicas stand behind a proxy each. A proxy that has passed a write on kills its replica instead of answering,
-//! and the other takes over; the dead one is started again. It goes on like that, one write a life, until the ladders
-//! are at their ends. The audit log tells whether anything was done twice.
+//! Two replicas stand behind a proxy each. A proxy that has passed on a write of a kind that was not seen before kills
+//! its replica instead of answering, and the other takes over; the dead one is started again. It goes on like that
+//! until the ladders are at their ends. The audit log tells whether anything was done twice.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, Method, StatusCode};
 use axum::response::Response;
-use serde_json::json;
+use serde_json::{Value, json};
 use stack::{DRIVER, Options, Stack};
 use volwarden::io::client::{self, Client, Target};
 
@@ -33,6 +34,16 @@ struct Proxy {
     /// The replica's process; 0: there is none.
     pid: Arc<AtomicU32>,
     kills: Arc<AtomicU32>,
+    /// Writes after which somebody has died.
+    deadly: Arc<Mutex<BTreeSet<String>>>,
+}
+
+/// Which write of a ladder this is: who takes an intent over writes the same once more.
+fn step_of(method: &Method, path: &str, body: &[u8]) -> String {
+    let body: Value = serde_json::from_slice(body).unwrap_or_default();
+    let attempts = body.pointer("/status/attempts").and_then(Value::as_array).map_or(0, Vec::len);
+    let phase = super::text(&body, "/status/phase");
+    format!("{method} {path} {phase} {attempts} {}", super::text(&body, "/status/intent/rung"))
 }
 
 /// A write of repairs; the lease and Events are none.
@@ -43,7 +54,7 @@ fn is_write(request: &Request) -> bool {
 }
 
 async fn pass(State(proxy): State<Proxy>, mut request: Request) -> Result<Response, StatusCode> {
-    let deadly = is_write(&request);
+    let is_write = is_write(&request);
     let headers = request.headers_mut();
     headers.remove("host");
     headers.insert("impersonate-user", HeaderValue::from_static(warden::ACCOUNT));
@@ -52,10 +63,12 @@ async fn pass(State(proxy): State<Proxy>, mut request: Request) -> Result<Respon
     let path = parts.uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
     parts.uri = path.parse().map_err(|_| StatusCode::BAD_GATEWAY)?;
     let body = axum::body::to_bytes(body, usize::MAX).await.map_err(|_| StatusCode::BAD_GATEWAY)?;
+    let step = step_of(&parts.method, &path, &body);
     let request = axum::http::Request::from_parts(parts, client_body(body.to_vec()));
     let answer = proxy.admin.send(request).await.map_err(|_| StatusCode::BAD_GATEWAY)?;
     let pid = proxy.pid.load(Ordering::SeqCst);
-    if deadly && answer.status().is_success() && pid != 0 && proxy.pid.swap(0, Ordering::SeqCst) == pid {
+    let first = is_write && answer.status().is_success() && pid != 0 && proxy.deadly.lock().unwrap().insert(step);
+    if first && proxy.pid.swap(0, Ordering::SeqCst) == pid {
         proxy.kills.fetch_add(1, Ordering::SeqCst);
         let killed = Command::new("kill").args(["-9", &pid.to_string()]).status();
         assert!(killed.unwrap().success());
@@ -69,11 +82,14 @@ fn client_body(bytes: Vec<u8>) -> kube::client::Body {
     kube::client::Body::from(bytes)
 }
 
+/// How many died, and after which writes.
+type Told = (Arc<AtomicU32>, Arc<Mutex<BTreeSet<String>>>);
+
 /// A proxy of its own, and a kubeconfig that leads to it.
-fn proxy(stack: &Stack, runtime: &tokio::runtime::Runtime, name: &str, kills: &Arc<AtomicU32>) -> (PathBuf, Proxy) {
+fn proxy(stack: &Stack, runtime: &tokio::runtime::Runtime, name: &str, told: &Told) -> (PathBuf, Proxy) {
     let target = Target { kubeconfig: Some(stack.kubeconfig().to_owned()), context: None };
     let admin = runtime.block_on(client::connect(&target)).unwrap();
-    let proxy = Proxy { admin, pid: Arc::default(), kills: Arc::clone(kills) };
+    let proxy = Proxy { admin, pid: Arc::default(), kills: Arc::clone(&told.0), deadly: Arc::clone(&told.1) };
     let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
     let server = format!("http://{}", listener.local_addr().unwrap());
     let router = axum::Router::new().fallback(pass).with_state(proxy.clone());
@@ -107,10 +123,10 @@ fn nine_1_killed_after_every_write_the_ladders_end_the_same() {
     age_snapshot(&stack, "provisioned", "/metadata/deletionTimestamp", 900);
     warden::enforce(&stack, &[DRIVER], |_| {});
 
-    println!("9.1.2 when each of two replicas is killed after each of its writes");
+    println!("9.1.2 when each of two replicas is killed after each of a ladder's writes");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let kills = Arc::new(AtomicU32::new(0));
-    let proxies = ["one", "two"].map(|name| proxy(&stack, &runtime, name, &kills));
+    let told = Told::default();
+    let proxies = ["one", "two"].map(|name| proxy(&stack, &runtime, name, &told));
     std::thread::spawn(move || runtime.block_on(std::future::pending::<()>()));
     let mut lives: Vec<Option<Warden>> = vec![None, None];
     let mut started = 0;
@@ -131,7 +147,7 @@ fn nine_1_killed_after_every_write_the_ladders_end_the_same() {
     over.unwrap_or_else(|error| panic!("{error}\n{:#?}", warden::ledger(&stack)));
     drop(lives);
 
-    let kills = kills.load(Ordering::SeqCst);
+    let kills = told.0.load(Ordering::SeqCst);
     println!("9.1.3 then after {kills} deaths everything is as if nothing had happened");
     assert!(kills >= 15, "{kills} writes killed nobody");
     wait_gone(&stack, CONTENTS, None, &orphan);
