@@ -102,7 +102,7 @@ fn content(name: &str) -> Value {
             "volumeSnapshotClassName": "fast",
             "volumeSnapshotRef": {"namespace": "default", "name": "gone", "uid": "6b1f5f2e-0000-4000-8000-000000000001"}},
         "status": {"snapshotHandle": format!("handle-{name}"), "readyToUse": true,
-            "creationTime": (Timestamp::now() - SignedDuration::from_hours(1)).as_nanosecond() as i64}})
+            "creationTime": (Timestamp::now() - SignedDuration::from_hours(1)).as_second() * 1_000_000_000}})
 }
 
 /// A content that was deleted an hour ago, after its VolumeSnapshot had gone without marking it.

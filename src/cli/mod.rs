@@ -42,18 +42,24 @@ const EXAMPLES: &str = "\
 Examples:
   volwarden doctor                        what is stuck in the cluster, why, and what would help
   volwarden doctor -n app -o json         the same for one namespace, for a script
-  volwarden why volumesnapshot app/db-1   why one object is as it is, healthy ones too
+  volwarden why volumesnapshot app/db-1   why one object is as it is, healthy ones too, and what would be done about it
+  volwarden plan                          what would be done now, and what is held by which guard until when
+  volwarden plan -f policy.yaml           the same under a policy that is not in the cluster: try it in Observe first
+  volwarden approve NAME                  approve the plan of a Remediation, after showing what it is
+  volwarden pause --reason upgrade --for 2h   let nothing be repaired meanwhile; volwarden resume ends it
+  volwarden orphans list                  what repairs left behind in the storage backend
   volwarden run                           the daemon; it also listens: --listen, VOLWARDEN_LISTEN
   volwarden retention simulate -f a.json  which snapshots a policy would keep, and why
   volwarden demo                          the same without a cluster: one in the process, on which things break
   volwarden crds | kubectl apply -f -     the definitions of its own kinds
   volwarden completions bash > /etc/bash_completion.d/volwarden
 
-Exit codes of doctor and why: 0 nothing found, 1 findings, 2 could not tell; of demo: 0 if every incident was found;
-of retention simulate: 0, or 2 if its input cannot be used.
-Everything here only reads the cluster.";
+Exit codes of doctor and why: 0 nothing found, 1 findings, 2 could not tell; of plan: 0 nothing to do, 1 something is
+planned or held, 2 could not tell; of demo: 0 if every incident was found; of the others 0, or 2 with one line of why.
+These write to the cluster, in your name: approve, pause, resume, orphans reclaim. run repairs as far as a
+RemediationPolicy lets it, and keeps its lease and its ledger. Everything else only reads.";
 
-/// Says what is stuck in VolumeSnapshots and their CSI drivers, why, and what the least repair is
+/// Says what is stuck in VolumeSnapshots and their CSI drivers, and why, and repairs it under guards
 #[derive(Debug, Parser)]
 #[command(name = "volwarden", version, after_help = EXAMPLES, max_term_width = 120, disable_help_subcommand = true)]
 struct Cli {

@@ -85,7 +85,7 @@ async fn list(args: &ListArgs, settings: &Settings) -> Result<Outcome, CliError>
     }
     let views: Vec<View<'_>> = all.iter().map(View::of).collect();
     let colour = Terminal::new(args.no_color).colour;
-    output::answer_as(args.output, &views, || report(&all, hand.now(), args.all, colour))?;
+    output::answer_as(args.output, &views, || report(&all, hand.now(), colour))?;
     Ok(Outcome::Clean)
 }
 
@@ -154,7 +154,7 @@ fn phase(entry: &Orphaned) -> &'static str {
     }
 }
 
-fn report(all: &[Orphaned], now: Timestamp, over: bool, colour: bool) -> String {
+fn report(all: &[Orphaned], now: Timestamp, colour: bool) -> String {
     let mut out = String::new();
     for entry in all {
         let Orphaned { metadata, spec, status } = entry;
@@ -173,14 +173,13 @@ fn report(all: &[Orphaned], now: Timestamp, over: bool, colour: bool) -> String 
         }
         out.push('\n');
     }
-    let open = all.iter().filter(|entry| !entry.is_over()).count();
-    out.push_str(&match (open, over) {
-        (0, _) => "Nothing is left behind, as far as the ledger knows.\n".to_owned(),
-        (1, _) => "1 snapshot is left behind. volwarden orphans reclaim NAME lets its driver delete it.\n".to_owned(),
-        (open, _) => {
-            format!("{open} snapshots are left behind. volwarden orphans reclaim NAME lets a driver delete one.\n")
+    let _ = match all.iter().filter(|entry| !entry.is_over()).count() {
+        0 => writeln!(out, "Nothing is left behind, as far as the ledger knows."),
+        1 => writeln!(out, "1 snapshot is left behind. volwarden orphans reclaim NAME lets its driver delete it."),
+        open => {
+            writeln!(out, "{open} snapshots are left behind. volwarden orphans reclaim NAME lets a driver delete one.")
         }
-    });
+    };
     out
 }
 
@@ -229,7 +228,7 @@ mod tests {
             entry("orphan-3", json!({})),
         ];
         let now = Timestamp::from_second(303).unwrap();
-        let said = report(&all, now, true, false);
+        let said = report(&all, now, false);
         assert!(
             said.starts_with(
                 "\
@@ -246,7 +245,7 @@ Reclaimed  orphan-2  5m3s
             "{said}"
         );
         assert!(said.contains("\nPending  orphan-3") && said.contains("\n2 snapshots are left behind."), "{said}");
-        assert_eq!(report(&[], now, false, false), "Nothing is left behind, as far as the ledger knows.\n");
+        assert_eq!(report(&[], now, false), "Nothing is left behind, as far as the ledger knows.\n");
         let json = serde_json::to_value(View::of(&all[0])).unwrap();
         assert_eq!((&json["phase"], &json["spec"]["snapshotHandle"]), (&json!("Orphaned"), &json!("h-1")));
     }

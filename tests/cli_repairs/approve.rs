@@ -21,8 +21,8 @@ async fn waiting(phase: &str) -> Embedded {
 
 /// The hash that stands on the entry.
 fn approved(embedded: &Embedded) -> Option<String> {
-    let entry = stands(embedded, table::REMEDIATIONS, "", "entry-1").unwrap();
-    entry.pointer(APPROVED).map(|hash| hash.as_str().unwrap().to_owned())
+    let entry = stands(embedded, table::REMEDIATIONS, "", "entry-1")?;
+    entry.pointer(APPROVED)?.as_str().map(str::to_owned)
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use volwarden::sim::store::Refusal;
 use super::*;
 
 fn paused(embedded: &Embedded, name: &str) -> Option<Value> {
-    stands(embedded, table::POLICIES, "", name).unwrap().pointer("/spec/pause").cloned()
+    stands(embedded, table::POLICIES, "", name)?.pointer("/spec/pause").cloned()
 }
 
 #[tokio::test]
