@@ -118,7 +118,7 @@ async fn an_orphan_is_imported_as_the_fence_wants_it_and_the_driver_deletes_it()
     assert_eq!(snapshot["metadata"]["labels"], json!({"volwarden.dev/reclaims": "orphan-1"}));
 
     let working = controllers(&embedded, true);
-    let said = reclaim(&embedded, &["--namespace", NAMESPACE]).await;
+    let said = reclaim(&embedded, &[]).await;
     working.abort();
     assert_eq!((said.code, said.err.as_str()), (0, ""), "{}", said.out);
     assert!(

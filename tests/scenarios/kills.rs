@@ -106,7 +106,6 @@ fn proxy(stack: &Stack, runtime: &tokio::runtime::Runtime, name: &str, told: &To
 }
 
 #[test]
-#[expect(clippy::similar_names, reason = "retained content, and its handle that is retained")]
 fn nine_1_killed_after_every_write_the_ladders_end_the_same() {
     let Some(_turn) = turn() else { return };
     let stack = with_claim(Options::full());

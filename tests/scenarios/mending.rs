@@ -139,7 +139,7 @@ fn eight_3_a_stale_leader_is_answered_by_its_candidate() {
     assert_eq!(done.attempts.first().map(|(rung, _)| rung.as_str()), Some("RestartCandidate"));
     story.then_gone(&[waiting]);
     assert_eq!(restarted(&story), [candidate]);
-    assert_eq!(handles(&story), [kept.handle.clone()]);
+    assert_eq!(handles(&story), std::slice::from_ref(&kept.handle));
     drop(daemon);
 }
 

@@ -162,7 +162,7 @@ fn seven_2_a_confirmed_deletion_is_let_go_of() {
     only_we_remove_finalizers(&stack);
     stack.delete(SNAPSHOTS, Some("default"), "confirmed").unwrap();
     super::wait_for(&stack, CONTENTS, None, &content, "/status", |status| *status == json!({}));
-    assert_eq!(handles(&stack), [kept.clone()], "the driver has really deleted {handle}");
+    assert_eq!(handles(&stack), std::slice::from_ref(&kept), "the driver has really deleted {handle}");
     age_content(&stack, &content, "/metadata/deletionTimestamp", 1300);
 
     println!("7.2.2 when a policy enforces");
@@ -238,8 +238,8 @@ fn seven_3_what_a_gone_driver_left_is_remembered_and_reclaimed() {
     let found = || daemon.log().contains("\"class\":\"DriverUnknown\"").then_some(());
     stack.wait("the daemon has found it", REPAIRED, found).unwrap();
     let uid = text(&stack.get(CONTENTS, None, &content).unwrap().unwrap(), "/metadata/uid");
-    let consent = json!({"metadata": {"annotations": {"volwarden.dev/leave-behind": uid}}});
-    stack.patch(CONTENTS, None, &content, None, &consent).unwrap();
+    let agreed = json!({"metadata": {"annotations": {"volwarden.dev/leave-behind": uid}}});
+    stack.patch(CONTENTS, None, &content, None, &agreed).unwrap();
 
     println!("7.3.3 and nothing without an approval of exactly that plan");
     let waits = warden::wait_phase(&stack, "DriverUnknown", &content, "AwaitingApproval", 2 * REPAIRED);
