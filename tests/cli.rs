@@ -159,6 +159,22 @@ fn help_shows_every_setting_with_its_variable() {
     for flag in ["--output <", "--observe <", "--timeout <", "--namespace <", "--all-namespaces", "--no-color"] {
         assert!(doctor.contains(flag), "{flag}: {doctor}");
     }
+    for (command, flags) in [
+        ("plan", &["--file <", "--namespace <", "--dry-run <", "--output <", "--observe <"][..]),
+        ("approve", &["<NAME>", "--hash <", "--dry-run <", "kubectl annotate remediation"]),
+        ("pause", &["[POLICY]...", "--all", "--reason <", "--for <", "--dry-run <"]),
+        ("resume", &["[POLICY]...", "--all", "--dry-run <"]),
+    ] {
+        let text = help(&[command, "--help"]);
+        assert!(flags.iter().all(|flag| text.contains(flag)), "{command}: {text}");
+    }
+    let reclaim = help(&["orphans", "reclaim", "--help"]);
+    assert!(reclaim.contains("[default: volwarden-system]") && reclaim.contains("[default: 5m]"), "{reclaim}");
+    assert!(help(&["orphans", "list", "--help"]).contains("--all"));
+    assert!(
+        all.contains("These write to the cluster, in your name: approve, pause, resume, orphans reclaim."),
+        "{all}"
+    );
     assert_eq!(help(&["--version"]), format!("volwarden {}", env!("CARGO_PKG_VERSION")));
 }
 
@@ -188,7 +204,9 @@ fn completions_are_written_for_each_shell_and_survive_a_closed_pipe() {
     let home = TempDir::new().unwrap();
     for shell in ["bash", "zsh", "fish"] {
         let script = stdout(&run(volwarden(&home).args(["completions", shell])));
-        assert!(script.contains("doctor") && script.contains("min-floor"), "{shell}");
+        for word in ["doctor", "min-floor", "plan", "approve", "pause", "resume", "orphans", "reclaim"] {
+            assert!(script.contains(word), "{shell}: {word}");
+        }
     }
     for args in [&["completions", "bash"][..], &["--help"]] {
         let mut child = volwarden(&home).args(args).spawn().unwrap();
@@ -206,9 +224,15 @@ fn a_kubeconfig_that_cannot_be_used_is_one_line() {
     // What stands around the mistake in a kubeconfig is a secret as often as not.
     std::fs::write(&garbled, "users:\n- name: x\n  user: [\n    token: secret-token\nclusters: ]\n").unwrap();
     let nowhere = home.path().join("nowhere");
-    for command in
-        [&["doctor"][..], &["why", "vs", "app/db"], &["run", "--listen", "127.0.0.1:0", "--log-level", "off"]]
-    {
+    for command in [
+        &["doctor"][..],
+        &["why", "vs", "app/db"],
+        &["plan"],
+        &["approve", "x"],
+        &["resume"],
+        &["orphans", "list"],
+        &["run", "--listen", "127.0.0.1:0", "--log-level", "off"],
+    ] {
         let with =
             |path: &Path, more: &[&str]| run(volwarden(&home).args(command).arg("--kubeconfig").arg(path).args(more));
         assert_one_line(&with(&nowhere, &[]), &["nowhere"]);
@@ -247,7 +271,14 @@ fn doctor_and_why_against_a_wrong_server_are_one_line_and_never_say_clean() {
             scope.spawn(move || {
                 let home = TempDir::new().unwrap();
                 let config = kubeconfig(&home, &format!("http://{}", wrong.serve()));
-                for command in [&["doctor", "--timeout", "5s"][..], &["why", "vs", "db", "--timeout", "5s"]] {
+                for command in [
+                    &["doctor", "--timeout", "5s"][..],
+                    &["why", "vs", "db", "--timeout", "5s"],
+                    &["plan", "--timeout", "5s"],
+                    &["approve", "x"],
+                    &["pause", "--reason", "x", "--for", "2h"],
+                    &["orphans", "list"],
+                ] {
                     let output = run(volwarden(&home).args(command).arg("--kubeconfig").arg(&config));
                     assert_one_line(&output, &[]);
                     let told = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -85,3 +85,25 @@ impl Planner {
         asked.buffered(AT_ONCE).collect().await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn policies_of_a_file_are_told_as_a_watch_would_and_never_go_silent() {
+        let (facts, mut told) = mpsc::channel(8);
+        let task = tokio::spawn(tell(vec![Policy::built_in()], facts));
+        let began = Instant::now();
+        let mut next = async || told.recv().await.unwrap();
+        assert_eq!(next().await, Fact::Source(Source::Policies, SourceChange::ListBegan));
+        assert!(matches!(next().await, Fact::Policy(Change::Applied(key, _)) if &*key.name == "built-in"));
+        assert_eq!(next().await, Fact::Source(Source::Policies, SourceChange::ListEnded));
+        for minutes in 1..4 {
+            assert_eq!(next().await, Fact::Source(Source::Policies, SourceChange::Progress));
+            assert!(began.elapsed() <= minutes * Duration::from_secs(61));
+        }
+        drop(told);
+        task.await.unwrap();
+    }
+}

@@ -148,10 +148,14 @@ impl<'a> Shown<'a> {
         Some(self.with_until(format!("{guard}: {reason}"), until))
     }
 
-    fn with_until(&self, words: String, until: Option<Timestamp>) -> String {
+    fn with_until(&self, said: String, until: Option<Timestamp>) -> String {
         match until {
-            None => words,
-            Some(until) => format!("{words}; until {}", moment(until, self.now.wall)),
+            None => said,
+            // Some reasons have the time in them already.
+            Some(until) if said.contains(&until.to_string()) => {
+                format!("{said} (in {})", words::short(words::age(until, self.now.wall)))
+            }
+            Some(until) => format!("{said}; until {}", moment(until, self.now.wall)),
         }
     }
 

@@ -165,8 +165,7 @@ fn each_guard_that_holds_is_said_with_its_end() {
         [
             "held mode: policy p is in mode Observe",
             "held settled: it has been so for 20s and has to be for 60s; until 00:05:43Z, in 40s",
-            "held window: outside of the maintenance window, which opens at 1970-01-02T00:05:03Z; \
-             until 1970-01-02 00:05Z, in 24h",
+            "held window: outside of the maintenance window, which opens at 1970-01-02T00:05:03Z (in 24h)",
         ]
     );
     let json = json(&shown);

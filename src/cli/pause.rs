@@ -134,7 +134,8 @@ fn ends(now: Timestamp, lasts: Duration) -> Result<Timestamp, String> {
     if lasts.is_zero() {
         return Err("a pause of no length is none: write --for 2h or the like".to_owned());
     }
-    let end = now.checked_add(lasts).and_then(|end| Timestamp::from_second(end.as_second()));
+    let whole = jiff::TimestampRound::new().smallest(jiff::Unit::Second).mode(jiff::RoundMode::Ceil);
+    let end = now.checked_add(lasts).and_then(|end| end.round(whole));
     end.map_err(|_| "a pause has to end: write --for 2h or the like".to_owned())
 }
 
@@ -236,7 +237,7 @@ mod tests {
         assert!(ends(at(0), Duration::ZERO).is_err());
         assert!(ends(at(0), Duration::MAX).unwrap_err().contains("has to end"));
         let now = at(5) + Duration::from_millis(300);
-        assert_eq!(ends(now, Duration::from_secs(60)).unwrap(), at(65));
+        assert_eq!(ends(now, Duration::from_secs(60)).unwrap(), at(66));
     }
 
     #[test]

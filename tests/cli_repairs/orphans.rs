@@ -175,7 +175,10 @@ async fn a_handle_that_stands_anywhere_else_is_refused_and_nothing_is_made() {
     let mut by_source = content("imported");
     by_source["spec"]["source"] = json!({"snapshotHandle": "h-1"});
     by_source["status"] = json!({});
-    let rows: [(&'static Resource, Value, &str); 3] = [
+    let group =
+        json!({"metadata": {"name": "group"}, "status": {"volumeSnapshotInfoList": [{"snapshotHandle": "h-1"}]}});
+    let rows: [(&'static Resource, Value, &str); 4] = [
+        (table::GROUP_CONTENTS, group, "VolumeGroupSnapshotContent group"),
         (table::CONTENTS, by_status, "VolumeSnapshotContent other"),
         (table::CONTENTS, by_source, "VolumeSnapshotContent imported"),
         (table::ORPHANS, left("orphan-2", "h-1", "Orphaned"), "OrphanedSnapshot orphan-2"),
