@@ -154,7 +154,6 @@ impl Engine {
             }
             fact => {
                 self.forget_absence(&fact);
-                self.forget_look(&fact);
                 for touch in self.world.apply(fact, now) {
                     match touch {
                         Touch::Repairs => work.repairs = true,

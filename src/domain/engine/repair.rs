@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Effect, Engine};
-use crate::domain::fact::{Acted, Change, Fact, Now, Probe};
+use crate::domain::fact::{Acted, Fact, Now, Probe};
 use crate::domain::finding::{Finding, Subject};
 use crate::domain::guard::Alerts;
 use crate::domain::ledger::{Ledger, Outcome, Record};
@@ -185,20 +185,6 @@ impl Engine {
         }
         self.close_intent(&subject, acted.outcome, &acted.message, now);
         self.flush(&subject, effects);
-    }
-
-    /// What a watch tells of an object makes an earlier fresh read of it an old one.
-    pub(super) fn forget_look(&mut self, fact: &Fact) {
-        let target = match fact {
-            Fact::Content(Change::Applied(key, _) | Change::Gone(key)) => (TargetKind::Content, key),
-            Fact::Snapshot(Change::Applied(key, _) | Change::Gone(key)) => (TargetKind::Snapshot, key),
-            Fact::Pod(Change::Applied(key, _) | Change::Gone(key)) => (TargetKind::Pod, key),
-            _ => return,
-        };
-        // Most of what a watch tells was never looked at: this is on the way of every fact.
-        if !self.repair.looks.is_empty() {
-            self.repair.looks.remove(&(target.0, target.1.clone()));
-        }
     }
 
     /// A look was answered: it counts as a sighting of whoever waited for it.
