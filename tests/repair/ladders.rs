@@ -252,6 +252,9 @@ fn a_gone_drivers_content_is_let_go_only_by_consent_on_itself_and_an_approval() 
     let mut content = deleting(&lab, "c", "s", 2000);
     (content.driver, content.class) = ("gone.example.com".into(), None);
     lab.content("c", content);
+    // Its snapshot waits for it, and is no use of it.
+    let waiting = going(&lab, "s", "c", 2000, &[BOUND]);
+    lab.snapshot("s", waiting);
     let policy = volwarden::domain::policy::Policy::new(
         "gone",
         volwarden::domain::policy::Spec {
