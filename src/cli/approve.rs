@@ -259,8 +259,8 @@ mod tests {
         record(Class::OrphanedContent, "c")
     }
 
-    fn approval(hash: &str, expires: i64) -> Option<Approval> {
-        Some(Approval { hash: Hash::written(hash), at: at(0), expires: at(expires) })
+    fn approval(hash: &str, expires: i64) -> Approval {
+        Approval { hash: Hash::written(hash), at: at(0), expires: at(expires) }
     }
 
     #[test]
@@ -284,12 +284,12 @@ mod tests {
         assert_eq!(given(&record, &hash, at(10)), Given::Not);
         record.approved = Some(hash.clone());
         assert_eq!(given(&record, &hash, at(10)), Given::Unnoticed);
-        record.approval = approval(HASH, 11);
+        record.approval = Some(approval(HASH, 11));
         assert_eq!(given(&record, &hash, at(10)), Given::Noticed(at(11)));
         assert_eq!(given(&record, &hash, at(11)), Given::Expired);
         record.approved = None;
         assert_eq!(given(&record, &hash, at(11)), Given::Expired, "the daemon has not seen it gone yet");
-        record.approval = approval("another", 99);
+        record.approval = Some(approval("another", 99));
         assert_eq!(given(&record, &hash, at(10)), Given::Not);
     }
 
@@ -298,6 +298,7 @@ mod tests {
         Told { record, plan, given, policies, dry, now: at(303) }.text(false)
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "it stands for a read that may fail")]
     fn policies(mode: Mode) -> Result<Vec<Policy>, Trouble> {
         let mut spec = Spec { mode, approval_valid: Duration::from_secs(1800), ..Spec::default() };
         spec.scope.drivers.insert("d".into());

@@ -209,6 +209,7 @@ mod tests {
     use super::*;
     use crate::domain::record::Kind;
 
+    #[expect(clippy::needless_pass_by_value, reason = "a literal at every call")]
     fn entry(name: &str, status: Value) -> Orphaned {
         let value = json!({
             "metadata": {"name": name, "resourceVersion": "1", "creationTimestamp": "1970-01-01T00:00:00Z"},

@@ -204,7 +204,7 @@ mod tests {
 
     fn policy(name: &str, pause: Option<i64>, suspended: bool) -> Policy {
         let pause = pause.map(|until| Pause { reason: "old work".into(), until: at(until) });
-        Policy::new(name, Spec { pause, suspended, ..Spec::default() })
+        Policy::new(name, Spec { suspended, pause, ..Spec::default() })
     }
 
     fn which(policies: &[&str], all: bool) -> Which {

@@ -50,7 +50,12 @@ fn synced() {
 
 #[test]
 fn leader() {
-    let mut lab = scenario(plain(), Lab::lose_the_lease);
+    let mut lab = Lab::led(plain());
+    let mut content = deleting(&lab, "c", "s", 600);
+    content.being_deleted = false;
+    lab.content("c", content);
+    lab.lose_the_lease();
+    lab.pass(100);
     assert_eq!(lab.steps(), []);
     assert_eq!(lab.hands.records.len(), 0, "who does not lead writes nothing at all");
     assert_eq!(lab.holding(Kind::VolumeSnapshotContent, Key::cluster("c")), ["leader"]);

@@ -252,6 +252,9 @@ fn a_gone_drivers_content_is_let_go_only_by_consent_on_itself_and_an_approval() 
     let mut content = deleting(&lab, "c", "s", 2000);
     (content.driver, content.class) = ("gone.example.com".into(), None);
     lab.content("c", content);
+    // Its snapshot waits for it, and is no use of it.
+    let waiting = going(&lab, "s", "c", 2000, &[BOUND]);
+    lab.snapshot("s", waiting);
     let policy = volwarden::domain::policy::Policy::new(
         "gone",
         volwarden::domain::policy::Spec {
@@ -269,14 +272,14 @@ fn a_gone_drivers_content_is_let_go_only_by_consent_on_itself_and_an_approval() 
     assert_eq!((lab.steps().len(), lab.hands.records.len()), (0, 0), "no consent, no plan");
     let key = (volwarden::domain::remedy::action::TargetKind::Content, Key::cluster("c"));
     let volwarden::domain::remedy::fresh::Looked::There(shown) = lab.look(key.0, &key.1) else { panic!() };
-    let consent = |uid: &str| {
+    let agreed = |uid: &str| {
         let look = volwarden::domain::remedy::fresh::Look { leave_behind: Some(uid.into()), ..(*shown).clone() };
         volwarden::domain::remedy::fresh::Looked::There(Box::new(look))
     };
-    lab.hands.looks.insert(key.clone(), consent("uid-of-another"));
+    lab.hands.looks.insert(key.clone(), agreed("uid-of-another"));
     lab.pass(600);
     assert_eq!(lab.hands.records.len(), 0, "a copied consent is none");
-    lab.hands.looks.insert(key, consent("uid-c"));
+    lab.hands.looks.insert(key, agreed("uid-c"));
     lab.pass(700);
     let record = lab.the_record();
     let plan = record.plan.unwrap();

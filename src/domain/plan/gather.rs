@@ -226,14 +226,16 @@ impl Desk<'_> {
         }
     }
 
-    /// Claims that were made from it, and snapshots that are bound to it.
+    /// Claims that were made from it, and live snapshots that are bound to it.
     fn uses(&self, subject: &Subject) -> Vec<String> {
         let world = self.ctx.world;
         let Some(snapshot) = self.snapshot_of(subject) else { return Vec::new() };
         let claims =
             world.claims.iter().filter(|(_, claim)| claim.sources.iter().any(|from| from.snapshot == snapshot));
         let claims = claims.map(|(key, _)| format!("PersistentVolumeClaim {key} was made from it"));
-        let bound = world.snapshots.iter().filter(|(_, found)| content_key(found) == subject.key);
+        // One that is being deleted itself waits for the content: that is no use.
+        let alive = world.snapshots.iter().filter(|(_, found)| found.meta.deleted.is_none());
+        let bound = alive.filter(|(_, found)| content_key(found) == subject.key);
         claims.chain(bound.map(|(key, _)| format!("VolumeSnapshot {key} is bound to it"))).collect()
     }
 

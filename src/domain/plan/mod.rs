@@ -196,7 +196,7 @@ impl<'a> Desk<'a> {
 const UNKNOWN_VALID: Duration = Duration::from_secs(30);
 
 /// A fresh read is good for deciding for so long; before a write there is another.
-pub const LOOK_VALID: Duration = Duration::from_secs(300);
+pub const LOOK_VALID: Duration = Duration::from_secs(120);
 
 impl Planned {
     /// The plan as the ledger shows it.

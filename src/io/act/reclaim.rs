@@ -561,13 +561,15 @@ mod tests {
         assert!(why(&"x".repeat(64), None).unwrap().contains("too long for a label"));
     }
 
+    type Change = (&'static str, fn(&mut Value, &mut Value), &'static str);
+
     #[test]
     fn bound_is_what_hands_the_deletion_on_to_the_driver() {
         let content = json!({"metadata": {"finalizers": [OWN_FINALIZER]}, "spec": {"volumeSnapshotRef": {"uid": "u"}},
             "status": {"snapshotHandle": "h"}});
         let snapshot = json!({"metadata": {"uid": "u", "finalizers": [BOUND]}});
         assert_eq!(unbound(&content, &snapshot, "h"), None);
-        let changes: [(&str, fn(&mut Value, &mut Value), &str); 6] = [
+        let changes: [Change; 6] = [
             ("not bound", |content, _| content["spec"]["volumeSnapshotRef"] = json!({}), "has not bound the two yet"),
             (
                 "another",

@@ -10,7 +10,7 @@ use fastrand::Rng;
 use serde_json::{Value, json};
 
 use super::journal::{Entry, What};
-use super::wire::Flight;
+use super::wire::{Flight, Reply};
 use super::{Clock, Reading, Weather};
 use crate::domain::election::{Claim, Election, Held, Rules, Step, View};
 use crate::domain::fact::{Now, Source};
@@ -96,7 +96,7 @@ impl Leader {
             }
             Stage::Writing(flight, claim) => {
                 let taken = flight.happens && self.write(&claim, at, cluster, journal);
-                Stage::Written { answered: flight.answered, taken: taken && flight.instead.is_none() }
+                Stage::Written { answered: flight.answered, taken: taken && flight.reply == Reply::Servers }
             }
             other => other,
         };
@@ -123,11 +123,11 @@ impl Leader {
         taken
     }
 
-    /// Does what is due; what the engine has to hear of it: until when we lead, if that is something else now.
-    pub(super) fn advance(&mut self, now: Now, clock: Clock, weather: &Weather) -> Option<Option<Duration>> {
+    /// Does what is due; whether until when we lead is something else now.
+    pub(super) fn advance(&mut self, now: Now, clock: Clock, weather: &Weather) -> bool {
         let at = clock.time_of(now.mono);
         if self.due(clock).is_none_or(|due| due > at) {
-            return None;
+            return false;
         }
         match std::mem::replace(&mut self.stage, Stage::Idle) {
             Stage::Idle => self.read(at, weather),
@@ -142,10 +142,7 @@ impl Leader {
             other => self.stage = other,
         }
         let until = self.election.leads_until();
-        (until != self.told).then(|| {
-            self.told = until;
-            until
-        })
+        std::mem::replace(&mut self.told, until) != until
     }
 
     fn read(&mut self, at: Duration, weather: &Weather) {

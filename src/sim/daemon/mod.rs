@@ -437,8 +437,8 @@ impl Daemon {
     fn run(&mut self, at: Duration, cluster: &Cluster) -> bool {
         let mut facts = Vec::new();
         let now = self.now(cluster);
-        if let Some(until) = self.leader.advance(now, self.clock(), &self.weather) {
-            facts.push(Fact::Leadership(self.believed(until)));
+        if self.leader.advance(now, self.clock(), &self.weather) {
+            facts.push(Fact::Leadership(self.leads_until()));
         }
         let sky = writes::Sky { now, clock: self.clock(), weather: &self.weather, leads_until: self.leads_until() };
         facts.extend(self.writes.advance(sky));
@@ -465,11 +465,7 @@ impl Daemon {
     }
 
     fn leads_until(&self) -> Option<Duration> {
-        self.believed(self.leader.leads_until())
-    }
-
-    fn believed(&self, until: Option<Duration>) -> Option<Duration> {
-        if self.broken == Some(Broken::NoLease) { Some(Duration::MAX) } else { until }
+        if self.broken == Some(Broken::NoLease) { Some(Duration::MAX) } else { self.leader.leads_until() }
     }
 
     /// Takes one fact in; whether the process ends over it.

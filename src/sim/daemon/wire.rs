@@ -40,8 +40,19 @@ pub(super) struct Flight {
     pub(super) happens: bool,
     /// When the sender hears of it, or stops waiting.
     pub(super) answered: Duration,
-    /// What it hears if that is not what the server made of it; `None` within: nothing.
-    pub(super) instead: Option<Option<Refusal>>,
+    /// What it hears then.
+    pub(super) reply: Reply,
+}
+
+/// What the sender of a request hears.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Reply {
+    /// What the server made of it.
+    Servers,
+    /// This, whatever the server made of it.
+    Refusal(Refusal),
+    /// Nothing.
+    Nothing,
 }
 
 impl Flight {
@@ -52,19 +63,19 @@ impl Flight {
             Writing::Slow => (draw(rng, SLOWNESS.0, SLOWNESS.1), draw(rng, SLOWNESS.0, SLOWNESS.1)),
             _ => (draw(rng, LATENCY.0, LATENCY.1), draw(rng, LATENCY.0, LATENCY.1)),
         };
-        let flight = Self { arrives: at + way, happens: true, answered: at + way + back, instead: None };
+        let flight = Self { arrives: at + way, happens: true, answered: at + way + back, reply: Reply::Servers };
         match weather {
             Writing::Fine | Writing::Slow => flight.within(gives_up),
             Writing::Hung => {
                 let arrives = at + draw(rng, LATENCY.0, patience);
-                Self { arrives, happens: rng.bool(), answered: gives_up, instead: Some(None) }
+                Self { arrives, happens: rng.bool(), answered: gives_up, reply: Reply::Nothing }
             }
             Writing::Failing => {
                 let refusal = refusal(rng);
                 let happens = refusal.code == 500 && rng.bool();
-                Self { happens, instead: Some(Some(refusal)), ..flight }.within(gives_up)
+                Self { happens, reply: Reply::Refusal(refusal), ..flight }.within(gives_up)
             }
-            Writing::Away => Self { happens: false, answered: gives_up, instead: Some(None), ..flight },
+            Writing::Away => Self { happens: false, answered: gives_up, reply: Reply::Nothing, ..flight },
         }
     }
 
@@ -74,7 +85,7 @@ impl Flight {
             return self;
         }
         let happens = self.happens && self.arrives < gives_up;
-        Self { happens, answered: gives_up, instead: Some(None), ..self }
+        Self { happens, answered: gives_up, reply: Reply::Nothing, ..self }
     }
 }
 
@@ -112,17 +123,18 @@ mod tests {
 
     #[test]
     fn each_weather_does_what_it_says() {
-        assert!(flights(Writing::Fine).iter().all(|flight| flight.happens && flight.instead.is_none()));
-        assert!(flights(Writing::Away).iter().all(|flight| !flight.happens && flight.instead == Some(None)));
+        assert!(flights(Writing::Fine).iter().all(|flight| flight.happens && flight.reply == Reply::Servers));
+        assert!(flights(Writing::Away).iter().all(|flight| !flight.happens && flight.reply == Reply::Nothing));
         let hung = flights(Writing::Hung);
-        assert!(hung.iter().all(|flight| flight.instead == Some(None)));
+        assert!(hung.iter().all(|flight| flight.reply == Reply::Nothing));
         assert!(hung.iter().any(|flight| flight.happens) && hung.iter().any(|flight| !flight.happens));
         let failing = flights(Writing::Failing);
-        let codes: std::collections::BTreeSet<u16> =
-            failing.iter().filter_map(|flight| Some(flight.instead.as_ref()?.as_ref()?.code)).collect();
+        let code =
+            |flight: &Flight| if let Reply::Refusal(refusal) = &flight.reply { Some(refusal.code) } else { None };
+        let codes: std::collections::BTreeSet<u16> = failing.iter().filter_map(code).collect();
         assert_eq!(codes.into_iter().collect::<Vec<_>>(), [409, 429, 500, 503]);
         assert!(failing.iter().any(|flight| flight.happens));
         let slow = flights(Writing::Slow);
-        assert!(slow.iter().any(|flight| flight.happens && flight.instead == Some(None)), "done, and not heard of");
+        assert!(slow.iter().any(|flight| flight.happens && flight.reply == Reply::Nothing), "done, and not heard of");
     }
 }

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::journal::{Entry, What};
 use super::leader::MANAGER;
 use super::reads::{look_at, resource_of};
-use super::wire::Flight;
+use super::wire::{Flight, Reply};
 use super::{Broken, Clock, Reading, Weather};
 use crate::domain::fact::{Acted, Change, Fact, Now};
 use crate::domain::guard::Guarded;
@@ -278,77 +278,78 @@ impl Writes {
         };
         while let Some(place) = self.under_way.iter().position(due) {
             let job = self.under_way.remove(place);
-            match self.go_on(job, sky) {
-                Ok(job) => self.under_way.push(job),
-                Err(fact) => facts.extend(fact),
-            }
+            let job = self.go_on(job, sky, &mut facts);
+            self.under_way.extend(job);
         }
         self.begin(sky);
         facts
     }
 
-    /// The next stage of a job, or what came of it.
-    fn go_on(&mut self, mut job: Job, sky: Sky<'_>) -> Result<Job, Option<Fact>> {
+    /// The next stage of a job, or its end and what the engine has to hear of it.
+    fn go_on(&mut self, mut job: Job, sky: Sky<'_>, facts: &mut Vec<Fact>) -> Option<Job> {
         let at = sky.at();
         let heard = match job.stage {
             Stage::Looked { looked, seen, .. } => {
-                let Task::Act(guarded) = &job.task else { return Err(None) };
+                let Task::Act(guarded) = &job.task else { return None };
                 job.looked = if let Looked::There(look) = &looked { Some((look.version.clone(), seen)) } else { None };
-                let request = match guarded.action().fit(&looked, guarded.intended()) {
-                    Fit::Send(request) => request,
-                    Fit::Done => return Err(Some(acted(guarded, Outcome::Applied, "it is so already"))),
-                    Fit::Lost(why) => return Err(Some(acted(guarded, Outcome::Lost, &why))),
+                let (outcome, why) = match guarded.action().fit(&looked, guarded.intended()) {
+                    Fit::Send(request) => {
+                        let left = sky.clock.time_of(guarded.deadline()).saturating_sub(at).min(sky.left());
+                        if !left.is_zero() {
+                            let flight = Flight::send(&mut self.rng, sky.weather.writes, at, left);
+                            job.stage = Stage::Sent(flight, wire_form(request, self.broken));
+                            return Some(job);
+                        }
+                        (Outcome::Lost, "no time was left to send it".to_owned())
+                    }
+                    Fit::Done => (Outcome::Applied, "it is so already".to_owned()),
+                    Fit::Lost(why) => (Outcome::Lost, why),
                 };
-                let left = sky.clock.time_of(guarded.deadline()).saturating_sub(at).min(sky.left());
-                if left.is_zero() {
-                    return Err(Some(acted(guarded, Outcome::Lost, "no time was left to send it")));
-                }
-                let flight = Flight::send(&mut self.rng, sky.weather.writes, at, left);
-                job.stage = Stage::Sent(flight, wire_form(request, self.broken));
-                return Ok(job);
+                facts.push(acted(guarded, outcome, &why));
+                return None;
             }
             Stage::Heard(_, heard) => heard,
             stage => {
                 job.stage = stage;
-                return Ok(job);
+                return Some(job);
             }
         };
         match (&job.task, heard) {
-            (Task::Record(record), Heard::Done(object))
-                if record.version.is_empty() && object.get("status").is_none() =>
-            {
-                if sky.left().is_zero() {
-                    return Err(Some(Fact::Recorded(record.name.clone(), Err("this replica does not lead".into()))));
-                }
+            (Task::Record(record), Heard::Done(object)) if object.get("status").is_none() && !sky.left().is_zero() => {
                 let version = object::text(&object, "/metadata/resourceVersion");
                 let flight = Flight::send(&mut self.rng, sky.weather.writes, at, PATIENCE.min(sky.left()));
                 job.stage = Stage::Sent(flight, Sent::Status(status(record, version)));
-                Ok(job)
+                return Some(job);
             }
-            (Task::Record(record), heard) => Err(Some(Fact::Recorded(
-                record.name.clone(),
-                match heard {
-                    Heard::Done(object) => Ok(object::text(&object, "/metadata/resourceVersion").into()),
-                    Heard::Refused(refusal) => Err(refusal.message.into()),
-                    Heard::Nothing => Err("timed out".into()),
-                },
-            ))),
+            (Task::Record(record), heard) => facts.push(recorded(record, heard)),
             (Task::Act(guarded), heard) => {
                 let (outcome, words) = match heard {
                     Heard::Done(_) => (Outcome::Applied, "the server took it".to_owned()),
                     Heard::Refused(refusal) => (outcome(&refusal), refusal.message),
                     Heard::Nothing => (Outcome::Unreachable, "timed out".to_owned()),
                 };
-                Err(Some(acted(guarded, outcome, &words)))
+                facts.push(acted(guarded, outcome, &words));
             }
             (Task::Announce(orphan, _), _) if self.broken == Some(Broken::NoOrphans) => {
                 let left = Left { print: fingerprint(&orphan.handle), content: orphan.content.1.clone() };
-                Err(Some(Fact::Orphan(Change::Applied(Key::cluster(orphan.name()), left))))
+                facts.push(Fact::Orphan(Change::Applied(Key::cluster(orphan.name()), left)));
             }
             // The watch tells whether they happened.
-            (Task::Announce(..) | Task::Forget(_), _) => Err(None),
+            (Task::Announce(..) | Task::Forget(_), _) => {}
         }
+        None
     }
+}
+
+/// What came of storing a record. One that was made and has no status yet is not stored.
+fn recorded(record: &Record, heard: Heard) -> Fact {
+    let version = match heard {
+        Heard::Done(object) if object.get("status").is_none() => Err("this replica does not lead".into()),
+        Heard::Done(object) => Ok(object::text(&object, "/metadata/resourceVersion").into()),
+        Heard::Refused(refusal) => Err(refusal.message.into()),
+        Heard::Nothing => Err("timed out".into()),
+    };
+    Fact::Recorded(record.name.clone(), version)
 }
 
 /// What a refusal means for an action.
@@ -435,10 +436,10 @@ impl Job {
             }
             (Stage::Sent(flight, sent), _) => {
                 let answer = flight.happens.then(|| self.happen(at, sent, cluster, journal));
-                let heard = match (flight.instead, answer) {
-                    (Some(Some(refusal)), _) | (None, Some(Err(refusal))) => Heard::Refused(refusal),
-                    (None, Some(Ok(object))) => Heard::Done(object),
-                    (Some(None), _) | (None, None) => Heard::Nothing,
+                let heard = match (flight.reply, answer) {
+                    (Reply::Refusal(refusal), _) | (Reply::Servers, Some(Err(refusal))) => Heard::Refused(refusal),
+                    (Reply::Servers, Some(Ok(object))) => Heard::Done(object),
+                    (Reply::Nothing, _) | (Reply::Servers, None) => Heard::Nothing,
                 };
                 Stage::Heard(flight.answered, heard)
             }

@@ -52,6 +52,9 @@ const LASTING: [Guard; 8] = [
     Guard::Consequence,
 ];
 
+/// When something was intended, and for which record.
+type Spent = (Timestamp, Box<str>);
+
 /// Watches every write of one run.
 #[derive(Debug, Default)]
 pub(super) struct Audit {
@@ -66,8 +69,8 @@ pub(super) struct Audit {
     renewed: BTreeMap<String, Duration>,
     stored: BTreeMap<Box<str>, Record>,
     done: BTreeSet<(Box<str>, u32)>,
-    /// What was taken of each budget: when it was intended, and for which record.
-    spent: BTreeMap<(String, Budget), Vec<(Timestamp, Box<str>)>>,
+    /// What was taken of each budget.
+    spent: BTreeMap<(String, Budget), Vec<Spent>>,
     /// When something other than the lease was written, and to which record.
     written: Vec<(Duration, Option<Box<str>>)>,
     /// Steps that were taken, by name.

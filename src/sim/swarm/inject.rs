@@ -35,6 +35,8 @@ pub(super) enum Undo {
     Redeploy(serde_json::Value),
     /// A node is back.
     NodeBack(usize),
+    /// The content of a snapshot is deleted.
+    DeleteContentOf(String, String),
     /// The policy says this again.
     Policy(serde_json::Value),
     /// The policy is there again.
@@ -241,10 +243,18 @@ fn begin(fault: &Fault, home: &mut Home, daemons: &mut [Daemon], now: Duration) 
             }
             Vec::new()
         }
+        Kind::CutUnseen => {
+            for daemon in daemons.iter_mut() {
+                daemon.stall(Source::Snapshots, now);
+            }
+            people::begin(fault, home)
+        }
         Kind::KindsRemoved => {
             let undos = people::begin(fault, home);
             for daemon in daemons.iter_mut() {
-                OURS.into_iter().for_each(|source| daemon.cut(source, now));
+                for source in OURS {
+                    daemon.cut(source, now);
+                }
             }
             undos
         }
@@ -262,7 +272,7 @@ fn strike(fault: &Fault, daemon: &mut Daemon, home: &Home, now: Duration) {
         Kind::Frozen => daemon.freeze(fault.end()),
         Kind::Crash => daemon.crash(&home.cluster),
         Kind::CrashAtWrite => {
-            let moment = if fault.aim / 2 % 2 == 0 { Moment::Unsent } else { Moment::Unanswered };
+            let moment = if (fault.aim / 2).is_multiple_of(2) { Moment::Unsent } else { Moment::Unanswered };
             daemon.doom(fault.aim / 4 % 6, moment);
         }
         _ => {}

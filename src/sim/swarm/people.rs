@@ -61,6 +61,7 @@ pub(super) fn begin(fault: &Fault, home: &mut Home) -> Vec<Undo> {
         }
         Kind::ContentCopied => copy(home, aim),
         Kind::ContentRetained => retain(home, aim),
+        Kind::CutUnseen => cut(home, aim),
         kind if kind >= Kind::PolicyPaused => Arc::clone(&home.governance).change(fault, home),
         _ => home.trouble(fault),
     }
@@ -78,6 +79,11 @@ pub(super) fn undo(home: &mut Home, undo: Undo) {
             let Ok(found) = home.cluster.store.get(resource, &namespace, &name) else { return };
             let left: Vec<&str> = object::finalizers(&found).filter(|one| *one != FOREIGN).collect();
             set_finalizers(home, resource, &namespace, &name, &left);
+        }
+        Undo::DeleteContentOf(namespace, name) => {
+            if let Ok(found) = home.cluster.store.get(table::SNAPSHOTS, &namespace, &name) {
+                delete(home, table::CONTENTS, "", &truth::content_of(&found).name);
+            }
         }
         Undo::Policy(spec) => governance::edit(home, &spec),
         Undo::PolicyBack => Arc::clone(&home.governance).restore(home),
@@ -198,6 +204,17 @@ fn copy(home: &mut Home, aim: usize) -> Vec<Undo> {
         delete(home, table::CONTENTS, "", &name);
     }
     Vec::new()
+}
+
+/// A snapshot by hand, and its content deleted by mistake.
+fn cut(home: &mut Home, aim: usize) -> Vec<Undo> {
+    let apps = home.parts.apps.len();
+    let Some(app) = aim.checked_rem(apps).and_then(|at| home.parts.apps.get(at)).cloned() else { return Vec::new() };
+    let name = format!("by-hand-{}", aim % 100_000);
+    let snapshot = json!({"metadata": {"name": name, "namespace": app},
+        "spec": {"volumeSnapshotClassName": CLASS, "source": {"persistentVolumeClaimName": app}}});
+    home.create(table::SNAPSHOTS, &app, snapshot);
+    vec![Undo::DeleteContentOf(app, name)]
 }
 
 /// A backend snapshot that is to be kept, and objects that are not; the content is left to nobody.

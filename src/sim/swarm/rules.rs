@@ -193,5 +193,5 @@ pub(super) fn leaks_nothing(guarded: &Guarded, scene: &Scene<'_>, handle: &Handl
     let store = &scene.home.cluster.store;
     let mut orphans = store.list(table::ORPHANS, None);
     let announced = orphans.any(|one| object::text(one, "/spec/snapshotHandle") == handle);
-    rule(announced, &format!("{} is left behind, and stands in no orphan ledger", handle))
+    rule(announced, &format!("{handle} is left behind, and stands in no orphan ledger"))
 }

@@ -93,6 +93,8 @@ pub enum Kind {
     ContentCopied,
     /// A content is set to Retain, its VolumeSnapshot loses its finalizers, and both are deleted.
     ContentRetained,
+    /// The watches of VolumeSnapshots die without a word, somebody cuts a snapshot, and its content is deleted.
+    CutUnseen,
 
     // === Somebody's kubectl on our own objects ===
     /// The policy is paused.
@@ -171,7 +173,7 @@ const LONG: Length = Length::Lasting(120, 1500);
 
 impl Kind {
     /// All of them, by theme.
-    pub const ALL: [Self; 61] = [
+    pub const ALL: [Self; 62] = [
         Self::DriverHung,
         Self::DriverStuck,
         Self::DriverSlow,
@@ -205,6 +207,7 @@ impl Kind {
         Self::ProvisionerOrphaned,
         Self::ContentCopied,
         Self::ContentRetained,
+        Self::CutUnseen,
         Self::PolicyPaused,
         Self::PolicySuspended,
         Self::PolicyObserves,
@@ -245,6 +248,7 @@ impl Kind {
             | Self::OwnWritesHung
             | Self::OwnWritesErring => SHORT,
             Self::Frozen => Length::Lasting(2, 60),
+            Self::CutUnseen => Length::Lasting(10, 40),
             Self::SidecarKilled
             | Self::DriverKilled
             | Self::ControllerKilled
@@ -350,7 +354,7 @@ pub const SCENARIOS: [Scenario; 8] = [
     Scenario {
         name: "people",
         about: "somebody's kubectl: finalizers, contents, leases, claims, copied YAML",
-        kinds: |kind| (Kind::SnapshotStripped..=Kind::ContentRetained).contains(&kind),
+        kinds: |kind| (Kind::SnapshotStripped..=Kind::CutUnseen).contains(&kind),
     },
     Scenario {
         name: "repairs",

@@ -37,6 +37,7 @@ pub enum Layout {
 
 /// What the cluster is made of.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a part that is there or not")]
 pub struct HomeCluster {
     /// How many apps.
     pub apps: usize,
