@@ -63,6 +63,8 @@ pub(super) struct Repair {
     paced: BTreeMap<Box<str>, Duration>,
     /// A record's next try is not before this.
     rests: BTreeMap<Box<str>, Duration>,
+    /// Subjects whose record could not be stored, and when.
+    refused: BTreeMap<Subject, Duration>,
     /// Orphans that were announced and are not in the ledger yet, and when.
     announced: BTreeMap<Uid, Duration>,
     /// Subjects whose record was changed by an outcome and not sent yet.
@@ -92,6 +94,7 @@ impl Repair {
             learned: BTreeMap::new(),
             paced: BTreeMap::new(),
             rests: BTreeMap::new(),
+            refused: BTreeMap::new(),
             announced: BTreeMap::new(),
             unsaved: BTreeSet::new(),
             touched: BTreeSet::new(),
@@ -148,7 +151,13 @@ impl Engine {
                 self.touch_all();
             }
             Fact::Recorded(name, answer) => {
-                if let Some(subject) = self.repair.recorded(&name, answer) {
+                let subject = self.repair.subject_of(&name);
+                let refused = answer.is_err();
+                self.repair.recorded(&name, answer);
+                if let Some(subject) = subject {
+                    if refused {
+                        self.repair.refused.insert(subject.clone(), now.mono);
+                    }
                     self.repair.touch(&subject);
                 }
             }
@@ -299,6 +308,7 @@ impl Engine {
         self.repair.learned.retain(|name, _| ledger.get(name).is_some());
         self.repair.paced.retain(|name, _| ledger.get(name).is_some());
         self.repair.rests.retain(|name, _| ledger.get(name).is_some());
+        self.repair.refused.retain(|_, at| now.mono.saturating_sub(*at) < stale);
         let findings = &self.findings;
         self.repair.sightings.retain(|subject, _| findings.contains_key(subject));
     }

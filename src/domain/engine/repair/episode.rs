@@ -53,6 +53,9 @@ impl Engine {
             }
             return;
         }
+        if self.is_refused(subject, now) {
+            return;
+        }
         let record = self.repair.ledger.open(subject).cloned();
         match (record, finding) {
             (None, None) => {

@@ -7,8 +7,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::Repair;
+use super::{AGAIN, Repair};
 use crate::domain::engine::{Effect, Engine};
+use crate::domain::fact::Now;
 use crate::domain::finding::Subject;
 use crate::domain::ledger::Record;
 use crate::domain::name::Key;
@@ -42,11 +43,15 @@ impl Repair {
         self.store.under_way.contains_key(name)
     }
 
-    /// A write was answered; the subject to look at again.
-    pub(super) fn recorded(&mut self, name: &str, answer: Result<Box<str>, Arc<str>>) -> Option<Subject> {
-        let (before, told) = self.store.under_way.remove(name)?;
-        let mut record = self.ledger.get(name)?.clone();
-        let subject = record.subject.clone();
+    /// Whose record this is.
+    pub(super) fn subject_of(&self, name: &str) -> Option<Subject> {
+        self.ledger.get(name).map(|record| record.subject.clone())
+    }
+
+    /// A write was answered.
+    pub(super) fn recorded(&mut self, name: &str, answer: Result<Box<str>, Arc<str>>) {
+        let Some((before, told)) = self.store.under_way.remove(name) else { return };
+        let Some(mut record) = self.ledger.get(name).cloned() else { return };
         match answer {
             Ok(version) => {
                 record.version = version;
@@ -59,7 +64,6 @@ impl Repair {
                 None => drop(self.ledger.remove(name)),
             },
         }
-        Some(subject)
     }
 
     /// The watch told a record.
@@ -76,6 +80,22 @@ impl Repair {
 }
 
 impl Engine {
+    /// After a record could not be stored it is left alone for a while: tried again at once, it would be refused at
+    /// once. What the watch has not told by then is gone from the cluster, and from the ledger.
+    pub(super) fn is_refused(&mut self, subject: &Subject, now: Now) -> bool {
+        let Some(at) = self.repair.refused.get(subject).copied() else { return false };
+        if now.mono.saturating_sub(at) < AGAIN {
+            self.repair.wake(subject, at + AGAIN);
+            return true;
+        }
+        self.repair.refused.remove(subject);
+        let name = self.repair.ledger.open(subject).map(|record| record.name.clone());
+        if let Some(name) = name.filter(|name| !self.repair.saving(name)) {
+            self.reread_record(&name);
+        }
+        false
+    }
+
     /// One record was told, or is gone.
     pub(in crate::domain::engine) fn reread_record(&mut self, name: &str) {
         match self.world.remediations.get(&Key::cluster(name)) {
