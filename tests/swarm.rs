@@ -19,6 +19,21 @@ fn run(seeds: Range<u64>, scenario: &str, broken: Option<Broken>) -> Summary {
     Campaign { seeds, scenario, jobs, broken }.run(|_| {})
 }
 
+/// Seeds for which something does not hold yet, each a bug to be found: any other is a failure, and so is one of these
+/// that has become clean. They are printed by every run.
+const OPEN: &[u64] = &[];
+
+fn is_clean_but_for(summary: &Summary, seeds: u64, open: &[u64]) {
+    for failure in summary.failures.iter().filter(|failure| open.contains(&failure.seed)) {
+        println!("NOT CLEAN YET: {}", serde_json::to_string(failure).unwrap());
+    }
+    let failed: Vec<u64> = summary.failures.iter().map(|failure| failure.seed).collect();
+    let expected: Vec<u64> = open.iter().copied().filter(|seed| *seed < seeds).collect();
+    let new: Vec<_> = summary.failures.iter().filter(|failure| !open.contains(&failure.seed)).collect();
+    assert!(new.is_empty(), "{}", serde_json::to_string_pretty(&new).unwrap());
+    assert_eq!(failed, expected, "what has become clean is taken off the list");
+}
+
 fn is_clean(summary: &Summary) {
     assert!(summary.failures.is_empty(), "{}", serde_json::to_string_pretty(&summary.failures).unwrap());
 }
@@ -28,7 +43,7 @@ fn every_seed_is_clean() {
     let seeds = std::env::var("VOLWARDEN_SWARM_SEEDS").ok().map_or(SEEDS, |seeds| seeds.parse().expect("a number"));
     let summary = run(0..seeds, "everything", None);
     println!("{seeds} seeds, {} steps, {}", summary.steps, summary.timing.words());
-    is_clean(&summary);
+    is_clean_but_for(&summary, seeds, OPEN);
     // A run that meets nothing proves nothing.
     assert!(summary.faults.len() > 40 && summary.findings.len() > 20, "{:?} {:?}", summary.faults, summary.findings);
 }

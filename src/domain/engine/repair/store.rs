@@ -4,7 +4,7 @@
 //! one that is known to be stored lets an action out. A watch tells old versions after new ones have been
 //! answered: those are passed over.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::{AGAIN, Repair};
@@ -19,6 +19,8 @@ use crate::domain::name::Key;
 pub(super) struct Stored {
     /// By name: the record as it was before, and the newest that the watch told meanwhile.
     under_way: BTreeMap<Box<str>, (Option<Record>, Option<Record>)>,
+    /// Of these, those that a list or a deletion meanwhile told to be gone.
+    missing: BTreeSet<Box<str>>,
 }
 
 /// Versions are opaque by contract and numbers in fact; one that is no number is taken as newer.
@@ -50,6 +52,7 @@ impl Repair {
 
     /// A write was answered.
     pub(super) fn recorded(&mut self, name: &str, answer: Result<Box<str>, Arc<str>>) {
+        let missing = self.store.missing.remove(name);
         let Some((before, told)) = self.store.under_way.remove(name) else { return };
         let Some(mut record) = self.ledger.get(name).cloned() else { return };
         match answer {
@@ -59,7 +62,7 @@ impl Repair {
                 self.ledger.put(newer.unwrap_or(record));
             }
             // Not stored: what the cluster has counts, and the next look plans anew.
-            Err(_) => match told.or(before) {
+            Err(_) => match told.or(before.filter(|_| !missing)) {
                 Some(record) => self.ledger.put(record),
                 None => drop(self.ledger.remove(name)),
             },
@@ -81,7 +84,7 @@ impl Repair {
 
 impl Engine {
     /// After a record could not be stored it is left alone for a while: tried again at once, it would be refused at
-    /// once. What the watch has not told by then is gone from the cluster, and from the ledger.
+    /// once.
     pub(super) fn is_refused(&mut self, subject: &Subject, now: Now) -> bool {
         let Some(at) = self.repair.refused.get(subject).copied() else { return false };
         if now.mono.saturating_sub(at) < AGAIN {
@@ -89,10 +92,6 @@ impl Engine {
             return true;
         }
         self.repair.refused.remove(subject);
-        let name = self.repair.ledger.open(subject).map(|record| record.name.clone());
-        if let Some(name) = name.filter(|name| !self.repair.saving(name)) {
-            self.reread_record(&name);
-        }
         false
     }
 
@@ -104,7 +103,9 @@ impl Engine {
                 self.repair.touch(&record.subject);
                 self.repair.told(&record);
             }
-            None if self.repair.saving(name) => {}
+            None if self.repair.saving(name) => {
+                self.repair.store.missing.insert(name.into());
+            }
             None => {
                 if let Some(record) = self.repair.ledger.remove(name) {
                     self.repair.touch(&record.subject);
