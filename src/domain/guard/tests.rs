@@ -80,6 +80,15 @@ fn fine(action: &Action) -> Case<'_> {
     }
 }
 
+/// An action of this step on content `c` that every guard lets pass with so much of the lease, at 1000 s.
+pub(crate) fn passed(step: Step, lease_left: Duration) -> Guarded {
+    let action = action(step);
+    let case = Case { lease_left: Some(lease_left), ..fine(&action) };
+    let hash = Hash::written("00000000000000000000000000000000");
+    let ticket = Ticket { record: "r".into(), attempt: 1, intended: case.now.wall, hash };
+    pass(&case, ticket).1.unwrap()
+}
+
 fn held(case: &Case<'_>) -> Vec<Guard> {
     judge(case).verdicts().iter().filter(|(_, verdict)| !verdict.allows()).map(|(guard, _)| *guard).collect()
 }

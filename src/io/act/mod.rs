@@ -9,6 +9,7 @@ pub mod reclaim;
 pub(in crate::io) mod send;
 mod store;
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,13 +19,13 @@ use jiff::Timestamp;
 use kube::Client;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
 use tracing::{debug, info, warn};
 
-use crate::api::{GROUP, VERSION};
 use crate::domain::engine::Effect;
 use crate::domain::fact::{Acted, Fact};
 use crate::domain::guard::Guarded;
-use crate::domain::ledger::Outcome;
+use crate::domain::ledger::{Outcome, Record};
 use crate::domain::policy::{Policy, Standing};
 use crate::domain::remedy::action::{ACT, Action};
 use crate::domain::remedy::fresh::{Fit, Op, Request};
@@ -32,12 +33,15 @@ use crate::domain::remedy::fresh::{Fit, Op, Request};
 use super::clock::Clock;
 use super::probe::{look_at, target_path};
 use super::report::Reporter;
-use super::request::JSON;
+use super::request::{JSON, Refusal};
+use consent::Ours;
 use send::{Call, JSON_PATCH, outcome, send};
 use store::Store;
 
 /// Writes under way at the same time.
 const AT_ONCE: usize = 8;
+/// Stored entries that wait to be told of.
+const NEWS: usize = 256;
 
 /// Carries out what the engine asks to have written, until it asks no more or nobody wants the answers.
 pub async fn run<C: Clock>(
@@ -48,7 +52,8 @@ pub async fn run<C: Clock>(
     clock: C,
     reporter: Option<Reporter>,
 ) {
-    let hands = Hands { store: Store::new(client.clone()), client, lease, clock, reporter };
+    let (news, told) = mpsc::channel(NEWS);
+    let hands = Hands { store: Store::new(client.clone()), client, lease, clock: clock.clone(), news };
     let errands =
         stream::unfold(errands, |mut errands| async move { errands.recv().await.map(|errand| (errand, errands)) });
     let served = errands.for_each_concurrent(AT_ONCE, |errand| {
@@ -63,6 +68,16 @@ pub async fn run<C: Clock>(
     tokio::select! {
         () = facts.closed() => {}
         () = served => {}
+        () = report(reporter, told, clock) => {}
+    }
+}
+
+/// Tells what was stored, beside the hands: an Event that hangs must not keep a repair waiting.
+async fn report<C: Clock>(reporter: Option<Reporter>, mut told: mpsc::Receiver<Box<Record>>, clock: C) {
+    while let Some(record) = told.recv().await {
+        if let Some(reporter) = &reporter {
+            reporter.tell(&record, clock.now().wall).await;
+        }
     }
 }
 
@@ -71,61 +86,32 @@ struct Hands<C> {
     store: Store,
     lease: watch::Receiver<Option<Duration>>,
     clock: C,
-    reporter: Option<Reporter>,
+    news: mpsc::Sender<Box<Record>>,
 }
 
 impl<C: Clock> Hands<C> {
     async fn carry_out(&self, errand: Effect) -> Option<Fact> {
         match errand {
             Effect::Record(record) => {
-                let stored = match self.left(None) {
-                    Some(patience) => self.store.record(&record, patience).await,
-                    None => Err("our lease is over".into()),
-                };
+                let stored = self.within(self.store.record(&record)).await;
+                let name = record.name.clone();
                 match &stored {
-                    Ok(_) => {
-                        if let Some(reporter) = &self.reporter {
-                            reporter.tell(&record, self.clock.now().wall).await;
-                        }
-                    }
-                    Err(words) => warn!(remediation = &*record.name, %words, "the ledger's entry was not stored"),
+                    // When so much is to be told that it waits, some of it is left untold.
+                    Ok(_) => drop(self.news.try_send(record)),
+                    Err(words) => warn!(remediation = &*name, %words, "the ledger's entry was not stored"),
                 }
-                Some(Fact::Recorded(record.name, stored))
+                Some(Fact::Recorded(name, stored))
             }
             Effect::Announce(orphan, record) => {
-                let entered = match self.left(None) {
-                    Some(patience) => self.store.announce(&orphan, &record, self.clock.now().wall, patience).await,
-                    None => Err("our lease is over".into()),
-                };
+                let entered = self.within(self.store.announce(&orphan, &record, self.clock.now().wall)).await;
                 if let Err(words) = entered {
                     warn!(remediation = &*record, orphan = orphan.name(), %words, "the orphan was not entered");
                 }
                 None
             }
-            Effect::Act(guarded) => {
-                let (outcome, message) = self.act(&guarded).await;
-                let action = guarded.action();
-                info!(
-                    remediation = &**guarded.record(),
-                    attempt = guarded.attempt(),
-                    rung = action.step.as_str(),
-                    target = %action.target,
-                    outcome = outcome.as_str(),
-                    message,
-                    "acted"
-                );
-                if outcome == Outcome::Applied
-                    && let (Some(orphan), Some(patience)) = (&action.orphan, self.left(None))
-                {
-                    self.store.orphaned(orphan, self.clock.now().wall, patience).await;
-                }
-                let record = guarded.record().as_ref().into();
-                Some(Fact::Acted(Acted { record, attempt: guarded.attempt(), outcome, message: message.into() }))
-            }
+            Effect::Act(guarded) => Some(Fact::Acted(self.acted(&guarded).await)),
             Effect::Forget(name) => {
-                if let Some(patience) = self.left(None)
-                    && let Err(words) = self.store.forget(&name, patience).await
-                {
+                if let Err(words) = self.within(self.store.forget(&name)).await {
                     warn!(remediation = &*name, %words, "an old entry of the ledger could not be deleted");
                 }
                 None
@@ -140,6 +126,41 @@ impl<C: Clock> Hands<C> {
         let until = *self.lease.borrow();
         let until = until?.min(deadline.unwrap_or(Duration::MAX));
         until.checked_sub(now).filter(|left| !left.is_zero()).map(|left| left.min(ACT))
+    }
+
+    /// All of what belongs together, within what is left of our lease now: a second write begins no later than that.
+    async fn within<T>(&self, work: impl Future<Output = Result<T, Refusal>>) -> Result<T, Arc<str>> {
+        let Some(left) = self.left(None) else { return Err("our lease is over".into()) };
+        match timeout(left, work).await {
+            Ok(done) => done.map_err(|refusal| refusal.words),
+            Err(_) => Err(format!("not done within {} s, as long as it may take", left.as_secs()).into()),
+        }
+    }
+
+    async fn acted(&self, guarded: &Guarded) -> Acted {
+        let (outcome, message) = self.act(guarded).await;
+        let action = guarded.action();
+        info!(
+            remediation = &**guarded.record(),
+            attempt = guarded.attempt(),
+            rung = action.step.as_str(),
+            target = %action.target,
+            outcome = outcome.as_str(),
+            message,
+            "acted"
+        );
+        if outcome == Outcome::Applied
+            && let Some(orphan) = &action.orphan
+            && let Err(words) = self.within(self.store.orphaned(orphan, self.clock.now().wall)).await
+        {
+            warn!(orphan = orphan.name(), %words, "the entry stands, and its phase could not be written");
+        }
+        Acted {
+            record: guarded.record().as_ref().into(),
+            attempt: guarded.attempt(),
+            outcome,
+            message: message.into(),
+        }
     }
 
     async fn act(&self, guarded: &Guarded) -> (Outcome, String) {
@@ -163,7 +184,7 @@ impl<C: Clock> Hands<C> {
 /// Writes how a policy stands into its status, where that is news.
 pub async fn tell(client: &Client, policy: &Policy, standing: &Standing, now: Timestamp, patience: Duration) {
     let Some(patch) = super::policy::status(policy, standing, now) else { return };
-    let uri = format!("/apis/{GROUP}/{VERSION}/remediationpolicies/{}/status", policy.name());
+    let uri = format!("{}/status", Ours::Policy.object(policy.name()));
     if let Err(refusal) = send(client, Call::merge(uri, patch), patience).await {
         debug!(policy = &**policy.name(), %refusal, "its status could not be written");
     }
@@ -217,3 +238,6 @@ pub fn patch(ops: &[Op]) -> Value {
     };
     ops.iter().map(op).collect()
 }
+
+#[cfg(test)]
+mod tests;

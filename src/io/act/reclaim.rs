@@ -20,6 +20,7 @@ use crate::api::RECLAIMS;
 use crate::api::foreign::Page;
 use crate::api::orphan::{OrphanPhase, OrphanedSnapshotSpec, OrphanedSnapshotStatus};
 use crate::domain::diagnose::content::OWN_FINALIZER;
+use crate::domain::diagnose::snapshot::BOUND;
 use crate::domain::fact::Source;
 use crate::io::orphan::{Entry, status};
 use crate::io::request::{self, JSON, Lines, Refusal, encode};
@@ -29,8 +30,6 @@ const CONTENTS: &str = "/apis/snapshot.storage.k8s.io/v1/volumesnapshotcontents"
 const CLASSES: &str = "/apis/snapshot.storage.k8s.io/v1/volumesnapshotclasses";
 const SECRET_NAME: &str = "snapshot.storage.kubernetes.io/deletion-secret-name";
 const SECRET_NAMESPACE: &str = "snapshot.storage.kubernetes.io/deletion-secret-namespace";
-/// What makes the deletion of a VolumeSnapshot the deletion of its content.
-const BOUND: &str = "snapshot.storage.kubernetes.io/volumesnapshot-bound-protection";
 /// Objects on a page.
 const PAGE: u32 = 500;
 /// How often it is looked whether the import is bound.
