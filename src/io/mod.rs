@@ -3,6 +3,8 @@
 pub mod act;
 pub mod client;
 pub mod clock;
+#[cfg(test)]
+mod fake;
 pub mod http;
 pub mod lease;
 pub mod ledger;

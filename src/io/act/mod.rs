@@ -42,6 +42,8 @@ use store::Store;
 const AT_ONCE: usize = 8;
 /// Stored entries that wait to be told of.
 const NEWS: usize = 256;
+/// Why nothing is written any more.
+const OVER: &str = "our lease is over";
 
 /// Carries out what the engine asks to have written, until it asks no more or nobody wants the answers.
 pub async fn run<C: Clock>(
@@ -130,10 +132,15 @@ impl<C: Clock> Hands<C> {
 
     /// All of what belongs together, within what is left of our lease now: a second write begins no later than that.
     async fn within<T>(&self, work: impl Future<Output = Result<T, Refusal>>) -> Result<T, Arc<str>> {
-        let Some(left) = self.left(None) else { return Err("our lease is over".into()) };
-        match timeout(left, work).await {
-            Ok(done) => done.map_err(|refusal| refusal.words),
-            Err(_) => Err(format!("not done within {} s, as long as it may take", left.as_secs()).into()),
+        let Some(left) = self.left(None) else { return Err(OVER.into()) };
+        let mut lease = self.lease.clone();
+        tokio::select! {
+            biased;
+            _ = lease.wait_for(Option::is_none) => Err(OVER.into()),
+            done = timeout(left, work) => match done {
+                Ok(done) => done.map_err(|refusal| refusal.words),
+                Err(_) => Err(format!("not done within {} s, as long as it may take", left.as_secs()).into()),
+            }
         }
     }
 

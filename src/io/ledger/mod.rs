@@ -30,4 +30,4 @@ pub(super) fn cut(text: &str, most: usize) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::io) mod tests;

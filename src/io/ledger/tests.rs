@@ -249,7 +249,7 @@ fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + second).unwrap()
 }
 
-fn sample(phase: Phase) -> Record {
+pub(in crate::io) fn sample(phase: Phase) -> Record {
     let over = phase.is_over();
     Record {
         name: "missed-event-u-1-6b49d200".into(),
