@@ -4,10 +4,12 @@
 //! that names it: a daemon that lost its watches and still answers its health checks is worse than none.
 
 pub mod consent;
+mod crew;
 pub mod demo;
 pub mod plan;
+mod signals;
+mod staff;
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,9 +17,8 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
-use tokio::task::{Id, JoinError, JoinSet};
+use tokio::task::JoinSet;
 use tracing::{error, info};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
@@ -25,33 +26,21 @@ use crate::config::{LogFormat, Settings};
 use crate::domain::election::Rules;
 use crate::domain::engine::{self, Engine, SourceView};
 use crate::domain::fact::{Fact, Now, Source};
-use crate::driver::{Clock, Driver, Ends, Handle};
+use crate::driver::{Clock, Driver, Handle};
 use crate::io::client::{self, Client, ClientError, Target};
-use crate::io::lease::{self, Seat};
-use crate::io::report::Reporter;
-use crate::io::{act, http, probe, watch as watches};
+use crate::io::lease::Seat;
+use crate::io::{http, probe, watch as watches};
 use crate::telemetry::{self, Exporter, LogStyle, TelemetryError};
+
+use crew::Crew;
+use staff::Staff;
 
 /// What a command gets as an answer.
 pub use crate::driver::{Progress, State};
+pub use signals::stop_signal;
 
 /// How long the API server may take to answer a command's first question.
 const FIRST_ANSWER: Duration = Duration::from_secs(15);
-
-/// How often the policies' status is brought up to date.
-const STANDINGS: Duration = Duration::from_secs(10);
-
-/// So much of the lease has to be left for that; and so long may each write take.
-const LEAST_LEASE: Duration = Duration::from_secs(3);
-
-/// How long giving up the lease may take at shutdown.
-const LAST_WORDS: Duration = Duration::from_millis(1500);
-
-/// How long open HTTP requests may take to finish at shutdown.
-const LAST_REQUESTS: Duration = Duration::from_millis(1500);
-
-/// After this the process ends, whatever still runs: the pod's grace period is not ours to use up.
-const SHUTDOWN: Duration = Duration::from_millis(4500);
 
 /// Why the program could not do its work. Each text is one line.
 #[derive(Debug, thiserror::Error)]
@@ -175,14 +164,13 @@ pub async fn serve(settings: &Settings, mut stop: watch::Receiver<bool>) -> Resu
     telemetry::set_started(seconds(clock.now().wall));
     let identity = identity(clock.now().wall);
     let judge = engine::Settings { min_floor: settings.min_floor, identity: Arc::clone(&identity), eager: false };
-    let (driver, Ends { handle, facts, probes, errands }) = Driver::new(Engine::new(judge), clock.clone());
+    let (driver, ends) = Driver::new(Engine::new(judge), clock.clone());
 
     let mut crew = Crew::new();
     crew.spawn("the engine's loop", async move { driver.run().await.to_string() });
-    let desk = handle.clone();
-    let front = Arc::new(Front { handle, exporter: exporter.clone() });
+    let front = Arc::new(Front { handle: ends.handle.clone(), exporter: exporter.clone() });
     let mut stopped = stop.clone();
-    crew.spawn("the HTTP server", async move {
+    crew.spawn_finishing("the HTTP server", async move {
         let stop = async move { drop(stopped.wait_for(|stop| *stop).await) };
         match http::serve(listener, front, stop).await {
             Ok(()) => "it was told to stop".to_owned(),
@@ -199,55 +187,16 @@ pub async fn serve(settings: &Settings, mut stop: watch::Receiver<bool>) -> Resu
         client = client::connect(&target) => client?,
         _ = stop.wait_for(|stop| *stop) => return crew.dismiss().await,
     };
-    let (prober_client, prober_facts) = (client.clone(), facts.clone());
-    crew.spawn("the prober", async move {
-        probe::run(prober_client, probes, prober_facts).await;
-        "nobody asks it any more".to_owned()
-    });
-    let seat = Seat {
-        namespace: settings.lease_namespace.clone().unwrap_or_else(|| client.default_namespace().to_owned()),
-        rules: Rules::new(Arc::clone(&identity)),
-    };
-    let reporter = settings.events.then(|| Reporter::new(client.clone(), identity));
-    let (lease, until) = watch::channel(None);
-    crew.spawn("the policies' status", tell_policies(client.clone(), desk, until.clone(), clock.clone()));
-    let (hands_client, hands_facts, hands_clock) = (client.clone(), facts.clone(), clock.clone());
-    crew.spawn("the hands", async move {
-        act::run(hands_client, errands, hands_facts, until, hands_clock, reporter).await;
-        "nobody wants anything written any more".to_owned()
-    });
-    let (seat_client, seat_facts, seat_stop) = (client.clone(), facts.clone(), stop.clone());
-    let seat = tokio::spawn(lease::run(seat_client, seat, clock, seat_facts, lease, seat_stop));
-    watches::spawn(client, facts, &mut crew.tasks);
+    let namespace = settings.lease_namespace.clone().unwrap_or_else(|| client.default_namespace().to_owned());
+    let seat = Seat { namespace, rules: Rules::new(identity) };
+    Staff { client, clock, ends, seat, events: settings.events }.begin(&mut crew, stop.clone());
 
     if let Err(ended) = crew.work(&mut stop).await {
         error!(error = %ended, "shutting down");
         return Err(ended);
     }
     info!("told to stop");
-    // The lease first, while the loop still runs: the other replica need not wait it out.
-    let _ = tokio::time::timeout(LAST_WORDS, seat).await;
     crew.dismiss().await
-}
-
-/// Who leads says in each policy's status how it stands.
-async fn tell_policies(
-    client: client::Client,
-    desk: Handle,
-    lease: watch::Receiver<Option<Duration>>,
-    clock: Clock,
-) -> String {
-    loop {
-        clock.sleep_until(clock.now().mono + STANDINGS).await;
-        let until = *lease.borrow();
-        if until.is_none_or(|until| until <= clock.now().mono + LEAST_LEASE) {
-            continue;
-        }
-        let Some(all) = desk.standings().await else { return "the engine's loop has ended".to_owned() };
-        for (policy, standing) in all {
-            act::tell(&client, &policy, &standing, clock.now().wall, LEAST_LEASE).await;
-        }
-    }
 }
 
 /// Who we are in leases and in the ledger: this pod or machine, and another one at each start.
@@ -273,71 +222,6 @@ fn seconds(at: jiff::Timestamp) -> f64 {
     at.as_millisecond() as f64 / 1000.0
 }
 
-/// All tasks of the daemon. Those without a name here are watches, which `io` spawns itself.
-struct Crew {
-    tasks: JoinSet<()>,
-    names: HashMap<Id, &'static str>,
-    reasons: (mpsc::UnboundedSender<String>, mpsc::UnboundedReceiver<String>),
-}
-
-impl Crew {
-    fn new() -> Self {
-        Self { tasks: JoinSet::new(), names: HashMap::new(), reasons: mpsc::unbounded_channel() }
-    }
-
-    /// The future's text is why it ended.
-    fn spawn(&mut self, name: &'static str, work: impl Future<Output = String> + Send + 'static) {
-        let reasons = self.reasons.0.clone();
-        let task = self.tasks.spawn(async move { drop(reasons.send(work.await)) });
-        self.names.insert(task.id(), name);
-    }
-
-    /// Lets them work until they are told to stop; or says which of them ended without having been told.
-    async fn work(&mut self, stop: &mut watch::Receiver<bool>) -> Result<(), AppError> {
-        let ended = tokio::select! {
-            biased;
-            _ = stop.wait_for(|stop| *stop) => return Ok(()),
-            ended = self.first_end() => ended,
-        };
-        // The HTTP server ends at the same word, and the word may reach it first.
-        if *stop.borrow() { Ok(()) } else { Err(ended) }
-    }
-
-    async fn first_end(&mut self) -> AppError {
-        let (id, panicked) = match self.tasks.join_next_with_id().await {
-            None => return AppError::Ended { task: "everything", reason: "no task is left".to_owned() },
-            Some(Ok((id, ()))) => (id, false),
-            Some(Err(error)) => (error.id(), JoinError::is_panic(&error)),
-        };
-        let reason = if panicked {
-            "it panicked; this is a bug of volwarden's".to_owned()
-        } else {
-            self.reasons.1.try_recv().unwrap_or_else(|_| "it returned".to_owned())
-        };
-        AppError::Ended { task: self.names.remove(&id).unwrap_or("a watch"), reason }
-    }
-
-    /// Lets open requests finish, then drops everything: nothing here has state that must be saved.
-    async fn dismiss(mut self) -> Result<(), AppError> {
-        let server = self.names.iter().find(|(_, name)| **name == "the HTTP server").map(|(id, _)| *id);
-        let last_requests = async {
-            // One that has ended already serves nobody.
-            while server.is_some()
-                && let Some(ended) = self.tasks.join_next_with_id().await
-            {
-                let id = ended.map_or_else(|error| error.id(), |(id, ())| id);
-                if Some(id) == server {
-                    break;
-                }
-            }
-        };
-        let _ = tokio::time::timeout(LAST_REQUESTS, last_requests).await;
-        let _ = tokio::time::timeout(Duration::from_secs(1), self.tasks.shutdown()).await;
-        info!("stopped");
-        Ok(())
-    }
-}
-
 /// The HTTP server's view of engine and metrics.
 struct Front {
     handle: Handle,
@@ -359,123 +243,5 @@ impl http::Desk for Front {
 
     fn metrics(&self) -> String {
         self.exporter.render()
-    }
-}
-
-/// Turns true at the first SIGTERM or SIGINT. A second one, or a shutdown that takes too long, ends the
-/// process at once. Signals have a thread of their own, so that a stuck engine cannot swallow them.
-///
-/// # Errors
-/// When the operating system refuses the thread or the handlers.
-pub fn stop_signal() -> Result<watch::Receiver<bool>, AppError> {
-    let (stop, stopped) = watch::channel(false);
-    let (ready, is_ready) = std::sync::mpsc::channel();
-    std::thread::Builder::new().name("signals".to_owned()).stack_size(256 * 1024).spawn(move || {
-        let watching = Builder::new_current_thread().enable_all().build().map(|runtime| {
-            runtime.block_on(async {
-                let mut handlers = match handlers() {
-                    Ok(handlers) => handlers,
-                    Err(error) => return drop(ready.send(Err(error))),
-                };
-                drop(ready.send(Ok(())));
-                handlers.next().await;
-                stop.send_replace(true);
-                let code = tokio::time::timeout(SHUTDOWN, handlers.next()).await.unwrap_or(1);
-                end_process(code);
-            });
-        });
-        // Without a runtime `ready` is dropped, and the starting thread learns it from that.
-        drop(watching);
-    })?;
-    match is_ready.recv() {
-        Ok(answer) => answer?,
-        Err(_) => return Err(AppError::System(std::io::Error::other("no event queue for signals"))),
-    }
-    Ok(stopped)
-}
-
-struct Handlers {
-    terminate: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
-}
-
-fn handlers() -> std::io::Result<Handlers> {
-    Ok(Handlers { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
-}
-
-impl Handlers {
-    /// Waits for the next one and gives the exit code that shells show for it.
-    async fn next(&mut self) -> i32 {
-        tokio::select! {
-            _ = self.terminate.recv() => 128 + 15,
-            _ = self.interrupt.recv() => 128 + 2,
-        }
-    }
-}
-
-#[expect(clippy::disallowed_methods, reason = "the second signal aborts, and an orderly end has had its time")]
-fn end_process(code: i32) -> ! {
-    std::process::exit(code)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn the_task_that_ended_is_named_with_its_reason() {
-        let mut crew = Crew::new();
-        crew.spawn("the prober", async { "nobody asks it any more".to_owned() });
-        crew.spawn("the HTTP server", std::future::pending());
-        assert_eq!(crew.first_end().await.to_string(), "the prober ended: nobody asks it any more");
-
-        let mut crew = Crew::new();
-        crew.tasks.spawn(async {});
-        assert_eq!(crew.first_end().await.to_string(), "a watch ended: it returned");
-
-        let mut crew = Crew::new();
-        crew.spawn("the engine's loop", async { panic!("on purpose") });
-        let said = crew.first_end().await.to_string();
-        assert!(said.starts_with("the engine's loop ended: it panicked"), "{said}");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_server_that_hears_the_word_first_has_not_failed() {
-        let mut crew = Crew::new();
-        let (word, mut stop) = watch::channel(false);
-        crew.spawn("the prober", std::future::pending());
-        let said = word.clone();
-        crew.spawn("the HTTP server", async move {
-            // Said, but nobody has been woken yet: the thread that says it may be held up just there.
-            said.send_if_modified(|stop| {
-                *stop = true;
-                false
-            });
-            tokio::time::sleep(Duration::from_millis(1)).await;
-            "it was told to stop".to_owned()
-        });
-        crew.work(&mut stop).await.unwrap();
-        let began = tokio::time::Instant::now();
-        crew.dismiss().await.unwrap();
-        assert!(began.elapsed() < Duration::from_millis(100), "it waits for a server that has ended");
-        drop(word);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn who_ends_untold_is_named() {
-        let mut crew = Crew::new();
-        let (_word, mut stop) = watch::channel(false);
-        crew.spawn("the HTTP server", async { "no socket".to_owned() });
-        assert_eq!(crew.work(&mut stop).await.unwrap_err().to_string(), "the HTTP server ended: no socket");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn shutdown_does_not_wait_for_a_request_that_never_ends() {
-        let mut crew = Crew::new();
-        crew.spawn("the HTTP server", std::future::pending());
-        crew.spawn("the prober", std::future::pending());
-        let began = tokio::time::Instant::now();
-        crew.dismiss().await.unwrap();
-        assert!(began.elapsed() < SHUTDOWN);
     }
 }

@@ -15,14 +15,12 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
-use super::{AppError, Crew, FIRST_ANSWER, engine};
+use super::{AppError, Crew, FIRST_ANSWER, Staff, engine};
 use crate::domain::election::Rules;
 use crate::domain::engine::Engine;
-use crate::driver::{Clock, Driver, Ends, Handle};
+use crate::driver::{Clock, Driver, Handle};
 use crate::io::client::{self, Target};
-use crate::io::lease::{self, Seat};
-use crate::io::report::Reporter;
-use crate::io::{act, probe, watch as watches};
+use crate::io::lease::Seat;
 use crate::sim::demo::Demo;
 use crate::sim::http::{Front, Shared, kubeconfig};
 
@@ -70,7 +68,7 @@ pub async fn demo<E: From<AppError>>(
     mut stop: watch::Receiver<bool>,
     mut tell: impl FnMut(Told<'_>) -> Result<(), E>,
 ) -> Result<Summary, E> {
-    let mut stage = Stage::open(play).await?;
+    let mut stage = Stage::open(play, stop.clone()).await?;
     tell(Told::Started(&stage.kubeconfig))?;
     let ended = tokio::select! {
         biased;
@@ -103,7 +101,7 @@ struct Stage {
 }
 
 impl Stage {
-    async fn open(play: &Play) -> Result<Self, AppError> {
+    async fn open(play: &Play, stop: watch::Receiver<bool>) -> Result<Self, AppError> {
         let demo = Demo::new(play.seed, &play.incidents).map_err(|refusal| AppError::Embedded(refusal.message))?;
         let (time, told) = watch::channel(demo.time());
         let cluster = Shared::new(demo);
@@ -123,29 +121,11 @@ impl Stage {
         let identity: Arc<str> = "demo".into();
         let judge = engine::Settings { identity: Arc::clone(&identity), ..engine::Settings::default() };
         let clock = Clock::told(told);
-        let (driver, Ends { handle, facts, probes, errands }) = Driver::new(Engine::new(judge), clock.clone());
+        let (driver, ends) = Driver::new(Engine::new(judge), clock.clone());
+        let handle = ends.handle.clone();
         crew.spawn("the engine's loop", async move { driver.run().await.to_string() });
-        let (prober, answers) = (client.clone(), facts.clone());
-        crew.spawn("the prober", async move {
-            probe::run(prober, probes, answers).await;
-            "nobody asks it any more".to_owned()
-        });
-        let (lease, until) = watch::channel(None);
-        let (hands, outcomes, told) = (client.clone(), facts.clone(), clock.clone());
-        let reporter = Reporter::new(client.clone(), Arc::clone(&identity));
-        crew.spawn("the hands", async move {
-            act::run(hands, errands, outcomes, until, told, Some(reporter)).await;
-            "nobody wants anything written any more".to_owned()
-        });
         let seat = Seat { namespace: NAMESPACE.to_owned(), rules: rules(identity) };
-        let (seat_client, seat_facts) = (client.clone(), facts.clone());
-        let (never, stop) = watch::channel(false);
-        crew.spawn("the lease", async move {
-            lease::run(seat_client, seat, clock, seat_facts, lease, stop).await;
-            drop(never);
-            "nobody wants to know who leads any more".to_owned()
-        });
-        watches::spawn(client, facts, &mut crew.tasks);
+        Staff { client, clock, ends, seat, events: true }.begin(&mut crew, stop);
         Ok(Self { cluster, time, handle, crew, folder, kubeconfig: path })
     }
 

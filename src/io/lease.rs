@@ -213,6 +213,128 @@ impl Desk {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::io::tests::{Asked, Told, Watch, ok, refused, server};
+    use http::Method;
+    use std::sync::Mutex;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn seat() -> Seat {
+        Seat { namespace: "ns".to_owned(), rules: Rules::new("me") }
+    }
+
+    /// A server that keeps the Lease as the real one does: created once, replaced only on its version.
+    #[derive(Clone, Default)]
+    struct Kept(Arc<Mutex<(u64, Option<Value>)>>);
+
+    impl Kept {
+        fn answer(&self, asked: &Asked) -> Told {
+            let mut kept = self.0.lock().unwrap();
+            let (version, lease) = &mut *kept;
+            if asked.method != Method::GET {
+                let known = lease.as_ref().map_or(Value::Null, |lease| lease["metadata"]["resourceVersion"].clone());
+                if asked.body["metadata"]["resourceVersion"] != known {
+                    return refused(409, "Conflict");
+                }
+                *version += 1;
+                let mut new = asked.body.clone();
+                new["metadata"]["resourceVersion"] = json!(version.to_string());
+                *lease = Some(new);
+            }
+            lease.clone().map_or_else(|| refused(404, "NotFound"), ok)
+        }
+
+        fn holder(&self) -> Option<Value> {
+            self.0.lock().unwrap().1.as_ref().map(|lease| lease["spec"]["holderIdentity"].clone())
+        }
+
+        /// Somebody else writes it.
+        fn taken_by(&self, holder: &str) {
+            let mut kept = self.0.lock().unwrap();
+            kept.0 += 1;
+            let metadata = json!({"resourceVersion": kept.0.to_string()});
+            kept.1 =
+                Some(json!({"metadata": metadata, "spec": {"holderIdentity": holder, "leaseDurationSeconds": 15}}));
+        }
+    }
+
+    /// A candidate at work: what the engine is told, what the hands are told, and the word to stop.
+    struct Candidate {
+        facts: mpsc::Receiver<Fact>,
+        lease: watch::Receiver<Option<Duration>>,
+        stop: watch::Sender<bool>,
+    }
+
+    fn stands(client: Client, lease: watch::Sender<Option<Duration>>) -> Candidate {
+        let (told, facts) = mpsc::channel(1000);
+        let ((stop, stopped), seen) = (watch::channel(false), lease.subscribe());
+        tokio::spawn(run(client, seat(), Watch::start(), told, lease, stopped));
+        Candidate { facts, lease: seen, stop }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_is_taken_renewed_on_its_version_and_given_up_after_everybody_was_told() {
+        let kept = Kept::default();
+        let (lease, seen) = watch::channel(None);
+        let writes_while_led = Arc::new(Mutex::new(Vec::new()));
+        let (server_kept, noted) = (kept.clone(), Arc::clone(&writes_while_led));
+        let (client, book) = server(move |asked| {
+            if asked.method != Method::GET {
+                noted.lock().unwrap().push((asked.body["spec"]["holderIdentity"].clone(), seen.borrow().is_some()));
+            }
+            server_kept.answer(asked)
+        });
+        let mut candidate = stands(client, lease);
+        tokio::time::sleep(9 * SECOND).await;
+        let writes = book.writes();
+        assert_eq!(
+            (&writes[0].method, writes[0].uri.as_str()),
+            (&Method::POST, "/apis/coordination.k8s.io/v1/namespaces/ns/leases")
+        );
+        assert!(writes.len() >= 4 && writes[1..].iter().all(|write| write.method == Method::PUT), "{writes:?}");
+        assert_eq!((kept.holder(), candidate.lease.borrow().is_some()), (Some(json!("me")), true));
+        candidate.stop.send_replace(true);
+        tokio::time::sleep(SECOND).await;
+        assert_eq!(kept.holder(), Some(json!("")), "the other replica need not wait it out");
+        assert_eq!(writes_while_led.lock().unwrap().last(), Some(&(json!(""), false)), "the hands first");
+        let mut last = None;
+        while let Ok(fact) = candidate.facts.try_recv() {
+            last = Some(fact);
+        }
+        assert!(matches!(last, Some(Fact::Leadership(None))), "{last:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_is_lost_to_who_wrote_it_and_not_given_up_for_them() {
+        let kept = Kept::default();
+        let server_kept = kept.clone();
+        let (client, book) = server(move |asked| server_kept.answer(asked));
+        let candidate = stands(client, watch::channel(None).0);
+        tokio::time::sleep(3 * SECOND).await;
+        assert!(candidate.lease.borrow().is_some());
+        kept.taken_by("another");
+        tokio::time::sleep(3 * SECOND).await;
+        assert!(candidate.lease.borrow().is_none());
+        let before = book.writes().len();
+        candidate.stop.send_replace(true);
+        tokio::time::sleep(SECOND).await;
+        assert_eq!((book.writes().len(), kept.holder()), (before, Some(json!("another"))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_hangs_lets_the_moment_pass_that_was_told() {
+        let kept = Kept::default();
+        let (hangs, hung) = watch::channel(false);
+        let (client, _) =
+            server(move |asked| if *hung.borrow() { kept.answer(asked).after(3600) } else { kept.answer(asked) });
+        let candidate = stands(client, watch::channel(None).0);
+        tokio::time::sleep(3 * SECOND).await;
+        let until = candidate.lease.borrow().unwrap();
+        hangs.send_replace(true);
+        tokio::time::sleep(30 * SECOND).await;
+        let told = *candidate.lease.borrow();
+        assert!(told.is_none_or(|told| told <= until + 2 * SECOND), "{told:?} {until:?}");
+    }
 
     #[test]
     fn a_claim_is_read_back_as_it_was_written() {

@@ -3,8 +3,6 @@
 pub mod act;
 pub mod client;
 pub mod clock;
-#[cfg(test)]
-mod fake;
 pub mod http;
 pub mod lease;
 pub mod ledger;
@@ -17,3 +15,6 @@ mod request;
 pub mod source;
 pub mod translate;
 pub mod watch;
+
+#[cfg(test)]
+mod tests;

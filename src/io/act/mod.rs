@@ -162,12 +162,7 @@ impl<C: Clock> Hands<C> {
         {
             warn!(orphan = orphan.name(), %words, "the entry stands, and its phase could not be written");
         }
-        Acted {
-            record: guarded.record().as_ref().into(),
-            attempt: guarded.attempt(),
-            outcome,
-            message: message.into(),
-        }
+        Acted { record: guarded.record().as_ref().into(), attempt: guarded.attempt(), outcome, message: message.into() }
     }
 
     async fn act(&self, guarded: &Guarded) -> (Outcome, String) {

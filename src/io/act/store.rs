@@ -97,7 +97,8 @@ impl Store {
 
     /// The content has let go: what was announced is so.
     pub(super) async fn orphaned(&self, orphan: &Orphan, now: Timestamp) -> Result<(), Refusal> {
-        let words = "nothing in the cluster holds the handle any more; `volwarden orphans reclaim` lets the driver delete it";
+        let words =
+            "nothing in the cluster holds the handle any more; `volwarden orphans reclaim` lets the driver delete it";
         let found = self.read(Ours::Orphan, &orphan.name()).await?;
         self.phase(orphan, &found, OrphanPhase::Orphaned, words, now).await
     }

@@ -9,8 +9,8 @@ use crate::domain::name::{Key, Uid};
 use crate::domain::record::DeletionPolicy;
 use crate::domain::remedy::Step;
 use crate::domain::remedy::action::{NUDGE, Orphan};
-use crate::io::fake::{Asked, BEGAN, Book, Told, Watch, ok, refused, server};
 use crate::io::ledger::tests::sample;
+use crate::io::tests::{Asked, BEGAN, Book, Told, Watch, ok, refused, server};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -246,10 +246,8 @@ async fn an_old_entry_is_deleted_as_it_was_read() {
 
 #[tokio::test(start_paused = true)]
 async fn an_event_that_hangs_keeps_no_entry_waiting() {
-    let (client, book) = server(|asked| match asked.uri.contains("/events") {
-        true => ok(json!({})).after(3600),
-        false => entries(0)(asked),
-    });
+    let (client, book) =
+        server(|asked| if asked.uri.contains("/events") { ok(json!({})).after(3600) } else { entries(0)(asked) });
     let (_lease, until) = watch::channel(Some(BEGAN + 3600 * SECOND));
     let (ask, errands) = mpsc::channel(16);
     let (facts, mut told) = mpsc::channel(16);

@@ -1,4 +1,4 @@
-//! An API server of a test's own making: what it answers is a function of the request, and every request is kept.
+//! What the tests of several edges share: an API server whose answers are a function of the request, and a clock.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -1,0 +1,75 @@
+//! The daemon's parts beside the engine's loop, wired once for the daemon and for the demo: prober, hands, lease,
+//! the policies' status, watches.
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::crew::Crew;
+use crate::driver::{Clock, Ends, Handle};
+use crate::io::client::Client;
+use crate::io::lease::{self, Seat};
+use crate::io::report::Reporter;
+use crate::io::{act, probe, watch as watches};
+
+/// How often the policies' status is brought up to date.
+const STANDINGS: Duration = Duration::from_secs(10);
+/// So much of the lease has to be left for that; and so long may each write take.
+const LEAST_LEASE: Duration = Duration::from_secs(3);
+
+/// Everything that is needed to begin.
+pub(super) struct Staff {
+    pub(super) client: Client,
+    pub(super) clock: Clock,
+    /// What the engine's loop left open.
+    pub(super) ends: Ends,
+    /// Our lease, and who we are.
+    pub(super) seat: Seat,
+    /// Events are written too.
+    pub(super) events: bool,
+}
+
+impl Staff {
+    /// Sets them to work until `stop` turns true.
+    pub(super) fn begin(self, crew: &mut Crew, stop: watch::Receiver<bool>) {
+        let Self { client, clock, ends: Ends { handle, facts, probes, errands }, seat, events } = self;
+        let (prober, answers) = (client.clone(), facts.clone());
+        crew.spawn("the prober", async move {
+            probe::run(prober, probes, answers).await;
+            "nobody asks it any more".to_owned()
+        });
+        let (lease, until) = watch::channel(None);
+        crew.spawn("the policies' status", tell_policies(client.clone(), handle, until.clone(), clock.clone()));
+        let reporter = events.then(|| Reporter::new(client.clone(), seat.rules.identity.clone()));
+        let (hands, outcomes, time) = (client.clone(), facts.clone(), clock.clone());
+        crew.spawn("the hands", async move {
+            act::run(hands, errands, outcomes, until, time, reporter).await;
+            "nobody wants anything written any more".to_owned()
+        });
+        let (seated, leadership) = (client.clone(), facts.clone());
+        // It gives the lease up when it is told to stop: the other replica need not wait it out.
+        crew.spawn_finishing("the lease", async move {
+            lease::run(seated, seat, clock, leadership, lease, stop).await;
+            "it was told to stop, or nobody wants to know who leads any more".to_owned()
+        });
+        watches::spawn(client, facts, &mut crew.tasks);
+    }
+}
+
+/// Who leads says in each policy's status how it stands.
+async fn tell_policies(client: Client, desk: Handle, lease: watch::Receiver<Option<Duration>>, clock: Clock) -> String {
+    let leads = || lease.borrow().is_some_and(|until| until > clock.now().mono + LEAST_LEASE);
+    loop {
+        clock.sleep_until(clock.now().mono + STANDINGS).await;
+        if !leads() {
+            continue;
+        }
+        let Some(all) = desk.standings().await else { return "the engine's loop has ended".to_owned() };
+        for (policy, standing) in all {
+            // Each write takes a while, and there may be many.
+            if leads() {
+                act::tell(&client, &policy, &standing, clock.now().wall, LEAST_LEASE).await;
+            }
+        }
+    }
+}
