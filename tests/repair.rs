@@ -8,6 +8,8 @@ mod lab;
 
 #[path = "repair/crash.rs"]
 mod crash;
+#[path = "repair/creation.rs"]
+mod creation;
 #[path = "repair/guards.rs"]
 mod guards;
 #[path = "repair/ladders.rs"]

@@ -46,6 +46,9 @@ pub fn is_lock_text(words: &str) -> bool {
         || (words.contains("cannot acquire lock for") && words.contains("operation"))
 }
 
+/// What csi-snapshotter says of each content whose turn ended in an error.
+const MARK: &str = "could not sync content \"";
+
 /// The newest failed deletion of each content that a log mentions.
 #[must_use]
 pub fn attempts(log: &str) -> BTreeMap<Box<str>, Attempt> {
@@ -60,8 +63,19 @@ pub fn attempts(log: &str) -> BTreeMap<Box<str>, Attempt> {
     found
 }
 
+/// When csi-snapshotter last failed to create the snapshot of each content that a log mentions.
+#[must_use]
+pub fn creations(log: &str) -> BTreeMap<Box<str>, Timestamp> {
+    const CREATION: &str = ": failed to take snapshot of the volume ";
+    let line = |line: &str| {
+        let at = line.split_once(' ')?.0.parse().ok()?;
+        let (content, rest) = line.split_once(MARK)?.1.split_once('"')?;
+        (rest.starts_with(CREATION) && !content.is_empty()).then(|| (content.into(), at))
+    };
+    log.lines().filter_map(line).collect()
+}
+
 fn parse_line(line: &str) -> Option<(&str, Attempt)> {
-    const MARK: &str = "could not sync content \"";
     /// In both of its forms: `failed to delete snapshot` and `failed to get input parameters to delete snapshot`.
     const DELETION: &str = " to delete snapshot ";
     let at = line.split_once(' ').and_then(|(stamp, _)| stamp.parse().ok());

@@ -26,8 +26,10 @@ const LOST: Duration = Duration::from_secs(30);
 pub enum Log {
     /// The newest failure of each content.
     Read {
-        /// By content name.
+        /// Of a deletion, by content name.
         attempts: BTreeMap<Box<str>, Attempt>,
+        /// When its creation last failed, by content name.
+        creations: BTreeMap<Box<str>, Timestamp>,
         /// The log is complete from here on.
         since: Option<Timestamp>,
         /// The log was read then: it says nothing of what came later.
@@ -62,7 +64,8 @@ impl Memory {
             (Probe::Log { pod, uid, .. }, Answer::Log(tail)) => {
                 let log = match tail {
                     LogTail::Lines { text, since } => {
-                        Log::Read { attempts: logline::attempts(&text), since, read: now.wall }
+                        let (attempts, creations) = (logline::attempts(&text), logline::creations(&text));
+                        Log::Read { attempts, creations, since, read: now.wall }
                     }
                     LogTail::Forbidden => Log::Forbidden,
                     LogTail::Failed(words) => Log::Failed(words),

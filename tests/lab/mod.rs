@@ -52,7 +52,7 @@ pub struct Lab {
     /// What carries repairs out.
     pub hands: hands::Hands,
     pub probes: Vec<Probe>,
-    start: Timestamp,
+    pub start: Timestamp,
     mono: Duration,
     skew: jiff::SignedDuration,
     alive: BTreeSet<Key>,

@@ -71,6 +71,7 @@ pub fn prepare(bench: &Bench<'_>, finding: &Finding, rung: &Rung) -> Prepared {
     match (rung.step, rung.on) {
         (Step::Nudge, On::Canary) => case.canary(),
         (Step::Nudge, On::Leftovers) => case.leftovers(),
+        (Step::Nudge, _) if finding.class == Class::StillCreating => case.nudge_untried(),
         (Step::Nudge, _) => case.nudge(&finding.subject),
         (Step::MarkBeingDeleted, _) => case.mark(),
         (Step::RestartLeader, _) => case.restart_leader(),
@@ -159,6 +160,31 @@ impl Case<'_, '_> {
         let look = self.look(kind, &subject.key)?;
         let summary = format!("set the annotation {NUDGE} of {subject}, so that its controller looks at it again");
         Ok(self.action(Step::Nudge, (kind, &subject.key, look), summary))
+    }
+
+    /// A creation is nudged when nobody tries it any more: as long as csi-snapshotter does, only its driver can help.
+    fn nudge_untried(&self) -> Prepared {
+        let ctx = self.bench.ctx;
+        let name = &self.finding.subject.key.name;
+        let view = ctx.driver(self.driver);
+        let log = view.and_then(|view| view.log.as_ref()).and_then(|log| ctx.memory.log(&log.pod, &log.uid));
+        let Some(Log::Read { creations, since, read, .. }) = log else {
+            let words = "csi-snapshotter's log cannot be read, so nobody can tell whether it still tries".to_owned();
+            return Err(Unfit::Hold(words));
+        };
+        let window = ctx.timing(view).retry_window(1);
+        if let Some(ago) = creations.get(name).map(|last| words::age(ctx.now.wall, *last)).filter(|ago| *ago <= window)
+        {
+            let ago = words::short(ago);
+            return Err(Unfit::Hold(format!("csi-snapshotter still tries (last {ago} ago): its driver has to answer")));
+        }
+        // Silence counts for as long as the log was listened to, and a call may hang that long before it is told of.
+        let heard = since.map_or(Duration::ZERO, |since| words::age(*read, since));
+        if heard <= window {
+            let window = words::short(window);
+            return Err(Unfit::Hold(format!("csi-snapshotter's log does not yet speak for {window}")));
+        }
+        self.nudge(&self.finding.subject)
     }
 
     /// Contents of the driver that fail, oldest first.
