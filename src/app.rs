@@ -141,6 +141,8 @@ fn looking(client: Client, judge: engine::Settings, but: &[Source]) -> (Look, mp
         let _ = driver.run().await;
     });
     tasks.spawn(probe::run(client.clone(), ends.probes, ends.facts.clone()));
+    let gates = staff::ask_gates(ends.handle.clone(), ends.facts.clone());
+    tasks.spawn(async { drop(gates.await) });
     watches::spawn_but(client, ends.facts.clone(), &mut tasks, but);
     (Look { desk: ends.handle, namespace, tasks }, ends.facts)
 }

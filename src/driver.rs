@@ -16,6 +16,7 @@ use tracing::{info, warn};
 use crate::domain::engine::{Effect, Engine, Explanation, SourceView};
 use crate::domain::fact::{Acted, Answer, Fact, Live, LogTail, Now, Probe, Source};
 use crate::domain::finding::{Cause, Finding, Subject};
+use crate::domain::gate::Gate;
 use crate::domain::guard::Guard;
 use crate::domain::ledger::{Phase, Record};
 use crate::domain::plan::Course;
@@ -159,6 +160,7 @@ enum Query {
     Aim(Subject, oneshot::Sender<Aim>),
     Plan(oneshot::Sender<Planning>),
     Standings(oneshot::Sender<Vec<(Policy, Standing)>>),
+    Gates(oneshot::Sender<BTreeSet<Gate>>),
     RecordGauges(oneshot::Sender<()>),
 }
 
@@ -202,6 +204,11 @@ impl Handle {
     /// Every policy, and how it stands.
     pub async fn standings(&self) -> Option<Vec<(Policy, Standing)>> {
         self.ask(Query::Standings).await
+    }
+
+    /// The gates of all policies.
+    pub async fn gates(&self) -> Option<BTreeSet<Gate>> {
+        self.ask(Query::Gates).await
     }
 
     /// Brings the gauges up to date, for a scrape.
@@ -382,6 +389,7 @@ impl Driver {
                 let all = self.engine.standings(now).into_iter();
                 drop(answer.send(all.map(|(policy, standing)| (policy.clone(), standing)).collect()));
             }
+            Query::Gates(answer) => drop(answer.send(self.engine.gates().cloned().collect())),
             Query::Plan(answer) => drop(answer.send(self.planning(now))),
             Query::RecordGauges(answer) => {
                 self.record_gauges(now);
@@ -520,7 +528,7 @@ fn fact_kind(fact: &Fact) -> &'static str {
     match fact {
         Fact::Answered(..) => "Answer",
         Fact::Leadership(_) => "Leadership",
-        Fact::Alerts(_) => "Alerts",
+        Fact::Gate(..) => "Gate",
         Fact::Recorded(..) => "Recorded",
         Fact::Acted(_) => "Outcome",
         Fact::Tick => "Tick",

@@ -223,7 +223,7 @@ fn bounds(rule: &str) -> Option<(Period, Period)> {
 /// A pattern of the schema, the same as a function, and what to say.
 type Pattern = (&'static str, fn(&str) -> bool, &'static str);
 
-const PATTERNS: [Pattern; 4] = [
+const PATTERNS: [Pattern; 5] = [
     (
         "^[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?$",
         |text| is_name(text, |c| c.is_ascii_alphanumeric(), |c| matches!(c, '-' | '.')),
@@ -251,6 +251,14 @@ const PATTERNS: [Pattern; 4] = [
             text.starts_with(|c: char| c.is_ascii_alphabetic()) && text.split('/').all(part)
         },
         "no time zone; write an IANA name such as Europe/Berlin, or UTC",
+    ),
+    (
+        "^https?://[^ ?#@]+$",
+        |text| {
+            let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://")).unwrap_or_default();
+            !rest.is_empty() && !rest.contains([' ', '?', '#', '@'])
+        },
+        "no address of a Prometheus; write one such as http://prometheus-operated.monitoring.svc:9090, without credentials",
     ),
 ];
 

@@ -151,6 +151,7 @@ fn nothing_of_the_schema_is_passed_over() {
         rules.into_iter().collect::<Vec<_>>(),
         [
             "In and NotIn need values, Exists and DoesNotExist take none",
+            "alerts of Volwarden and VolSync are the incident that is to be repaired: they may not hold it",
             "halfOpenAfter may not be longer than maxOpenFor",
             "ledger.keepFor has to be longer than the longest budget (6h) and than limits.breaker.maxOpenFor: both are counted \
              from the ledger",

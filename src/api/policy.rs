@@ -77,6 +77,9 @@ pub struct RemediationPolicySpec {
     /// When repairs may begin: in any of these windows; always, if there is none. What is under way may finish.
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "atomic"))]
     pub windows: Vec<Window>,
+    /// While any of these queries gives a series, or its Prometheus cannot be asked, nothing begins.
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "atomic"))]
+    pub alerts: Vec<Gate>,
     /// What is known of the storage backend.
     pub backend: Backend,
     /// How approvals are taken.
@@ -329,6 +332,26 @@ pub struct Window {
 
 fn utc() -> String {
     "UTC".to_owned()
+}
+
+/// A query that says hold, as an alerting rule fires: while it gives any series.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Gate {
+    /// Its name in what holds.
+    #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    pub name: String,
+    /// The Prometheus that is asked, such as `http://prometheus-operated.monitoring.svc:9090`; a path before
+    /// `/api/v1/query` may follow. It is asked without credentials.
+    #[schemars(length(min = 1, max = 256), regex(pattern = "^https?://[^ ?#@]+$"))]
+    pub prometheus: String,
+    /// PromQL; a firing alert is `ALERTS{alertname="CephHealthError",alertstate="firing"}`. What Volwarden and VolSync
+    /// tell of themselves is the incident, and is refused here.
+    #[schemars(length(min = 1, max = 1024), extend("x-kubernetes-validations" = rule(
+        "!self.lowerAscii().contains('volwarden') && !self.lowerAscii().contains('volsync')",
+        "alerts of Volwarden and VolSync are the incident that is to be repaired: they may not hold it",
+    )))]
+    pub query: String,
 }
 
 /// What is known of the storage backend.

@@ -1,13 +1,19 @@
 //! The daemon's parts beside the engine's loop, wired once for the daemon and for the demo: prober, hands, lease,
 //! the policies' status, watches.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use futures::{StreamExt as _, stream};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep};
 
 use super::crew::Crew;
+use crate::domain::fact::Fact;
+use crate::domain::gate::Gate;
 use crate::driver::{Clock, Ends, Handle};
 use crate::io::client::Client;
+use crate::io::gate::Asker;
 use crate::io::lease::{self, Seat};
 use crate::io::report::Reporter;
 use crate::io::{act, probe, watch as watches};
@@ -16,6 +22,12 @@ use crate::io::{act, probe, watch as watches};
 const STANDINGS: Duration = Duration::from_secs(10);
 /// So much of the lease has to be left for that; and so long may each write take.
 const LEAST_LEASE: Duration = Duration::from_secs(3);
+
+/// How often each gate is asked, and how soon after a policy came that has one.
+const GATES: Duration = Duration::from_secs(20);
+const NEW_GATE: Duration = Duration::from_secs(1);
+/// Questions under way at the same time.
+const GATES_AT_ONCE: usize = 8;
 
 /// Everything that is needed to begin.
 pub(super) struct Staff {
@@ -39,7 +51,8 @@ impl Staff {
             "nobody asks it any more".to_owned()
         });
         let (lease, until) = watch::channel(None);
-        crew.spawn("the policies' status", tell_policies(client.clone(), handle, until.clone(), clock.clone()));
+        crew.spawn("the policies' status", tell_policies(client.clone(), handle.clone(), until.clone(), clock.clone()));
+        crew.spawn("the gates", ask_gates(handle, facts.clone()));
         let reporter = events.then(|| Reporter::new(client.clone(), seat.rules.identity.clone()));
         let (hands, outcomes, time) = (client.clone(), facts.clone(), clock.clone());
         crew.spawn("the hands", async move {
@@ -53,6 +66,26 @@ impl Staff {
             "it was told to stop, or nobody wants to know who leads any more".to_owned()
         });
         watches::spawn(client, facts, &mut crew.tasks);
+    }
+}
+
+/// Asks the gates of all policies, whoever leads: who takes over knows them already.
+pub(super) async fn ask_gates(desk: Handle, facts: mpsc::Sender<Fact>) -> String {
+    let asker = Asker::default();
+    let mut asked: BTreeMap<Gate, Instant> = BTreeMap::new();
+    loop {
+        let Some(mut gates) = desk.gates().await else { return "the engine's loop has ended".to_owned() };
+        asked.retain(|gate, at| gates.contains(gate) && at.elapsed() < GATES);
+        gates.retain(|gate| !asked.contains_key(gate));
+        asked.extend(gates.iter().map(|gate| (gate.clone(), Instant::now())));
+        let asking = gates.into_iter().map(|gate| async { (asker.ask(&gate).await, gate) });
+        let mut answers = stream::iter(asking).buffer_unordered(GATES_AT_ONCE);
+        while let Some((said, gate)) = answers.next().await {
+            if facts.send(Fact::Gate(gate, said)).await.is_err() {
+                return "nobody wants to know what they say".to_owned();
+            }
+        }
+        sleep(NEW_GATE).await;
     }
 }
 

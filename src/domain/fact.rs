@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::guard::Alerts;
+use super::gate::{Gate, Said};
 use super::ledger::{Outcome, Record};
 use super::name::{Key, Uid};
 use super::policy::Policy;
@@ -328,8 +328,8 @@ pub enum Fact {
     Orphan(Change<Left>),
     /// Our own lease: until when it is ours, on the monotonic clock; `None` when it is not.
     Leadership(Option<Duration>),
-    /// What the configured alerts say.
-    Alerts(Alerts),
+    /// What the Prometheus of a gate says.
+    Gate(Gate, Said),
     /// A record that was to be stored is, in this version; or could not be, for this reason.
     Recorded(Box<str>, Result<Box<str>, Arc<str>>),
     /// What came of carrying an action out.
@@ -372,7 +372,7 @@ impl Fact {
             Fact::Remediation(_) => Source::Remediations,
             Fact::Orphan(_) => Source::Orphans,
             Fact::Leadership(_)
-            | Fact::Alerts(_)
+            | Fact::Gate(..)
             | Fact::Recorded(..)
             | Fact::Acted(_)
             | Fact::Answered(..)

@@ -14,6 +14,7 @@ pub mod engine;
 pub mod fact;
 pub mod finding;
 pub mod freshness;
+pub mod gate;
 pub mod guard;
 pub mod identity;
 pub mod lease;

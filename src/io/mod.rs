@@ -3,6 +3,7 @@
 pub mod act;
 pub mod client;
 pub mod clock;
+pub mod gate;
 pub mod http;
 pub mod lease;
 pub mod ledger;

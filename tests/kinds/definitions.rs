@@ -414,6 +414,11 @@ fn full_policy() -> RemediationPolicySpec {
             duration: Period::hours(6),
             time_zone: "Europe/Berlin".to_owned(),
         }],
+        alerts: vec![policy::Gate {
+            name: "ceph-health".to_owned(),
+            prometheus: "http://prometheus-operated.monitoring.svc:9090".to_owned(),
+            query: "ceph_health_status == 2".to_owned(),
+        }],
         backend: policy::Backend { assume_healthy: true },
         approval: policy::Approvals { valid_for: Period::minutes(30) },
         ledger: policy::Ledger { keep: 500, keep_for: Period::hours(48) },

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use volwarden::domain::engine::{Effect, Engine, Settings};
 use volwarden::domain::fact::{Acted, Change, Fact, Source, SourceChange};
+use volwarden::domain::gate::{Gate, Said};
 use volwarden::domain::guard::Guarded;
 use volwarden::domain::ledger::{Outcome, Phase, Record};
 use volwarden::domain::name::{Key, Uid, fingerprint};
@@ -58,6 +59,8 @@ pub struct Hands {
     pub looks: BTreeMap<(TargetKind, Key), Looked>,
     /// Time stamps of our nudges, by object.
     pub nudges: BTreeMap<Key, String>,
+    /// What each gate's Prometheus answers, again and again.
+    pub gates: Vec<(Gate, Said)>,
     /// What was already there when an intent was written: the record as stored at each act.
     pub intents: Vec<Record>,
 }
@@ -76,6 +79,7 @@ impl Default for Hands {
             forgotten: Vec::new(),
             looks: BTreeMap::new(),
             nudges: BTreeMap::new(),
+            gates: Vec::new(),
             intents: Vec::new(),
         }
     }
@@ -162,6 +166,9 @@ impl Lab {
             if self.engine.world().sources.known(source) {
                 self.feed(Fact::Source(source, SourceChange::Progress));
             }
+        }
+        for (gate, said) in self.hands.gates.clone() {
+            self.feed(Fact::Gate(gate, said));
         }
     }
 

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use volwarden::domain::fact::{Change, Fact, Source, SourceChange};
-use volwarden::domain::guard::Alerts;
+use volwarden::domain::gate::{Gate, Said};
 use volwarden::domain::name::Key;
 use volwarden::domain::policy::{Mode, Pause, Policy, Scope, Spec};
 use volwarden::domain::record::{CephCluster, ClaimPhase, Kind, Namespace, StorageClass};
@@ -149,8 +149,14 @@ fn window_and_alerts() {
         enforce(|spec| spec.windows = vec![("0 3 * * *".into(), "UTC".into(), Duration::from_secs(3600))]),
         |_| {},
     );
-    holds("alerts", plain(), |lab| lab.feed(Fact::Alerts(Alerts::Firing("CephHealthError".to_owned()))));
-    holds("alerts", plain(), |lab| lab.feed(Fact::Alerts(Alerts::Unasked("timed out".to_owned()))));
+    let gate = || Gate { name: "ceph".into(), server: "http://p".into(), query: "ceph_health_status == 2".into() };
+    let gated = || enforce(|spec| spec.gates = vec![gate()]);
+    for said in [Said::Holds("{}".into()), Said::Failed("timed out".into())] {
+        holds("alerts", gated(), |lab| lab.hands.gates = vec![(gate(), said)]);
+    }
+    holds("alerts", gated(), |_| {});
+    let lab = scenario(gated(), |lab| lab.hands.gates = vec![(gate(), Said::Quiet)]);
+    assert_eq!(lab.steps().len(), 1);
 }
 
 #[test]

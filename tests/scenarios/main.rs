@@ -28,6 +28,7 @@ mod repairs;
 mod replay;
 mod shapes;
 mod story;
+mod untouched;
 mod warden;
 
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};

@@ -149,7 +149,7 @@ impl Engine {
                 self.looked(kind, key, looked, now);
             }
             Fact::Answered(probe, answer) => self.answered(probe, answer, now, &mut work),
-            Fact::Leadership(_) | Fact::Alerts(_) | Fact::Recorded(..) | Fact::Acted(_) => {
+            Fact::Leadership(_) | Fact::Gate(..) | Fact::Recorded(..) | Fact::Acted(_) => {
                 self.repair_fact(fact, now, &mut effects);
             }
             fact => {
@@ -257,7 +257,7 @@ impl Engine {
     /// Every source has either synced or is known not to be there, refused or failing.
     #[must_use]
     pub fn settled(&self) -> bool {
-        self.world.sources.settled()
+        self.world.sources.settled() && self.gates_asked()
     }
 
     /// Every source has either synced or is known not to be installed: what `/readyz` answers.

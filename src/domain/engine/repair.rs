@@ -16,7 +16,7 @@ use std::time::Duration;
 use super::{Effect, Engine};
 use crate::domain::fact::{Acted, Fact, Now, Probe};
 use crate::domain::finding::{Finding, Subject};
-use crate::domain::guard::Alerts;
+use crate::domain::gate::{Gate, Gates};
 use crate::domain::ledger::{Ledger, Outcome, Record};
 use crate::domain::name::{Key, Uid};
 use crate::domain::plan::{Course, Desk, Sighting};
@@ -51,7 +51,7 @@ pub(super) struct Repair {
     lease_until: Option<Duration>,
     /// Since when we have led without a break, on the monotonic clock.
     leads_since: Option<Duration>,
-    alerts: Alerts,
+    gates: Gates,
     looks: BTreeMap<(TargetKind, Key), (Looked, Duration)>,
     /// Which subjects wait for a look.
     lookers: BTreeMap<(TargetKind, Key), BTreeSet<Subject>>,
@@ -86,7 +86,7 @@ impl Repair {
             orphans: BTreeSet::new(),
             lease_until: None,
             leads_since: None,
-            alerts: Alerts::Quiet,
+            gates: Gates::default(),
             looks: BTreeMap::new(),
             lookers: BTreeMap::new(),
             sightings: BTreeMap::new(),
@@ -146,9 +146,11 @@ impl Engine {
     pub(super) fn repair_fact(&mut self, fact: Fact, now: Now, effects: &mut Vec<Effect>) {
         match fact {
             Fact::Leadership(until) => self.lead(until, now),
-            Fact::Alerts(alerts) => {
-                self.repair.alerts = alerts;
-                self.touch_all();
+            Fact::Gate(gate, said) => {
+                // An answer like the last one opens nothing; that one grew old is seen when the record is looked at.
+                if self.repair.gates.hear(gate, said, now.mono) {
+                    self.touch_all();
+                }
             }
             Fact::Recorded(name, answer) => {
                 let subject = self.repair.subject_of(&name);
@@ -254,7 +256,7 @@ impl Engine {
             orphans: &repair.orphans,
             // A single look never writes; it shows what the leader would do.
             lease_until: if self.settings.eager { Some(ctx.now.mono + REHEARSED) } else { repair.lease_until },
-            alerts: &repair.alerts,
+            gates: &repair.gates,
             paced: &repair.paced,
         }
     }
@@ -332,6 +334,16 @@ impl Engine {
     #[must_use]
     pub fn ledger(&self) -> &Ledger {
         &self.repair.ledger
+    }
+
+    /// The gates of all policies.
+    pub fn gates(&self) -> impl Iterator<Item = &Gate> {
+        self.repair.policies.iter().flat_map(|policy| &policy.spec().gates)
+    }
+
+    /// Each of them has been asked at least once.
+    pub(super) fn gates_asked(&self) -> bool {
+        self.repair.gates.asked(self.gates())
     }
 
     /// The policies that hold.

@@ -91,7 +91,7 @@ impl Desk<'_> {
             driver_in_flight: tally.in_flight(driver, name),
             rest: governing.breaker.half_open_after,
             window: window(record, governing, now.wall),
-            alerts: self.alerts.clone(),
+            alerts: self.gates.come_to(&governing.gates, now.mono),
         }
     }
 
@@ -313,7 +313,7 @@ mod tests {
     use crate::domain::diagnose::{Components, Context};
     use crate::domain::engine::Settings;
     use crate::domain::fact::{Fact, Now, SourceChange};
-    use crate::domain::guard::Alerts;
+    use crate::domain::gate::Gates;
     use crate::domain::ledger::Ledger;
     use crate::domain::memory::Memory;
     use crate::domain::policy::Policies;
@@ -338,7 +338,7 @@ mod tests {
                 sightings: &BTreeMap::new(),
                 orphans: &BTreeSet::new(),
                 lease_until: None,
-                alerts: &Alerts::Quiet,
+                gates: &Gates::default(),
                 paced: &BTreeMap::new(),
             }
             .doubts(step)

@@ -15,7 +15,8 @@ use jiff::Timestamp;
 use super::diagnose::Context;
 use super::digest::Hash;
 use super::finding::{Finding, Subject};
-use super::guard::{self, Alerts, Guarded, Judgement, Ticket};
+use super::gate::Gates;
+use super::guard::{self, Guarded, Judgement, Ticket};
 use super::ledger::{Ledger, Position, Record};
 use super::name::Key;
 use super::policy::{Governing, Policies, Reach};
@@ -55,8 +56,8 @@ pub struct Desk<'a> {
     pub orphans: &'a BTreeSet<u64>,
     /// Until when our own lease is ours.
     pub lease_until: Option<Duration>,
-    /// The configured alerts.
-    pub alerts: &'a Alerts,
+    /// What was heard of the policies' gates.
+    pub gates: &'a Gates,
     /// When the last leftover of each record was nudged, on the monotonic clock.
     pub paced: &'a BTreeMap<Box<str>, Duration>,
 }

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 
 use super::{Breaker, Budgets, Mode, Operator, Pause, Policy, Requirement, Scope};
 use crate::domain::digest::Encoding;
+use crate::domain::gate::Gate;
 use crate::domain::remedy::Step;
 use crate::domain::schedule::{self, Window};
 
@@ -180,6 +181,8 @@ pub struct Governing {
     pub breaker: Breaker,
     /// Each policy's windows: one of each has to be open.
     pub windows: Vec<Vec<Window>>,
+    /// All gates of all of them.
+    pub gates: BTreeSet<Gate>,
     /// All of them assume it.
     pub assume_healthy: bool,
     /// The shortest.
@@ -214,6 +217,7 @@ impl Governing {
             max_in_flight: spec.max_in_flight,
             breaker: spec.breaker,
             windows: vec![policy.windows.clone()],
+            gates: spec.gates.iter().cloned().collect(),
             assume_healthy: spec.assume_healthy,
             approval_valid: spec.approval_valid,
             conflict: false,
@@ -240,11 +244,13 @@ impl Governing {
             || self.steps != other.steps
             || self.budgets != other.budgets
             || self.breaker != other.breaker
+            || self.gates != other.gates
             || self.windows.last() != other.windows.first();
         self.names.extend(other.names);
         self.suspended.extend(other.suspended);
         self.pauses.extend(other.pauses);
         self.windows.extend(other.windows);
+        self.gates.extend(other.gates);
         Self {
             in_scope: self.in_scope || other.in_scope,
             mode: self.mode.min(other.mode),

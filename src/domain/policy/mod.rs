@@ -17,6 +17,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::digest::Encoding;
+use super::gate::Gate;
 use super::remedy::Step;
 use super::schedule::Window;
 use super::words;
@@ -174,6 +175,8 @@ pub struct Spec {
     pub breaker: Breaker,
     /// When repairs may begin: schedule, zone, length.
     pub windows: Vec<(Box<str>, Box<str>, Duration)>,
+    /// While any of these holds, nothing begins.
+    pub gates: Vec<Gate>,
     /// Take the backend for healthy where no CephCluster tells.
     pub assume_healthy: bool,
     /// How long an approval is good.
@@ -200,6 +203,7 @@ impl Default for Spec {
             max_in_flight: 4,
             breaker: Breaker::default(),
             windows: Vec::new(),
+            gates: Vec::new(),
             assume_healthy: false,
             approval_valid: Duration::from_secs(3600),
             keep: 1000,
@@ -230,6 +234,8 @@ impl Policy {
                 Err(error) => problems.push(format!("windows[{at}]: {error}")),
             }
         }
+        let gates = spec.gates.iter().enumerate();
+        problems.extend(gates.filter_map(|(at, gate)| gate.problem().map(|why| format!("alerts[{at}]: {why}"))));
         if spec.mode == Mode::Enforce && spec.scope.drivers.is_empty() {
             problems.push("scope.drivers is empty: mode Enforce needs the drivers named".to_owned());
         }
@@ -347,6 +353,8 @@ impl Policy {
         out.list("breaker", [failures.into(), half_open_after.as_secs(), max_open_for.as_secs()]);
         let windows = self.windows.iter();
         out.list("windows", windows.map(|w| format!("{} {} {}", w.schedule(), w.zone(), w.length().as_secs())));
+        let gates = spec.gates.iter();
+        out.list("alerts", gates.map(|gate| format!("{} {} {}", gate.name, gate.server, gate.query)));
         out.field("assumeHealthy", spec.assume_healthy);
     }
 }
@@ -377,12 +385,16 @@ mod tests {
     fn what_makes_no_sense_observes_and_says_why() {
         type Change = (&'static str, fn(&mut Spec));
         assert_eq!(Policy::new("p", enforce()).mode(), Mode::Enforce);
-        let changes: [Change; 6] = [
+        let changes: [Change; 7] = [
             ("drivers named", |spec| spec.scope.drivers.clear()),
             ("at least 1", |spec| spec.observations = 0),
             ("halfOpenAfter", |spec| spec.breaker.half_open_after = Duration::MAX),
             ("halfOpenAfter", |spec| spec.breaker.half_open_after = Duration::ZERO),
             ("counted from the ledger", |spec| spec.keep_for = LONGEST_BUDGET),
+            ("is to be repaired", |spec| {
+                let (name, server) = ("g".into(), "http://p".into());
+                spec.gates.push(Gate { name, server, query: "volsync_volume_out_of_sync > 0".into() });
+            }),
             ("no time zone", |spec| spec.windows.push(("0 1 * * *".into(), "x".into(), Duration::from_secs(60)))),
         ];
         for (word, change) in changes {

@@ -236,7 +236,7 @@ impl World {
             Fact::Source(source, change) => self.apply_source(source, &change, now),
             Fact::Answered(..)
             | Fact::Leadership(_)
-            | Fact::Alerts(_)
+            | Fact::Gate(..)
             | Fact::Recorded(..)
             | Fact::Acted(_)
             | Fact::Tick => Vec::new(),
@@ -343,7 +343,7 @@ impl World {
             Fact::Source(..)
             | Fact::Answered(..)
             | Fact::Leadership(_)
-            | Fact::Alerts(_)
+            | Fact::Gate(..)
             | Fact::Recorded(..)
             | Fact::Acted(_)
             | Fact::Tick => Vec::new(),

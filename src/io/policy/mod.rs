@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use crate::api::check;
 use crate::api::policy::{self as api, RemediationPolicySpec, RemediationPolicyStatus, Rungs, Scope};
+use crate::domain::gate::Gate;
 use crate::domain::policy::{Breaker, Budgets, Mode, Operator, Pause, Policy, Requirement, Spec, Stated, Told};
 use crate::domain::remedy::Step;
 
@@ -86,6 +87,7 @@ pub fn translated(spec: &RemediationPolicySpec) -> Spec {
         thresholds,
         limits,
         windows,
+        alerts,
         backend,
         approval,
         ledger,
@@ -120,11 +122,17 @@ pub fn translated(spec: &RemediationPolicySpec) -> Spec {
             max_open_for: limits.breaker.max_open_for.duration(),
         },
         windows: windows.iter().map(opened).collect(),
+        gates: alerts.iter().map(gate).collect(),
         assume_healthy: backend.assume_healthy,
         approval_valid: approval.valid_for.duration(),
         keep: ledger.keep,
         keep_for: ledger.keep_for.duration(),
     }
+}
+
+fn gate(gate: &api::Gate) -> Gate {
+    let server = gate.prometheus.trim_end_matches('/').into();
+    Gate { name: gate.name.as_str().into(), server, query: gate.query.as_str().into() }
 }
 
 fn opened(window: &api::Window) -> (Box<str>, Box<str>, Duration) {

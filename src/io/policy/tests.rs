@@ -61,6 +61,7 @@ fn every_field_arrives() {
             "breaker": {"failures": 8, "halfOpenAfter": "1h", "maxOpenFor": "24h"},
         },
         "windows": [{"schedule": "0 22 * * Mon-Fri", "duration": "6h", "timeZone": "Europe/Berlin"}, {"schedule": "0 1 * * *", "duration": "1h"}],
+        "alerts": [{"name": "ceph", "prometheus": "http://prometheus:9090/", "query": "ceph_health_status == 2"}],
         "backend": {"assumeHealthy": true},
         "approval": {"validFor": "30m"},
         "ledger": {"keep": 500, "keepFor": "48h"},
@@ -105,6 +106,11 @@ fn every_field_arrives() {
             ("0 22 * * Mon-Fri".into(), "Europe/Berlin".into(), minutes(360)),
             ("0 1 * * *".into(), "UTC".into(), minutes(60)),
         ],
+        gates: vec![Gate {
+            name: "ceph".into(),
+            server: "http://prometheus:9090".into(),
+            query: "ceph_health_status == 2".into(),
+        }],
         assume_healthy: true,
         approval_valid: minutes(30),
         keep: 500,
@@ -344,7 +350,7 @@ fn a_wrong_file_is_told_by_place_field_and_remedy() {
             vec![with(json!({"spec": {"budget": 1, "limits": {"firstSingly": 0}}}))],
             vec![
                 format!(
-                    "{place}spec.budget: there is no such field; the fields here are approval, backend, ledger, limits, mode, \
+                    "{place}spec.budget: there is no such field; the fields here are alerts, approval, backend, ledger, limits, mode, \
                      pause, rungs, scope, suspend, thresholds, windows"
                 ),
                 format!("{place}spec.limits.firstSingly: 0 is out of range; write 1 to 100"),
