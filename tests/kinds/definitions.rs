@@ -58,7 +58,14 @@ fn wrong_policies() -> Vec<(Value, &'static str)> {
     let breaker = |breaker: Value| json!({"limits": {"breaker": breaker}});
     let window = |schedule: &str, duration: &str, zone: &str| json!({"windows": [{"schedule": schedule, "duration": duration, "timeZone": zone}]});
     let selector = |requirement: Value| json!({"scope": {"namespaceSelector": {"matchExpressions": [requirement]}}});
+    let alert =
+        |prometheus: &str, query: &str| json!({"alerts": [{"name": "a", "prometheus": prometheus, "query": query}]});
     vec![
+        (alert("http://user:word@prometheus", "up == 0"), "alerts[0].prometheus in body should match"),
+        (alert("prometheus:9090", "up == 0"), "alerts[0].prometheus in body should match"),
+        (alert("http://prometheus", "ALERTS{alertname=\"VolSyncVolumeOutOfSync\"}"), "are the incident"),
+        (alert("http://prometheus", "volwarden_findings > 0"), "are the incident"),
+        (alert("http://prometheus", ""), "alerts[0].query in body should be at least 1 chars long"),
         (json!({"mode": "Auto"}), "spec.mode: Unsupported value"),
         (json!({"mode": "Enforce"}), "mode Enforce needs the drivers named"),
         (json!({"mode": "Enforce", "scope": {"drivers": []}}), "mode Enforce needs the drivers named"),

@@ -18,6 +18,7 @@ mod definitions;
 mod fence;
 mod install;
 mod mutants;
+mod race;
 mod rights;
 mod rows;
 mod shapes;
