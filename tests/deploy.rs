@@ -64,6 +64,59 @@ fn the_image_is_of_this_version() {
     assert_eq!(kustomization["images"], json!([{"name": "volwarden", "newTag": env!("CARGO_PKG_VERSION")}]));
 }
 
+// === the image ===
+
+/// The lines of the Dockerfile without comments, by stage.
+fn stages() -> Vec<Vec<(String, String)>> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("Dockerfile");
+    let mut stages = Vec::new();
+    for line in fs::read_to_string(path).unwrap().lines().filter(|line| !line.starts_with('#')) {
+        let Some((word, rest)) = line.split_once(' ') else { continue };
+        if word == "FROM" {
+            stages.push(Vec::new());
+        }
+        stages.last_mut().expect("a stage").push((word.to_owned(), rest.to_owned()));
+    }
+    stages
+}
+
+#[test]
+fn image_and_deployment_agree() {
+    let stages = stages();
+    let (build, last) = (&stages[0], stages.last().unwrap());
+    let of = |stage: &[(String, String)], word: &str| -> Vec<String> {
+        stage.iter().filter(|(known, _)| known == word).map(|(_, rest)| rest.clone()).collect()
+    };
+    let pod = named("deployment.yaml", "Deployment", "volwarden")["spec"]["template"]["spec"].clone();
+    let container = &pod["containers"][0];
+    let (user, group) = (&pod["securityContext"]["runAsUser"], &pod["securityContext"]["runAsGroup"]);
+    assert_eq!(of(last, "USER"), [format!("{user}:{group}")]);
+    assert!(user.as_u64().unwrap() > 0);
+    // The Deployment gives the arguments and leaves the program to the image.
+    assert_eq!(container.get("command"), None);
+    assert_eq!(of(last, "CMD"), [serde_json::to_string(&container["args"]).unwrap()]);
+    let port = container["ports"][0]["containerPort"].as_u64().unwrap();
+    assert_eq!(of(last, "EXPOSE"), [port.to_string()]);
+    assert_eq!(port, u64::from(volwarden::config::DEFAULT_LISTEN.port()));
+    for probe in ["livenessProbe", "readinessProbe"] {
+        assert_eq!(container[probe]["httpGet"]["port"], container["ports"][0]["name"], "{probe}");
+    }
+
+    let binary = of(last, "ENTRYPOINT")[0].trim_matches(['[', ']', '"']).to_owned();
+    let copied = format!("--from=build --chmod=0555 /src/target/release/{} {binary}", env!("CARGO_PKG_NAME"));
+    assert_eq!(of(last, "COPY"), [copied]);
+    assert_eq!(of(build, "WORKDIR"), ["/src"]);
+    assert_eq!(of(build, "RUN"), [format!("cargo build --release --locked --bin {}", env!("CARGO_PKG_NAME"))]);
+    // There is no shell that could run anything.
+    assert_eq!(of(last, "RUN"), [] as [String; 0]);
+
+    let compiler = of(build, "FROM")[0].split(['-', ':']).nth(1).unwrap().to_owned();
+    let minor = |version: &str| version.split('.').nth(1).and_then(|minor| minor.parse::<u32>().ok()).unwrap();
+    assert!(minor(&compiler) >= minor(env!("CARGO_PKG_RUST_VERSION")), "{compiler}");
+    // The binary is linked against the C library of the stage in which it was built.
+    assert!(of(build, "FROM")[0].contains("-bookworm ") && of(last, "FROM")[0].ends_with("-debian12"));
+}
+
 // === rights ===
 
 fn words(rule: &Value, key: &str) -> Vec<String> {

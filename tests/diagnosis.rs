@@ -777,7 +777,7 @@ fn three_4_the_provisioners_sweeps_count_from_the_last_claim() {
     assert_eq!(lab.class(VolumeSnapshot, "s"), None, "{:?}", lab.classes());
     lab.pass(2);
     let finding = lab.finding(VolumeSnapshot, "s").unwrap();
-    assert_eq!((finding.class, finding.repair.rung), (Class::ProvisionerOrphan, Rung::RemoveFinalizer));
+    assert_eq!((finding.class, finding.repair.rung), (Class::ProvisionerOrphan, Rung::RemoveProvisionerFinalizer));
 }
 
 #[test]
@@ -909,7 +909,7 @@ fn four_1_a_content_whose_snapshot_was_stripped_is_abandoned_once_seen_twice() {
     let finding = lab.finding(VolumeSnapshotContent, "c").unwrap();
     assert_eq!(
         (finding.class, finding.repair.rung, finding.destroys),
-        (Class::AbandonedContent, Rung::DeleteObject, true)
+        (Class::AbandonedContent, Rung::DeleteAbandoned, true)
     );
 }
 

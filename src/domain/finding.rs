@@ -213,12 +213,12 @@ pub enum Rung {
     RestartLeader,
     /// Restart the candidate that failed to take over.
     RestartCandidate,
-    /// Remove one named finalizer.
-    RemoveFinalizer,
+    /// Remove csi-provisioner's finalizer.
+    RemoveProvisionerFinalizer,
     /// Remove the content's finalizer into the orphan ledger; only by opt-in on the object.
     RemoveIntoOrphanLedger,
     /// Delete the object, by approval.
-    DeleteObject,
+    DeleteAbandoned,
 }
 
 /// What would help, least first.

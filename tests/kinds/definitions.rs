@@ -315,7 +315,7 @@ fn a_record_goes_there_and_comes_back() {
         leaks: false,
         destroys: false,
         unverified: false,
-        repair: Repair { rung: Rung::RemoveFinalizer, text: String::new() },
+        repair: Repair { rung: Rung::RemoveProvisionerFinalizer, text: String::new() },
     };
     let mut record = Record::open(&finding, &"csi.example.com".into(), at());
     let path = format!("{GROUP}/remediations");

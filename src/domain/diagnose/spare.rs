@@ -54,7 +54,7 @@ fn abandoned(ctx: &Context<'_>, subject: &Subject, content: &Content, how: &str,
         .destroys(true)
         .unverified(unverified)
         .repair(
-            Rung::DeleteObject,
+            Rung::DeleteAbandoned,
             "if nobody needs the data: delete the content, by approval and once it is 24 h old; csi-snapshotter then has to \
              be told with the being-deleted annotation",
         );

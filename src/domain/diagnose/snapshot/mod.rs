@@ -252,7 +252,7 @@ fn provisioner_orphan(case: &Case<'_>) -> Option<Diagnosis> {
         )
         .evidence(["no Pending PersistentVolumeClaim refers to it, in any namespace, for two sweeps (10m)".to_owned()])
         .repair(
-            Rung::RemoveFinalizer,
+            Rung::RemoveProvisionerFinalizer,
             format!(
                 "wait for csi-provisioner's own sweep (5m); if it does not come, remove the finalizer {PROVISIONER}"
             ),
