@@ -18,6 +18,7 @@ mod definitions;
 mod fence;
 mod install;
 mod mutants;
+mod retentions;
 mod rights;
 mod rows;
 mod shapes;
@@ -113,7 +114,7 @@ impl Server {
     }
 
     fn wait_established(&self) {
-        let kinds = ["remediationpolicies", "remediations", "orphanedsnapshots"];
+        let kinds = ["remediationpolicies", "remediations", "orphanedsnapshots", "snapshotretentions"];
         let words = kinds.map(|kind| format!("crd/{kind}.volwarden.dev"));
         let wait = ["wait", "--for=condition=Established", "--timeout=60s"].map(str::to_owned);
         self.stack.kubectl(wait.into_iter().chain(words)).unwrap();
