@@ -6,6 +6,7 @@
 pub mod consent;
 pub mod demo;
 pub mod plan;
+pub mod prune;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -179,7 +180,7 @@ pub async fn serve(settings: &Settings, mut stop: watch::Receiver<bool>) -> Resu
 
     let mut crew = Crew::new();
     crew.spawn("the engine's loop", async move { driver.run().await.to_string() });
-    let desk = handle.clone();
+    let (desk, desk_of_pruning) = (handle.clone(), handle.clone());
     let front = Arc::new(Front { handle, exporter: exporter.clone() });
     let mut stopped = stop.clone();
     crew.spawn("the HTTP server", async move {
@@ -208,9 +209,12 @@ pub async fn serve(settings: &Settings, mut stop: watch::Receiver<bool>) -> Resu
         namespace: settings.lease_namespace.clone().unwrap_or_else(|| client.default_namespace().to_owned()),
         rules: Rules::new(Arc::clone(&identity)),
     };
-    let reporter = settings.events.then(|| Reporter::new(client.clone(), identity));
+    let reporter = settings.events.then(|| Reporter::new(client.clone(), Arc::clone(&identity)));
     let (lease, until) = watch::channel(None);
     crew.spawn("the policies' status", tell_policies(client.clone(), desk, until.clone(), clock.clone()));
+    let pruner =
+        prune::Pruner::new(client.clone(), desk_of_pruning, until.clone(), clock.clone(), Arc::clone(&identity));
+    crew.spawn("the pruning", pruner.run());
     let (hands_client, hands_facts, hands_clock) = (client.clone(), facts.clone(), clock.clone());
     crew.spawn("the hands", async move {
         act::run(hands_client, errands, hands_facts, until, hands_clock, reporter).await;

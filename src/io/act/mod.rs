@@ -5,6 +5,7 @@
 //! what that read showed. What it exists to prevent is a write that was right a while ago.
 
 pub mod consent;
+pub mod prune;
 pub mod reclaim;
 pub(in crate::io) mod send;
 mod store;
@@ -155,12 +156,7 @@ impl<C: Clock> Hands<C> {
         {
             warn!(orphan = orphan.name(), %words, "the entry stands, and its phase could not be written");
         }
-        Acted {
-            record: guarded.record().as_ref().into(),
-            attempt: guarded.attempt(),
-            outcome,
-            message: message.into(),
-        }
+        Acted { record: guarded.record().as_ref().into(), attempt: guarded.attempt(), outcome, message: message.into() }
     }
 
     async fn act(&self, guarded: &Guarded) -> (Outcome, String) {
