@@ -7,6 +7,7 @@ pub mod consent;
 mod crew;
 pub mod demo;
 pub mod plan;
+pub mod prune;
 mod signals;
 mod staff;
 

@@ -6,6 +6,7 @@
 //! and a wanted read that is dropped in silence (it waits in the [`Outbox`] instead).
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -17,10 +18,13 @@ use crate::domain::engine::{Effect, Engine, Explanation, SourceView};
 use crate::domain::fact::{Acted, Answer, Fact, Live, LogTail, Now, Probe, Source};
 use crate::domain::finding::{Cause, Finding, Subject};
 use crate::domain::gate::Gate;
-use crate::domain::guard::Guard;
+use crate::domain::guard::prune::GuardedPrune;
+use crate::domain::guard::{Guard, Judgement};
 use crate::domain::ledger::{Phase, Record};
 use crate::domain::plan::Course;
 use crate::domain::policy::{Policies, Policy, Standing};
+use crate::domain::prune::field::DriverSight;
+use crate::domain::prune::run::Ask;
 use crate::domain::remedy::fresh::Looked;
 use crate::domain::remedy::ladder;
 use crate::telemetry;
@@ -161,6 +165,8 @@ enum Query {
     Plan(oneshot::Sender<Planning>),
     Standings(oneshot::Sender<Vec<(Policy, Standing)>>),
     Gates(oneshot::Sender<BTreeSet<Gate>>),
+    Drivers(oneshot::Sender<BTreeMap<Arc<str>, DriverSight>>),
+    Prune(Box<Ask>, oneshot::Sender<(Judgement, Option<GuardedPrune>)>),
     RecordGauges(oneshot::Sender<()>),
 }
 
@@ -209,6 +215,16 @@ impl Handle {
     /// The gates of all policies.
     pub async fn gates(&self) -> Option<BTreeSet<Gate>> {
         self.ask(Query::Gates).await
+    }
+
+    /// How each driver's deletions go.
+    pub async fn drivers(&self) -> Option<BTreeMap<Arc<str>, DriverSight>> {
+        self.ask(Query::Drivers).await
+    }
+
+    /// What every guard says of a deletion; a pass, if none holds it.
+    pub async fn prune(&self, ask: Ask) -> Option<(Judgement, Option<GuardedPrune>)> {
+        self.ask(|answer| Query::Prune(Box::new(ask), answer)).await
     }
 
     /// Brings the gauges up to date, for a scrape.
@@ -391,6 +407,8 @@ impl Driver {
             }
             Query::Gates(answer) => drop(answer.send(self.engine.gates().cloned().collect())),
             Query::Plan(answer) => drop(answer.send(self.planning(now))),
+            Query::Drivers(answer) => drop(answer.send(self.engine.sight_drivers(now))),
+            Query::Prune(ask, answer) => drop(answer.send(self.engine.judge_prune(&ask, now))),
             Query::RecordGauges(answer) => {
                 self.record_gauges(now);
                 let _ = answer.send(());

@@ -196,12 +196,12 @@ fn every_policy_is_bound_denies_and_fails_closed() {
 fn fence_and_code_mean_the_same_annotations() {
     let all: String = FENCE.iter().map(|file| text(file)).collect();
     let quoted = |word: &str| all.contains(&format!("'{word}'"));
-    for word in [api::NUDGE, api::IGNORE, api::APPROVED, api::LEAVE_BEHIND, api::RECLAIMS] {
+    for word in [api::NUDGE, api::IGNORE, api::APPROVED, api::LEAVE_BEHIND, api::RECLAIMS, api::KEEP] {
         assert!(quoted(word), "{word}");
         assert!(word.starts_with(&format!("{}/", api::GROUP)), "{word}");
     }
-    let known =
-        [api::NUDGE, api::IGNORE, api::APPROVED, api::LEAVE_BEHIND, api::RECLAIMS].map(|word| format!("'{word}"));
+    let known = [api::NUDGE, api::IGNORE, api::APPROVED, api::LEAVE_BEHIND, api::RECLAIMS, api::KEEP]
+        .map(|word| format!("'{word}"));
     for (at, _) in all.match_indices("'volwarden.dev/") {
         assert!(known.iter().any(|word| all[at..].starts_with(word.as_str())), "{}", &all[at..at + 40]);
     }

@@ -10,16 +10,22 @@ use std::sync::LazyLock;
 
 use jiff::Timestamp;
 use kube::CustomResourceExt as _;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::period::{self, Period};
-use super::policy::{Operator, RemediationPolicy, RemediationPolicySpec};
+use super::policy::{Operator, RemediationPolicy, RemediationPolicySpec, Selector};
+use super::retention::{SnapshotRetention, SnapshotRetentionSpec};
 
 /// The spec's schema, as it is installed.
-static SCHEMA: LazyLock<Value> = LazyLock::new(|| {
-    let crd = serde_json::to_value(RemediationPolicy::crd()).map(super::tidy).unwrap_or_default();
+static SCHEMA: LazyLock<Value> = LazyLock::new(|| schema(&serde_json::to_value(RemediationPolicy::crd())));
+/// The same of a SnapshotRetention.
+static RETENTION: LazyLock<Value> = LazyLock::new(|| schema(&serde_json::to_value(SnapshotRetention::crd())));
+
+fn schema(crd: &Result<Value, serde_json::Error>) -> Value {
+    let crd = crd.as_ref().map(|crd| super::tidy(crd.clone())).unwrap_or_default();
     crd.pointer("/spec/versions/0/schema/openAPIV3Schema/properties/spec").cloned().unwrap_or_default()
-});
+}
 
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,25 +44,41 @@ impl fmt::Display for Flaw {
 
 /// A spec, and what is wrong with it.
 #[derive(Clone, Debug)]
-pub struct Checked {
+pub struct Checked<Spec> {
     /// The spec, if it can be read at all.
-    pub spec: Option<RemediationPolicySpec>,
+    pub spec: Option<Spec>,
     /// Everything that is wrong.
     pub flaws: Vec<Flaw>,
 }
 
 /// Judges the spec of a policy. Rules that join several fields are `domain::policy::Policy`'s.
 #[must_use]
-pub fn policy(spec: &Value) -> Checked {
+pub fn policy(spec: &Value) -> Checked<RemediationPolicySpec> {
+    let mut checked = judge::<RemediationPolicySpec>(&SCHEMA, spec);
+    if let Some(spec) = &checked.spec {
+        requirements("scope.namespaceSelector", spec.scope.namespace_selector.as_ref(), &mut checked.flaws);
+    }
+    checked
+}
+
+/// Judges the spec of a SnapshotRetention. Rules that join several fields are `domain::prune::policy`'s.
+#[must_use]
+pub fn retention(spec: &Value) -> Checked<SnapshotRetentionSpec> {
+    let mut checked = judge::<SnapshotRetentionSpec>(&RETENTION, spec);
+    if let Some(spec) = &checked.spec {
+        requirements("selector", spec.selector.as_ref(), &mut checked.flaws);
+        requirements("namespaceSelector", spec.namespace_selector.as_ref(), &mut checked.flaws);
+    }
+    checked
+}
+
+fn judge<Spec: DeserializeOwned>(schema: &Value, spec: &Value) -> Checked<Spec> {
     let mut spec = spec.clone();
     without_nulls(&mut spec);
     let mut flaws = Vec::new();
-    walk(&SCHEMA, &spec, "spec", &mut flaws);
-    match serde_json::from_value::<RemediationPolicySpec>(spec) {
-        Ok(spec) => {
-            requirements(&spec, &mut flaws);
-            Checked { spec: Some(spec), flaws }
-        }
+    walk(schema, &spec, "spec", &mut flaws);
+    match serde_json::from_value::<Spec>(spec) {
+        Ok(spec) => Checked { spec: Some(spec), flaws },
         Err(error) => {
             if flaws.is_empty() {
                 flaws.push(Flaw { field: "spec".to_owned(), what: error.to_string() });
@@ -79,8 +101,8 @@ fn without_nulls(value: &mut Value) {
 }
 
 /// The CEL rule of a requirement.
-fn requirements(spec: &RemediationPolicySpec, flaws: &mut Vec<Flaw>) {
-    let all = spec.scope.namespace_selector.iter().flat_map(|selector| &selector.match_expressions);
+fn requirements(place: &str, selector: Option<&Selector>, flaws: &mut Vec<Flaw>) {
+    let all = selector.iter().flat_map(|selector| &selector.match_expressions);
     for (at, one) in all.enumerate() {
         let what = match (one.operator, one.values.is_empty()) {
             (Operator::In | Operator::NotIn, true) => "In and NotIn need values; write at least one",
@@ -89,7 +111,7 @@ fn requirements(spec: &RemediationPolicySpec, flaws: &mut Vec<Flaw>) {
             }
             _ => continue,
         };
-        let field = format!("spec.scope.namespaceSelector.matchExpressions[{at}].values");
+        let field = format!("spec.{place}.matchExpressions[{at}].values");
         flaws.push(Flaw { field, what: what.to_owned() });
     }
 }
@@ -223,7 +245,13 @@ fn bounds(rule: &str) -> Option<(Period, Period)> {
 /// A pattern of the schema, the same as a function, and what to say.
 type Pattern = (&'static str, fn(&str) -> bool, &'static str);
 
-const PATTERNS: [Pattern; 5] = [
+const PATTERNS: [Pattern; 6] = [
+    (
+        "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
+        |text| is_name(text, |c| c.is_ascii_lowercase() || c.is_ascii_digit(), |c| matches!(c, '-' | '.')),
+        "no name of a VolumeSnapshotClass; write lower-case letters, digits, `-` and `.`, with a letter or digit at both \
+         ends",
+    ),
     (
         "^[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?$",
         |text| is_name(text, |c| c.is_ascii_alphanumeric(), |c| matches!(c, '-' | '.')),

@@ -145,6 +145,7 @@ fn nothing_of_the_schema_is_passed_over() {
     }
     let (mut patterns, mut rules) = (BTreeSet::new(), BTreeSet::new());
     collect(&SCHEMA, &mut patterns, &mut rules);
+    collect(&RETENTION, &mut patterns, &mut rules);
     let ours: BTreeSet<&str> = PATTERNS.iter().map(|(pattern, ..)| *pattern).chain([period::PATTERN]).collect();
     assert_eq!(patterns, ours);
     assert_eq!(
@@ -155,8 +156,38 @@ fn nothing_of_the_schema_is_passed_over() {
             "halfOpenAfter may not be longer than maxOpenFor",
             "ledger.keepFor has to be longer than the longest budget (6h) and than limits.breaker.maxOpenFor: both are counted \
              from the ledger",
+            "mode Enforce needs the drivers named in drivers",
             "mode Enforce needs the drivers named in scope.drivers",
         ],
-        "the first is looked at here, the others by domain::policy::Policy"
+        "the first is looked at here, the others by domain::policy::Policy and domain::prune::policy::Pruning"
     );
+}
+
+#[test]
+fn a_retention_is_judged_as_the_server_judges_it() {
+    let said = |spec: &Value| retention(spec).flaws.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let checked = retention(&json!({}));
+    assert_eq!((checked.flaws, checked.spec), (Vec::new(), Some(SnapshotRetentionSpec::default())));
+    let whole = serde_json::to_value(SnapshotRetentionSpec::default()).unwrap();
+    assert_eq!(said(&whole), [""; 0]);
+    let keep = |key: &str| json!({"keep": {key: 3}});
+    assert_eq!(said(&keep("daily")), [""; 0]);
+    for (spec, flaw) in [
+        (keep("dayly"), "spec.keep.dayly: there is no such field"),
+        (json!({"minReady": 0}), "spec.minReady: 0 is out of range; write 1 to 1000"),
+        (json!({"classes": ["Fast"]}), "spec.classes[0]: `Fast` is no name of a VolumeSnapshotClass"),
+        (json!({"schedule": {"cron": "0 2 * * *", "jitter": "25h"}}), "spec.schedule.jitter: 25h is out of range"),
+        (json!({"schedule": {}}), "spec.schedule.cron: it is missing"),
+        (
+            json!({"selector": {"matchExpressions": [{"key": "a", "operator": "In"}]}}),
+            "spec.selector.matchExpressions[0].values: In and NotIn need values",
+        ),
+        (
+            json!({"namespaceSelector": {"matchExpressions": [{"key": "a", "operator": "Exists", "values": ["b"]}]}}),
+            "spec.namespaceSelector.matchExpressions[0].values: Exists and DoesNotExist take no values",
+        ),
+    ] {
+        let all = said(&spec);
+        assert!(all.len() == 1 && all[0].starts_with(flaw), "{spec}: {all:?}");
+    }
 }

@@ -17,6 +17,7 @@ pub mod orphan;
 pub mod period;
 pub mod policy;
 pub mod remediation;
+pub mod retention;
 
 use kube::CustomResourceExt as _;
 use serde_json::{Value, json};
@@ -28,7 +29,7 @@ pub const VERSION: &str = "v1alpha1";
 
 /// On any object: leave it alone. On a namespace: everything in it.
 pub const IGNORE: &str = "volwarden.dev/ignore";
-/// On a Remediation: approves the plan whose hash is the value.
+/// On a Remediation or a SnapshotRetention: approves the plan whose hash is the value.
 pub const APPROVED: &str = "volwarden.dev/approved";
 /// On a VolumeSnapshot or a content: the one annotation a nudge touches; its value is a time.
 pub const NUDGE: &str = "volwarden.dev/nudge";
@@ -37,6 +38,13 @@ pub const NUDGE: &str = "volwarden.dev/nudge";
 pub const LEAVE_BEHIND: &str = "volwarden.dev/leave-behind";
 /// Label of a VolumeSnapshot or a content that was made to reclaim an orphan; the value is the OrphanedSnapshot's name.
 pub const RECLAIMS: &str = "volwarden.dev/reclaims";
+/// On a VolumeSnapshot, as annotation or label: it is never pruned.
+pub const KEEP: &str = "volwarden.dev/keep";
+/// On a VolumeSnapshot: it may be pruned though it is one of the last ready ones of its volume. The value is its own
+/// uid, so that a copied manifest does not carry the consent along.
+pub const PRUNE_LAST: &str = "volwarden.dev/prune-last";
+/// On a SnapshotRetention: run now. Any value that is another than the one handled last; a time by custom.
+pub const REQUESTED: &str = "volwarden.dev/requestedAt";
 
 /// The definitions of our kinds, in the order in which they are explained.
 ///
@@ -44,10 +52,15 @@ pub const RECLAIMS: &str = "volwarden.dev/reclaims";
 ///
 /// When a definition cannot be written as JSON, which its tests rule out.
 pub fn crds() -> Result<Vec<Value>, serde_json::Error> {
-    [policy::RemediationPolicy::crd(), remediation::Remediation::crd(), orphan::OrphanedSnapshot::crd()]
-        .into_iter()
-        .map(|crd| serde_json::to_value(crd).map(tidy))
-        .collect()
+    [
+        policy::RemediationPolicy::crd(),
+        remediation::Remediation::crd(),
+        orphan::OrphanedSnapshot::crd(),
+        retention::SnapshotRetention::crd(),
+    ]
+    .into_iter()
+    .map(|crd| serde_json::to_value(crd).map(tidy))
+    .collect()
 }
 
 /// Takes out what the derivation adds and the API server has no use for: `nullable` on what is merely optional

@@ -330,7 +330,7 @@ pub struct Window {
     pub time_zone: String,
 }
 
-fn utc() -> String {
+pub(super) fn utc() -> String {
     "UTC".to_owned()
 }
 

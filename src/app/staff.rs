@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep};
 
 use super::crew::Crew;
+use super::prune::Pruner;
 use crate::domain::fact::Fact;
 use crate::domain::gate::Gate;
 use crate::driver::{Clock, Ends, Handle};
@@ -52,8 +53,12 @@ impl Staff {
         });
         let (lease, until) = watch::channel(None);
         crew.spawn("the policies' status", tell_policies(client.clone(), handle.clone(), until.clone(), clock.clone()));
+        let pruning = handle.clone();
         crew.spawn("the gates", ask_gates(handle, facts.clone()));
         let reporter = events.then(|| Reporter::new(client.clone(), seat.rules.identity.clone()));
+        let identity = seat.rules.identity.clone();
+        let pruner = Pruner::new(client.clone(), pruning, until.clone(), clock.clone(), identity);
+        crew.spawn("the pruning", pruner.run());
         let (hands, outcomes, time) = (client.clone(), facts.clone(), clock.clone());
         crew.spawn("the hands", async move {
             act::run(hands, errands, outcomes, until, time, reporter).await;

@@ -13,6 +13,7 @@ use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, V
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::app::consent::{NotReclaimed, Trouble};
+use crate::app::prune::Unlisted;
 use crate::app::{self, AppError};
 use crate::config::{ConfigError, Flags, RunFlags, Settings};
 
@@ -87,7 +88,7 @@ enum Command {
     Orphans(orphans::OrphansArgs),
     /// Watch the cluster as a daemon: findings as metrics and logs, state over HTTP
     Run(RunFlags),
-    /// Try a retention policy on times from a file
+    /// Say which snapshots a retention policy keeps, on the cluster or on times from a file
     Retention(retention::RetentionArgs),
     /// See it without a cluster: one in this process, on which things break
     Demo(demo::DemoArgs),
@@ -169,6 +170,8 @@ enum CliError {
     #[error(transparent)]
     Trouble(#[from] Trouble),
     #[error(transparent)]
+    Unlisted(#[from] Unlisted),
+    #[error(transparent)]
     NotReclaimed(#[from] NotReclaimed),
     #[error("cannot write the answer: {0}")]
     Write(#[from] std::io::Error),
@@ -224,7 +227,7 @@ fn dispatch(cli: &Cli) -> Result<Outcome, CliError> {
     // These ask no cluster: settings that are wrong are none of their business.
     match &cli.command {
         Command::Completions(args) => return completions::print(args),
-        Command::Retention(args) => return retention::retention(args),
+        Command::Retention(args) if args.is_offline() => return retention::simulate(args),
         Command::Crds => return crds::print(),
         _ => {}
     }
@@ -242,7 +245,8 @@ fn dispatch(cli: &Cli) -> Result<Outcome, CliError> {
         Command::Run(_) => run::run(&runtime, &settings),
         Command::Demo(args) => demo::demo(args, &runtime),
         Command::Sim(args) => sim::sim(args),
-        Command::Completions(_) | Command::Crds | Command::Retention(_) => Ok(Outcome::Clean),
+        Command::Retention(args) => runtime.block_on(retention::retention(args, &settings)),
+        Command::Completions(_) | Command::Crds => Ok(Outcome::Clean),
     };
     // A name lookup that hangs in a helper thread must not hold the exit back.
     runtime.shutdown_background();

@@ -1,12 +1,13 @@
-//! `volwarden retention simulate`: what a policy would keep, on times from a file and without a cluster.
+//! `volwarden retention`: what a policy would keep, on times from a file or on the cluster as it is.
 //!
 //! A retention policy is found out to be wrong on the day somebody needs the snapshot that it deleted. Here it
-//! can be tried on the real times beforehand. It deletes nothing and asks nobody; what it cannot read for certain
+//! can be tried beforehand. It deletes nothing; what it cannot read for certain
 //! it refuses, because a plan for half of the snapshots looks like a plan.
 
 mod drawing;
 mod input;
 mod json;
+mod plan;
 
 use std::path::PathBuf;
 
@@ -15,6 +16,7 @@ use jiff::tz::TimeZone;
 
 use super::output::{self, Terminal};
 use super::{CliError, Format, Outcome, file, not_empty};
+use crate::config::Settings;
 use crate::domain::retention::{Calendar, Reasons, Retention, Snapshot};
 
 use input::{Case, Input};
@@ -30,6 +32,8 @@ pub(super) struct RetentionArgs {
 enum RetentionCommand {
     /// Say which snapshots a policy keeps and why, for times given as JSON; no cluster is asked
     Simulate(SimulateArgs),
+    /// Say what would go and what stays on the cluster as it is, and why; nothing is written
+    Plan(plan::PlanArgs),
 }
 
 /// Shown beneath the long help.
@@ -88,15 +92,38 @@ struct Planned {
     plan: Vec<Reasons>,
 }
 
+impl RetentionArgs {
+    /// It asks no cluster.
+    pub(super) fn is_offline(&self) -> bool {
+        matches!(self.command, RetentionCommand::Simulate(_))
+    }
+}
+
+/// Does what the subcommand says.
+pub(super) async fn retention(args: &RetentionArgs, settings: &Settings) -> Result<Outcome, CliError> {
+    match &args.command {
+        RetentionCommand::Simulate(args) => simulated(args),
+        RetentionCommand::Plan(args) => plan::plan(args, settings).await,
+    }
+}
+
+/// What asks no cluster.
+pub(super) fn simulate(args: &RetentionArgs) -> Result<Outcome, CliError> {
+    match &args.command {
+        RetentionCommand::Simulate(args) => simulated(args),
+        RetentionCommand::Plan(_) => Ok(Outcome::Unknown),
+    }
+}
+
 /// Reads, plans, and writes the answer.
-pub(super) fn retention(args: &RetentionArgs) -> Result<Outcome, CliError> {
-    let RetentionCommand::Simulate(args) = &args.command;
+fn simulated(args: &SimulateArgs) -> Result<Outcome, CliError> {
     let zone = args.time_zone.as_deref().map(flag_zone).transpose().map_err(CliError::Usage)?;
     let (name, text) = file::read(&args.file, "JSON").map_err(CliError::Usage)?;
     let input = input::parse(&name, &text).map_err(CliError::Usage)?;
     drop(text);
     let Input { cases, many } = input;
-    let planned: Vec<Planned> = cases.into_iter().map(|case| plan(case, args.calendar.into(), zone.as_ref())).collect();
+    let planned: Vec<Planned> =
+        cases.into_iter().map(|case| decide(case, args.calendar.into(), zone.as_ref())).collect();
     let terminal = Terminal::new(args.no_color);
     if args.output == Format::Table {
         output::answer(&drawing::report(&planned, terminal.width, terminal.colour))?;
@@ -109,7 +136,7 @@ pub(super) fn retention(args: &RetentionArgs) -> Result<Outcome, CliError> {
 }
 
 /// The flag wins over the case's own zone.
-fn plan(case: Case, calendar: Calendar, zone: Option<&TimeZone>) -> Planned {
+fn decide(case: Case, calendar: Calendar, zone: Option<&TimeZone>) -> Planned {
     let zone = zone.or(case.zone.as_ref()).cloned().unwrap_or(TimeZone::UTC);
     let retention = Retention { policy: case.policy, calendar, zone };
     let snapshots: Vec<Snapshot> = case.snapshots.iter().map(|entry| entry.snapshot).collect();

@@ -24,6 +24,7 @@ pub mod memory;
 pub mod name;
 pub mod plan;
 pub mod policy;
+pub mod prune;
 pub mod record;
 pub mod remedy;
 pub mod retention;

@@ -1,4 +1,4 @@
-//! Maintenance windows: when repairs may begin.
+//! Maintenance windows: when repairs may begin. And timers: when something runs by itself.
 //!
 //! A window is a cron expression for its opening, a zone, and how long it stays open; it belongs to the day it
 //! opens, so "Saturday 22:00 for 6 h" reaches into Sunday. Its length is real time: in the night the clocks
@@ -9,8 +9,10 @@ use std::time::Duration;
 
 use croner::Cron;
 use croner::parser::{CronParser, Seconds};
-use jiff::Timestamp;
 use jiff::tz::{TimeZone, TimeZoneDatabase};
+use jiff::{SignedDuration, Timestamp};
+
+use super::name::fingerprint;
 
 /// The longest a window may stay open.
 pub const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -54,16 +56,11 @@ impl Window {
     /// # Errors
     /// When the expression, the zone or the length makes no sense.
     pub fn parse(schedule: &str, zone: &str, length: Duration) -> Result<Self, NoWindow> {
-        let cron = CronParser::builder()
-            .seconds(Seconds::Disallowed)
-            .build()
-            .parse(schedule)
-            .map_err(|error| NoWindow::Schedule(schedule.into(), error.to_string().into()))?;
+        let cron = cron(schedule)?;
         if length < Duration::from_secs(60) || length > LONGEST {
             return Err(NoWindow::Length(length.as_secs()));
         }
-        // The copy in the program, not the machine's: a zone means the same wherever a plan is made.
-        let found = TimeZoneDatabase::bundled().get(zone).map_err(|_| NoWindow::Zone(zone.into()))?;
+        let found = time_zone(zone)?;
         Ok(Self { text: schedule.into(), zone_name: zone.into(), cron, zone: found, length })
     }
 
@@ -98,6 +95,51 @@ impl Window {
     pub fn opens_at(&self, now: Timestamp) -> Option<Timestamp> {
         let local = now.to_zoned(self.zone.clone());
         self.cron.find_next_occurrence(&local, false).ok().map(|at| at.timestamp())
+    }
+}
+
+fn cron(schedule: &str) -> Result<Cron, NoWindow> {
+    let parser = CronParser::builder().seconds(Seconds::Disallowed).build();
+    parser.parse(schedule).map_err(|error| NoWindow::Schedule(schedule.into(), error.to_string().into()))
+}
+
+/// The copy in the program, not the machine's: a zone means the same wherever a plan is made.
+fn time_zone(name: &str) -> Result<TimeZone, NoWindow> {
+    TimeZoneDatabase::bundled().get(name).map_err(|_| NoWindow::Zone(name.into()))
+}
+
+/// When something runs by itself: a schedule, and how much later than that it is due. The delay is made of a name, so
+/// that each run of one policy has the same and two policies do not begin together.
+#[derive(Clone, Debug)]
+pub struct Timer {
+    cron: Cron,
+    zone: TimeZone,
+    delay: SignedDuration,
+}
+
+impl Timer {
+    /// Reads a timer; it is due up to `jitter` late.
+    ///
+    /// # Errors
+    /// When the expression or the zone makes no sense.
+    pub fn parse(schedule: &str, zone: &str, jitter: Duration, name: &str) -> Result<Self, NoWindow> {
+        let delay = fingerprint(name).checked_rem(jitter.as_secs()).unwrap_or_default();
+        let delay = SignedDuration::from_secs(i64::try_from(delay).unwrap_or_default());
+        Ok(Self { cron: cron(schedule)?, zone: time_zone(zone)?, delay })
+    }
+
+    /// The newest time of the schedule that is due.
+    #[must_use]
+    pub fn last(&self, now: Timestamp) -> Option<Timestamp> {
+        let local = now.checked_sub(self.delay).ok()?.to_zoned(self.zone.clone());
+        self.cron.find_previous_occurrence(&local, true).ok().map(|at| at.timestamp())
+    }
+
+    /// When the next one is due.
+    #[must_use]
+    pub fn next(&self, now: Timestamp) -> Option<Timestamp> {
+        let local = now.checked_sub(self.delay).ok()?.to_zoned(self.zone.clone());
+        self.cron.find_next_occurrence(&local, false).ok()?.timestamp().checked_add(self.delay).ok()
     }
 }
 
@@ -151,6 +193,24 @@ mod tests {
         assert_eq!(gap.opens_at(at("2026-03-28T12:00:00Z")), Some(at("2026-03-29T01:00:00Z")), "03:00+02:00");
         let first = gap.opens_at(at("2026-10-24T12:00:00Z")).unwrap();
         assert_eq!(gap.opens_at(first).unwrap().duration_since(first).as_hours(), 25, "not twice in that night");
+    }
+
+    #[test]
+    fn a_timer_is_due_late_by_its_name_and_always_by_the_same() {
+        let timer =
+            |jitter, name| Timer::parse("30 2 * * *", "Europe/Berlin", Duration::from_secs(jitter), name).unwrap();
+        let prompt = timer(0, "a");
+        assert_eq!(prompt.last(at("2026-12-01T01:30:00Z")), Some(at("2026-12-01T01:30:00Z")));
+        assert_eq!(prompt.last(at("2026-12-01T01:29:59Z")), Some(at("2026-11-30T01:30:00Z")));
+        assert_eq!(prompt.next(at("2026-12-01T01:30:00Z")), Some(at("2026-12-02T01:30:00Z")));
+        let late = timer(600, "a");
+        let due = late.next(at("2026-12-01T00:00:00Z")).unwrap();
+        let delay = due.duration_since(at("2026-12-01T01:30:00Z")).as_secs();
+        assert!((1..600).contains(&delay) && delay != timer(600, "b").delay.as_secs(), "{delay}");
+        assert_eq!(late.last(due), Some(at("2026-12-01T01:30:00Z")), "due then, and not a second before");
+        assert_eq!(late.last(due - SignedDuration::from_secs(1)), Some(at("2026-11-30T01:30:00Z")));
+        assert!(Timer::parse("30 2", "UTC", Duration::ZERO, "a").is_err());
+        assert!(Timer::parse("30 2 * * *", "Mars", Duration::ZERO, "a").is_err());
     }
 
     #[test]

@@ -13,6 +13,7 @@ pub mod policy;
 pub mod probe;
 pub mod report;
 mod request;
+pub mod retention;
 pub mod source;
 pub mod translate;
 pub mod watch;

@@ -30,10 +30,10 @@ use volwarden::io::{orphan as io_orphan, policy as io_policy};
 
 use crate::{Ask, Server};
 
-const GROUP: &str = "/apis/volwarden.dev/v1alpha1";
+pub(crate) const GROUP: &str = "/apis/volwarden.dev/v1alpha1";
 
 /// A server with our definitions, as a user brings them there.
-fn defined() -> Option<Server> {
+pub(crate) fn defined() -> Option<Server> {
     let server = Server::start(Options::control_plane())?;
     let printed = Command::new(env!("CARGO_BIN_EXE_volwarden")).arg("crds").output().unwrap();
     assert!(printed.status.success() && printed.stderr.is_empty());
@@ -139,7 +139,7 @@ fn right_policies() -> Vec<Value> {
 fn definitions_are_structural_and_a_wrong_policy_is_refused() {
     let Some(server) = defined() else { return };
     let crds = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
-    for kind in ["remediationpolicies", "remediations", "orphanedsnapshots"] {
+    for kind in ["remediationpolicies", "remediations", "orphanedsnapshots", "snapshotretentions"] {
         let crd = server.must(&Ask::get(&format!("{crds}/{kind}.volwarden.dev")));
         let conditions = crd["status"]["conditions"].as_array().unwrap().iter();
         let conditions: Vec<_> = conditions.map(|condition| (&condition["type"], &condition["status"])).collect();
@@ -165,7 +165,7 @@ fn definitions_are_structural_and_a_wrong_policy_is_refused() {
 }
 
 /// Writes an object and its status, and reads both again: what the schema does not know would be dropped in silence.
-fn is_kept<Spec, Status>(server: &Server, kind: &str, plural: &str, spec: &Spec, status: &Status) -> String
+pub(crate) fn is_kept<Spec, Status>(server: &Server, kind: &str, plural: &str, spec: &Spec, status: &Status) -> String
 where
     Spec: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug,
     Status: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug,
@@ -359,7 +359,7 @@ fn a_record_goes_there_and_comes_back() {
 
 // === one of each, with every field ===
 
-fn at() -> Timestamp {
+pub(crate) fn at() -> Timestamp {
     "2026-11-25T10:00:00Z".parse().unwrap()
 }
 
@@ -368,7 +368,7 @@ fn some(text: &str) -> Option<String> {
     Some(text.to_owned())
 }
 
-fn conditions() -> Vec<Condition> {
+pub(crate) fn conditions() -> Vec<Condition> {
     vec![Condition {
         r#type: "Ready".to_owned(),
         status: ConditionStatus::True,

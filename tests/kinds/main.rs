@@ -19,6 +19,7 @@ mod fence;
 mod install;
 mod mutants;
 mod race;
+mod retentions;
 mod rights;
 mod rows;
 mod shapes;
@@ -114,7 +115,7 @@ impl Server {
     }
 
     fn wait_established(&self) {
-        let kinds = ["remediationpolicies", "remediations", "orphanedsnapshots"];
+        let kinds = ["remediationpolicies", "remediations", "orphanedsnapshots", "snapshotretentions"];
         let words = kinds.map(|kind| format!("crd/{kind}.volwarden.dev"));
         let wait = ["wait", "--for=condition=Established", "--timeout=60s"].map(str::to_owned);
         self.stack.kubectl(wait.into_iter().chain(words)).unwrap();

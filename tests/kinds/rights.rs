@@ -40,6 +40,9 @@ fn it_may_do_what_it_needs_and_nothing_else() {
         ("delete", SNAPSHOTS, "volumesnapshotcontents", "", "c"),
         ("create", SNAPSHOTS, "volumesnapshots", "volwarden-system", ""),
         ("delete", SNAPSHOTS, "volumesnapshots", "volwarden-system", "reclaim"),
+        ("delete", SNAPSHOTS, "volumesnapshots", "app", "db-1"),
+        ("list", "velero.io", "backups", "", ""),
+        ("list", "snapscheduler.backube", "snapshotschedules", "", ""),
         ("list", "", "namespaces", "", ""),
         ("get", "", "pods/log", "rook-ceph", "p"),
         ("delete", "", "pods", "rook-ceph", "p"),
@@ -52,6 +55,8 @@ fn it_may_do_what_it_needs_and_nothing_else() {
         ("patch", "volwarden.dev", "remediations/status", "", "r"),
         ("create", "volwarden.dev", "orphanedsnapshots", "", ""),
         ("patch", "volwarden.dev", "remediationpolicies/status", "", "p"),
+        ("list", "volwarden.dev", "snapshotretentions", "", ""),
+        ("patch", "volwarden.dev", "snapshotretentions/status", "", "r"),
     ] {
         assert!(may(verb, group, resource, namespace, name), "may not {verb} {group} {resource} {namespace}/{name}");
     }
@@ -63,7 +68,8 @@ fn it_may_do_what_it_needs_and_nothing_else() {
         ("deletecollection", "", "pods", "rook-ceph", ""),
         ("update", SNAPSHOTS, "volumesnapshots", "app", "db-1"),
         ("create", SNAPSHOTS, "volumesnapshots", "app", ""),
-        ("delete", SNAPSHOTS, "volumesnapshots", "app", "db-1"),
+        ("deletecollection", SNAPSHOTS, "volumesnapshots", "app", ""),
+        ("delete", "velero.io", "backups", "velero", "nightly"),
         ("patch", SNAPSHOTS, "volumesnapshotcontents/status", "", "c"),
         ("patch", SNAPSHOTS, "volumesnapshots/status", "app", "db-1"),
         ("delete", "coordination.k8s.io", "leases", "kube-system", "snapshot-controller-leader"),
@@ -71,6 +77,7 @@ fn it_may_do_what_it_needs_and_nothing_else() {
         ("update", "coordination.k8s.io", "leases", "volwarden-system", "another"),
         ("patch", "volwarden.dev", "remediations", "", "r"),
         ("patch", "volwarden.dev", "remediationpolicies", "", "p"),
+        ("patch", "volwarden.dev", "snapshotretentions", "", "r"),
         ("delete", "volwarden.dev", "orphanedsnapshots", "", "o"),
         ("patch", "admissionregistration.k8s.io", "validatingadmissionpolicies", "", "volwarden-scope"),
         ("impersonate", "", "users", "", "admin"),

@@ -77,6 +77,7 @@ pub(crate) fn table(server: &Server) -> Vec<Row> {
     contents::changes(&mut table);
     snapshots::snapshots(&mut table);
     snapshots::reclaim(&mut table);
+    snapshots::prunes(&mut table);
     components::pods(&mut table);
     components::leases(&mut table);
     records::records(&mut table);

@@ -323,3 +323,20 @@ fn the_documents_show_what_comes_out() {
         serde_json::from_str(between(between(&page, "## JSON out", "Without"), "```json\n", "```")).unwrap();
     assert_eq!(out["snapshots"][0], shown);
 }
+
+#[test]
+fn a_policy_that_makes_no_sense_is_told_before_any_cluster_is_asked() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("policy.yaml");
+    for (spec, words) in [
+        ("{keep: {dayly: 7}}", &["policy.yaml, line 1, SnapshotRetention nightly: spec.keep.dayly"] as &[_]),
+        ("{mode: Enforce}", &["spec.drivers is empty", "needs the drivers named"]),
+        ("{timeZone: Mars, minReady: 0}", &["`Mars` is no time zone", "spec.minReady: 0 is out of range"]),
+    ] {
+        let kind = "apiVersion: volwarden.dev/v1alpha1\nkind: SnapshotRetention\nmetadata: {name: nightly}\n";
+        std::fs::write(&file, format!("{kind}spec: {spec}\n")).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_volwarden"));
+        command.args(["retention", "plan", "-f"]).arg(&file).env_clear();
+        assert_refused(&command.output().unwrap(), words);
+    }
+}

@@ -4,3 +4,4 @@
 mod command;
 mod oracle;
 mod properties;
+mod pruning;

@@ -16,6 +16,7 @@ pub(crate) const ACCOUNT: &str = "system:serviceaccount:volwarden-system:volward
 pub(crate) const REMEDIATIONS: &str = "remediations.volwarden.dev";
 pub(crate) const ORPHANS: &str = "orphanedsnapshots.volwarden.dev";
 pub(crate) const POLICIES: &str = "remediationpolicies.volwarden.dev";
+pub(crate) const RETENTIONS: &str = "snapshotretentions.volwarden.dev";
 
 /// A running daemon.
 pub(crate) struct Warden {
@@ -33,7 +34,7 @@ pub(crate) fn install(stack: &Stack, driver_namespaces: &[&str]) {
         let rights = base.join("driver-namespace");
         stack.kubectl(["apply", "-n", namespace, "-k", rights.to_str().unwrap()]).unwrap();
     }
-    let kinds = [REMEDIATIONS, ORPHANS, POLICIES].map(|kind| format!("crd/{kind}"));
+    let kinds = [REMEDIATIONS, ORPHANS, POLICIES, RETENTIONS].map(|kind| format!("crd/{kind}"));
     let wait = ["wait", "--for=condition=Established", "--timeout=60s"].map(str::to_owned);
     stack.kubectl(wait.into_iter().chain(kinds)).unwrap();
 }

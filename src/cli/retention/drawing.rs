@@ -251,13 +251,13 @@ impl Scale {
 
 #[cfg(test)]
 mod tests {
+    use super::super::decide;
     use super::super::input;
-    use super::super::plan;
     use super::*;
 
     fn drawn(text: &str, width: usize) -> String {
         let cases = input::parse("here", text).unwrap().cases;
-        let planned: Vec<Planned> = cases.into_iter().map(|case| plan(case, Calendar::Kopia, None)).collect();
+        let planned: Vec<Planned> = cases.into_iter().map(|case| decide(case, Calendar::Kopia, None)).collect();
         report(&planned, width, false)
     }
 

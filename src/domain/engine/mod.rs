@@ -4,6 +4,7 @@
 //! subjects it touches; timers are data, asked for with [`Engine::wake_at`]; every ten minutes everything is
 //! derived anew, which heals whatever was lost. It never blocks and never reads a clock.
 
+mod prune;
 mod refresh;
 mod repair;
 mod standing;

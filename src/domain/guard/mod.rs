@@ -5,6 +5,7 @@
 //! So nothing can be written that no guard has seen, and every hold can say why.
 
 mod checks;
+pub mod prune;
 #[cfg(test)]
 pub(crate) mod tests;
 

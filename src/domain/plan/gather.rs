@@ -95,7 +95,7 @@ impl Desk<'_> {
         }
     }
 
-    fn degraded(&self, driver: &str) -> bool {
+    pub(super) fn degraded(&self, driver: &str) -> bool {
         let finding = self.ctx.findings.get(&Subject::driver(driver));
         self.ctx.storm(driver) || finding.is_some_and(|finding| finding.class == Class::DriverDegraded)
     }
@@ -106,7 +106,7 @@ impl Desk<'_> {
         ALWAYS.into_iter().chain(extra).filter_map(|source| self.doubt(source)).collect()
     }
 
-    fn doubt(&self, source: Source) -> Option<String> {
+    pub(super) fn doubt(&self, source: Source) -> Option<String> {
         let sources = &self.ctx.world.sources;
         if let Some(doubt) = sources.doubt(source) {
             return Some(doubt);
@@ -295,7 +295,7 @@ fn window(record: Option<&Record>, governing: &Governing, now: Timestamp) -> Res
     if begun { Ok(()) } else { governing.may_begin(now) }
 }
 
-fn standing(view: Option<&View>) -> Standing {
+pub(super) fn standing(view: Option<&View>) -> Standing {
     match view.map(|view| (&view.health, &view.why)) {
         None => Standing::Unknown("nothing is known of it".to_owned()),
         Some((Health::Alive { .. }, _)) => Standing::Alive,

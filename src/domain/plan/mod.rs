@@ -5,6 +5,7 @@
 //! what is then done: whoever asks, the same code answers on the same data.
 
 mod gather;
+mod prune;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -86,7 +86,9 @@ pub struct Requirement {
 }
 
 impl Requirement {
-    fn meets(&self, labels: &BTreeMap<Box<str>, Box<str>>) -> bool {
+    /// Whether these labels meet it.
+    #[must_use]
+    pub fn meets(&self, labels: &BTreeMap<Box<str>, Box<str>>) -> bool {
         let value = labels.get(&self.key);
         match self.operator {
             Operator::In => value.is_some_and(|value| self.values.contains(value)),

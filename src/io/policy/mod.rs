@@ -135,7 +135,7 @@ fn gate(gate: &api::Gate) -> Gate {
     Gate { name: gate.name.as_str().into(), server, query: gate.query.as_str().into() }
 }
 
-fn opened(window: &api::Window) -> (Box<str>, Box<str>, Duration) {
+pub(in crate::io) fn opened(window: &api::Window) -> (Box<str>, Box<str>, Duration) {
     (window.schedule.as_str().into(), window.time_zone.as_str().into(), window.duration.duration())
 }
 
@@ -165,16 +165,19 @@ fn steps(rungs: &Rungs) -> [(Step, bool); 8] {
 fn scoped(scope: &Scope) -> crate::domain::policy::Scope {
     crate::domain::policy::Scope {
         drivers: scope.drivers.iter().map(|name| Arc::from(name.as_str())).collect(),
-        selector: scope.namespace_selector.as_ref().map(|selector| {
-            let labels = selector.match_labels.iter().map(|(key, value)| Requirement {
-                key: key.as_str().into(),
-                operator: Operator::In,
-                values: [value.as_str().into()].into(),
-            });
-            labels.chain(selector.match_expressions.iter().map(requirement)).collect()
-        }),
+        selector: scope.namespace_selector.as_ref().map(requirements),
         excluded: scope.excluded_namespaces.iter().map(|name| name.as_str().into()).collect(),
     }
+}
+
+/// All that a selector asks for.
+pub(in crate::io) fn requirements(selector: &api::Selector) -> Vec<Requirement> {
+    let labels = selector.match_labels.iter().map(|(key, value)| Requirement {
+        key: key.as_str().into(),
+        operator: Operator::In,
+        values: [value.as_str().into()].into(),
+    });
+    labels.chain(selector.match_expressions.iter().map(requirement)).collect()
 }
 
 fn requirement(one: &api::Requirement) -> Requirement {

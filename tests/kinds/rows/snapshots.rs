@@ -127,6 +127,8 @@ pub(super) fn reclaim(table: &mut Table<'_>) {
     server.must(&snapshot("volwarden-system", &|_| ()));
     let ours = format!("{}/reclaim", snapshots("volwarden-system"));
     table.allow("delete the imported VolumeSnapshot", table.deletion(&ours));
+    let (uid, _) = server.identity(&ours);
+    table.allow("delete it by its uid alone", Ask::delete(&ours, json!({"preconditions": {"uid": uid}})));
     let another = server.snapshot("volwarden-system", "users", &[], false);
     let words = "but those it made";
     table.refuse("delete another beside it", "volwarden-snapshots", words, table.deletion(&another));
@@ -140,4 +142,76 @@ pub(super) fn reclaim(table: &mut Table<'_>) {
     server.must(&snapshot("default", &|_| ()));
     let copied = format!("{}/reclaim", snapshots("default"));
     table.refuse("delete a copy elsewhere", "volwarden-snapshots", words, table.deletion(&copied));
+}
+
+/// What a SnapshotRetention lets go: good ones that nobody marked, by uid and version.
+pub(super) fn prunes(table: &mut Table<'_>) {
+    let server = table.server;
+    let policy = "volwarden-snapshots";
+    let good = |name: &str, metadata: Value, status: Value| {
+        let path = server.snapshot("default", name, &[SNAPSHOT_BOUND], false);
+        let mut filled = json!({
+            "readyToUse": true, "creationTime": "2026-11-20T00:00:00Z", "boundVolumeSnapshotContentName": "c",
+        });
+        for (key, value) in status.as_object().unwrap() {
+            filled[key] = value.clone();
+        }
+        server.must(&Ask::merge(&format!("{path}/status"), json!({"status": filled})));
+        if !metadata.is_null() {
+            server.must(&Ask::merge(&path, json!({"metadata": metadata})));
+        }
+        path
+    };
+    let plain = good("prune", Value::Null, json!({}));
+    table.allow("prune a good one", table.deletion(&plain));
+    let owner = |kind: &str, controller: bool| {
+        let owner = json!({"apiVersion": "v1", "kind": kind, "name": "o", "uid": "o-1", "controller": controller});
+        json!({"ownerReferences": [owner]})
+    };
+    for (about, name, metadata) in [
+        ("prune one with an owner that is no controller", "prune-owned", owner("ConfigMap", false)),
+        ("prune one of VolSync's", "prune-volsync", owner("ReplicationSource", true)),
+    ] {
+        let path = good(name, metadata, json!({}));
+        table.allow(about, table.deletion(&path));
+    }
+    let status = |key: &str, value: Value| (Value::Null, json!({(key): value}));
+    let labelled = |key: &str| (json!({"labels": {(key): "x"}}), json!({}));
+    let noted = |key: &str| (json!({"annotations": {(key): "x"}}), json!({}));
+    let owned = || (owner("Cluster", true), json!({}));
+    for (about, name, (metadata, status), words) in [
+        ("prune one that is not ready", "unready", status("readyToUse", json!(false)), "but those it made"),
+        ("prune one without a time", "timeless", status("creationTime", Value::Null), "but those it made"),
+        (
+            "prune one without a content",
+            "unbound",
+            status("boundVolumeSnapshotContentName", Value::Null),
+            "but those it made",
+        ),
+        ("prune one labelled keep", "keep-1", labelled("volwarden.dev/keep"), "to be kept"),
+        ("prune one annotated keep", "keep-2", noted("volwarden.dev/keep"), "to be kept"),
+        ("prune one of VolSync's not to be deleted", "keep-3", labelled("volsync.backube/do-not-delete"), "to be kept"),
+        ("prune one that reclaims elsewhere", "keep-4", labelled("volwarden.dev/reclaims"), "to be kept"),
+        ("prune one of a controller", "owned", owned(), "of a controller"),
+        ("prune a member of a group", "member", status("volumeGroupSnapshotName", json!("g")), "no member of a group"),
+        ("prune one to be ignored", "prune-ignored", noted("volwarden.dev/ignore"), "what is annotated"),
+    ] {
+        let path = good(name, metadata, status);
+        table.refuse(about, policy, words, table.deletion(&path));
+    }
+    let (uid, version) = server.identity(&plain);
+    for (about, preconditions) in [
+        ("prune whatever is there now", json!({})),
+        ("prune whatever has this uid", json!({"uid": uid})),
+        ("prune whatever has this version", json!({"resourceVersion": version})),
+    ] {
+        let ask = Ask::delete(&plain, json!({"preconditions": preconditions}));
+        table.refuse(about, policy, "the very object", ask);
+    }
+    let ignored = server.snapshot("ignored", "prune", &[], false);
+    let status = json!({
+        "readyToUse": true, "creationTime": "2026-11-20T00:00:00Z", "boundVolumeSnapshotContentName": "c",
+    });
+    server.must(&Ask::merge(&format!("{ignored}/status"), json!({"status": status})));
+    table.refuse("prune in an ignored namespace", policy, "in a namespace annotated", table.deletion(&ignored));
 }

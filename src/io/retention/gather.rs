@@ -1,0 +1,610 @@
+//! Lists what a plan is made from, page by page, and keeps slim records of it.
+//!
+//! The lists are read for this plan and complete, or there is no plan. Contents come first: a snapshot that is cut
+//! while the lists are read has no content then, and is left alone for it. A tool that is not installed owns nothing;
+//! one that may not be asked about may own what carries its mark.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU64;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::StatusCode;
+use jiff::Timestamp;
+use kube::Client;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::Unlisted;
+use crate::api::{IGNORE, KEEP, PRUNE_LAST, RECLAIMS};
+use crate::domain::name::{Interner, Key, Stamp, Uid, fingerprint};
+use crate::domain::prune::field::{Cut, Extra, Field, Labels, Maker, Marks, Owners};
+use crate::domain::record::{Namespace, Owner};
+use crate::io::request::{self, JSON, METADATA, Refusal, encode};
+
+/// Objects a page.
+const PAGE: usize = 500;
+/// Patience for a page.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Most that is read of a page, in bytes: etcd lets an object have 1.5 MiB.
+const LIMIT: usize = 64 * 1024 * 1024;
+
+const SNAPSHOT: &str = "/apis/snapshot.storage.k8s.io/v1";
+const VOLSYNC: &str = "/apis/volsync.backube/v1alpha1";
+const DO_NOT_DELETE: &str = "volsync.backube/do-not-delete";
+/// VolSync's mark of a claim that is being made from the snapshot; the claim's uid follows.
+const POPULATES: &str = "volsync.backube/volpop-pvc-";
+const BACKUP: &str = "velero.io/backup-name";
+const SCHEDULE: &str = "snapscheduler.backube/schedule";
+const KOPIUR: &str = "kopiur.home-operations.com";
+const IN_USE: &str = "provisioner.storage.kubernetes.io/volumesnapshot-as-source-protection";
+/// Finalizers whose owners let go by themselves.
+const FINALIZERS: [&str; 4] = [
+    IN_USE,
+    "snapshot.storage.kubernetes.io/volumesnapshot-as-source-protection",
+    "snapshot.storage.kubernetes.io/volumesnapshot-bound-protection",
+    "snapshot.storage.kubernetes.io/volumesnapshot-in-group-protection",
+];
+/// Velero cuts longer names and hashes them.
+const LONGEST_LABEL: usize = 63;
+
+// === Views ===
+
+#[derive(Deserialize)]
+struct Page {
+    #[serde(default)]
+    metadata: PageMetadata,
+    items: Option<Vec<Box<RawValue>>>,
+}
+
+#[derive(Default, Deserialize)]
+struct PageMetadata {
+    #[serde(default)]
+    r#continue: Option<String>,
+}
+
+type Texts = BTreeMap<Box<str>, Box<str>>;
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Metadata {
+    name: Box<str>,
+    namespace: Box<str>,
+    uid: String,
+    resource_version: Box<str>,
+    deletion_timestamp: Option<Timestamp>,
+    finalizers: Option<Vec<String>>,
+    labels: Option<Texts>,
+    annotations: Option<Texts>,
+    owner_references: Option<Vec<Reference>>,
+}
+
+#[derive(Deserialize)]
+struct Reference {
+    kind: String,
+    name: String,
+    uid: String,
+    controller: Option<bool>,
+}
+
+#[derive(Deserialize)]
+struct Bare {
+    metadata: Metadata,
+}
+
+#[derive(Deserialize)]
+struct SnapshotView {
+    metadata: Metadata,
+    #[serde(default)]
+    spec: SnapshotSpec,
+    status: Option<SnapshotStatus>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct SnapshotSpec {
+    source: SnapshotSource,
+    volume_snapshot_class_name: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct SnapshotSource {
+    persistent_volume_claim_name: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct SnapshotStatus {
+    bound_volume_snapshot_content_name: Option<Box<str>>,
+    creation_time: Option<Timestamp>,
+    ready_to_use: Option<bool>,
+    error: Option<serde::de::IgnoredAny>,
+    volume_group_snapshot_name: Option<Box<str>>,
+}
+
+#[derive(Deserialize)]
+struct ContentView {
+    metadata: Metadata,
+    #[serde(default)]
+    spec: ContentSpec,
+    status: Option<ContentStatus>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct ContentSpec {
+    driver: String,
+    deletion_policy: Option<String>,
+    source: ContentSource,
+    volume_snapshot_ref: SnapshotRef,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct ContentSource {
+    volume_handle: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct SnapshotRef {
+    uid: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ContentStatus {
+    snapshot_handle: Option<String>,
+    restore_size: Option<i64>,
+    volume_group_snapshot_handle: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct ClaimView {
+    metadata: Metadata,
+    #[serde(default)]
+    spec: ClaimSpec,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct ClaimSpec {
+    data_source: Option<SourceRef>,
+    data_source_ref: Option<SourceRef>,
+}
+
+#[derive(Deserialize)]
+struct SourceRef {
+    kind: String,
+    name: Box<str>,
+    namespace: Option<Box<str>>,
+}
+
+#[derive(Deserialize)]
+struct DestinationView {
+    metadata: Metadata,
+    status: Option<DestinationStatus>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct DestinationStatus {
+    latest_image: Option<SourceRef>,
+}
+
+// === Lists ===
+
+/// Calls `take` with each object of a collection; `false`: the kind is not there.
+async fn each(
+    client: &Client,
+    path: &str,
+    accept: &str,
+    mut take: impl FnMut(&str) -> Result<(), serde_json::Error>,
+) -> Result<bool, Refusal> {
+    let mut next: Option<String> = None;
+    loop {
+        let mut uri = format!("{path}?limit={PAGE}");
+        if let Some(token) = &next {
+            uri.push_str("&continue=");
+            encode(&mut uri, token);
+        }
+        let bytes = match request::fetch(client, &uri, accept, LIMIT, PATIENCE).await {
+            Err(refusal) if refusal.is(StatusCode::NOT_FOUND) && next.is_none() => return Ok(false),
+            answer => answer?,
+        };
+        let page: Page = request::parse(&bytes)?;
+        for item in page.items.unwrap_or_default() {
+            take(item.get()).map_err(|error| Refusal::silent(format!("an object cannot be read ({error})")))?;
+        }
+        next = page.metadata.r#continue.filter(|token| !token.is_empty());
+        if next.is_none() {
+            return Ok(true);
+        }
+    }
+}
+
+/// Those of a tool that live, as far as it can be told.
+async fn owners(client: &Client, paths: &[String], cluster: bool) -> Owners {
+    let mut living = BTreeSet::new();
+    let mut any = false;
+    for path in paths {
+        let found = each(client, path, METADATA, |json| {
+            let Bare { metadata } = serde_json::from_str(json)?;
+            // Backups are told apart by name alone: Velero does not say in which namespace it is.
+            let namespace = if cluster { "" } else { &*metadata.namespace };
+            living.insert(Key::namespaced(namespace, metadata.name));
+            Ok(())
+        });
+        match found.await {
+            Ok(found) => any |= found,
+            Err(_) => return Owners::Unknown,
+        }
+    }
+    if any { Owners::Living(living) } else { Owners::Absent }
+}
+
+/// A field, and how many objects it was made from.
+#[derive(Debug)]
+pub struct Gathered {
+    /// Everything a plan is made from, but how the drivers are: that the engine says.
+    pub field: Field,
+}
+
+/// Lists everything a plan is made from.
+///
+/// # Errors
+/// Something cannot be listed that a plan rests on.
+pub async fn gather(client: &Client) -> Result<Gathered, Unlisted> {
+    let unlisted = |what: &'static str| move |refusal: Refusal| Unlisted::new(what, &refusal);
+    let mut maker = Assembly::default();
+    let path = format!("{SNAPSHOT}/volumesnapshotcontents");
+    each(client, &path, JSON, |json| maker.content(json)).await.map_err(unlisted("VolumeSnapshotContents"))?;
+    maker.find_shared();
+    let path = format!("{SNAPSHOT}/volumesnapshots");
+    each(client, &path, JSON, |json| maker.snapshot(json)).await.map_err(unlisted("VolumeSnapshots"))?;
+    let Assembly { mut field, .. } = maker;
+    each(client, "/api/v1/persistentvolumeclaims", JSON, |json| claim(&mut field, json))
+        .await
+        .map_err(unlisted("PersistentVolumeClaims"))?;
+    each(client, "/api/v1/namespaces", METADATA, |json| namespace(&mut field, json))
+        .await
+        .map_err(unlisted("Namespaces"))?;
+    let path = format!("{VOLSYNC}/replicationdestinations");
+    each(client, &path, JSON, |json| destination(&mut field, json))
+        .await
+        .map_err(unlisted("ReplicationDestinations"))?;
+    let replications = ["replicationsources", "replicationdestinations"].map(|plural| format!("{VOLSYNC}/{plural}"));
+    field.replications = owners(client, &replications, false).await;
+    field.backups = owners(client, &["/apis/velero.io/v1/backups".to_owned()], true).await;
+    let schedules = "/apis/snapscheduler.backube/v1/snapshotschedules".to_owned();
+    field.schedules = owners(client, &[schedules], false).await;
+    let kopiur = request::fetch(client, &format!("/apis/{KOPIUR}"), JSON, LIMIT, PATIENCE).await;
+    let absent = kopiur.is_err_and(|refusal| refusal.is(StatusCode::NOT_FOUND));
+    field.kopiur = if absent { Owners::Absent } else { Owners::Unknown };
+    Ok(Gathered { field })
+}
+
+fn claim(field: &mut Field, json: &str) -> Result<(), serde_json::Error> {
+    let ClaimView { metadata, spec } = serde_json::from_str(json)?;
+    for source in [spec.data_source, spec.data_source_ref].into_iter().flatten() {
+        if source.kind == "VolumeSnapshot" {
+            let namespace = source.namespace.filter(|name| !name.is_empty()).unwrap_or(metadata.namespace.clone());
+            field.used.insert(Key::namespaced(&*namespace, source.name));
+        }
+    }
+    Ok(())
+}
+
+fn namespace(field: &mut Field, json: &str) -> Result<(), serde_json::Error> {
+    let Bare { metadata } = serde_json::from_str(json)?;
+    let ignored = metadata.annotations.is_some_and(|marks| marks.contains_key(IGNORE));
+    let found = Namespace { labels: metadata.labels.unwrap_or_default(), ignored };
+    field.namespaces.insert(Arc::from(&*metadata.name), found);
+    Ok(())
+}
+
+fn destination(field: &mut Field, json: &str) -> Result<(), serde_json::Error> {
+    let DestinationView { metadata, status } = serde_json::from_str(json)?;
+    if let Some(image) = status.and_then(|status| status.latest_image).filter(|image| image.kind == "VolumeSnapshot") {
+        field.latest_images.insert(Key::namespaced(&*metadata.namespace, image.name));
+    }
+    Ok(())
+}
+
+// === Snapshots and their contents ===
+
+/// What a plan has to know of a content.
+struct Facts {
+    snapshot: Option<Uid>,
+    driver: Arc<str>,
+    volume: Option<NonZeroU64>,
+    handle: Option<u64>,
+    size: u64,
+    alive: bool,
+    deletes: bool,
+    in_group: bool,
+}
+
+#[derive(Default)]
+struct Assembly {
+    names: Interner,
+    labels: BTreeSet<Labels>,
+    contents: BTreeMap<Box<str>, Facts>,
+    shared: BTreeSet<u64>,
+    field: Field,
+}
+
+/// Two texts as one number; neither can be taken for the end of the other.
+fn print(driver: &str, handle: &str) -> u64 {
+    fingerprint(&format!("{}:{driver}{handle}", driver.len()))
+}
+
+impl Assembly {
+    fn content(&mut self, json: &str) -> Result<(), serde_json::Error> {
+        let ContentView { metadata, spec, status } = serde_json::from_str(json)?;
+        let volume = spec.source.volume_handle.filter(|handle| !handle.is_empty());
+        let handle = status.as_ref().and_then(|status| status.snapshot_handle.as_deref());
+        let size = status.as_ref().and_then(|status| status.restore_size).unwrap_or_default();
+        let marked = |marks: &Option<Texts>| {
+            let group = "groupsnapshot.storage.k8s.io/volumeGroupSnapshotHandle";
+            marks.as_ref().is_some_and(|marks| marks.contains_key(group))
+        };
+        let facts = Facts {
+            snapshot: spec.volume_snapshot_ref.uid.filter(|uid| !uid.is_empty()).map(|uid| Uid::parse(&uid)),
+            volume: volume.and_then(|handle| NonZeroU64::new(print(&spec.driver, &handle))),
+            handle: handle.map(|handle| print(&spec.driver, handle)),
+            size: u64::try_from(size).unwrap_or_default(),
+            alive: metadata.deletion_timestamp.is_none(),
+            deletes: spec.deletion_policy.as_deref() == Some("Delete"),
+            in_group: marked(&metadata.annotations)
+                || status.as_ref().is_some_and(|status| status.volume_group_snapshot_handle.is_some()),
+            driver: self.names.text(&spec.driver),
+        };
+        self.contents.insert(metadata.name, facts);
+        Ok(())
+    }
+
+    fn find_shared(&mut self) {
+        let mut seen = BTreeSet::new();
+        let handles = self.contents.values().filter_map(|facts| facts.handle);
+        self.shared = handles.filter(|handle| !seen.insert(*handle)).collect();
+    }
+
+    fn share(&mut self, labels: Texts) -> Labels {
+        if let Some(known) = self.labels.get(&labels) {
+            return Arc::clone(known);
+        }
+        let fresh: Labels = Arc::new(labels);
+        self.labels.insert(Arc::clone(&fresh));
+        fresh
+    }
+
+    fn snapshot(&mut self, json: &str) -> Result<(), serde_json::Error> {
+        let SnapshotView { metadata, spec, status } = serde_json::from_str(json)?;
+        let uid = Uid::parse(&metadata.uid);
+        let usual = format!("snapcontent-{uid}");
+        let (mut name, mut taken, mut ready, mut group) = (None, None, false, None);
+        if let Some(status) = status {
+            name = status.bound_volume_snapshot_content_name;
+            taken = status.creation_time.and_then(Stamp::from_timestamp);
+            ready = status.ready_to_use == Some(true) && status.error.is_none();
+            group = status.volume_group_snapshot_name.filter(|name| !name.is_empty());
+        }
+        let facts = name.as_ref().and_then(|name| self.contents.get(name));
+        let labels = metadata.labels.unwrap_or_default();
+        let none = Texts::new();
+        let notes = metadata.annotations.as_ref().unwrap_or(&none);
+        let either = |key: &str| labels.contains_key(key) || notes.contains_key(key);
+        let finalizers = metadata.finalizers.unwrap_or_default();
+        let marks = Marks {
+            deleting: metadata.deletion_timestamp.is_some(),
+            ready,
+            ignored: notes.contains_key(IGNORE),
+            keep: either(KEEP),
+            do_not_delete: either(DO_NOT_DELETE),
+            reclaims: labels.contains_key(RECLAIMS),
+            prune_last: notes.get(PRUNE_LAST).is_some_and(|value| **value == metadata.uid),
+            as_source: finalizers.iter().any(|name| name == IN_USE)
+                || labels.keys().any(|key| key.starts_with(POPULATES)),
+            foreign_finalizer: finalizers.iter().any(|name| !FINALIZERS.contains(&name.as_str())),
+            bound: facts.is_some_and(|facts| facts.alive && facts.snapshot.as_ref() == Some(&uid)),
+            deletes: facts.is_some_and(|facts| facts.deletes),
+            shared: facts.and_then(|facts| facts.handle).is_some_and(|handle| self.shared.contains(&handle)),
+        };
+        if group.is_none() && facts.is_some_and(|facts| facts.in_group) {
+            group = Some("".into());
+        }
+        let owner = metadata.owner_references.unwrap_or_default().into_iter();
+        let owner = owner.filter(|owner| owner.controller == Some(true)).map(|owner| Owner {
+            kind: owner.kind.into(),
+            name: owner.name.into(),
+            uid: Uid::parse(&owner.uid),
+        });
+        let extra = Extra {
+            owner: owner.into_iter().next(),
+            group,
+            maker: made_by(&labels, notes),
+            content: name.filter(|name| **name != *usual),
+        };
+        let (driver, volume, size) = match facts {
+            Some(facts) => (Some(Arc::clone(&facts.driver)), facts.volume, facts.size),
+            None => (None, None, 0),
+        };
+        let cut = Cut {
+            key: Key::namespaced(self.names.text(&metadata.namespace), metadata.name),
+            uid,
+            version: metadata.resource_version,
+            class: spec.volume_snapshot_class_name.map(|name| self.names.text(&name)),
+            claim: spec.source.persistent_volume_claim_name.map(|name| self.names.text(&name)),
+            labels: self.share(labels),
+            driver,
+            volume,
+            taken,
+            size,
+            marks,
+            extra: (extra != Extra::default()).then(|| Box::new(extra)),
+        };
+        self.field.cuts.push(cut);
+        Ok(())
+    }
+}
+
+/// The tool that made a snapshot, by the marks it leaves.
+fn made_by(labels: &Texts, notes: &Texts) -> Option<Maker> {
+    let of = |domain: &str| {
+        let within = |key: &str| {
+            let (found, _) = key.split_once('/').unwrap_or((key, ""));
+            found == domain || found.strip_suffix(domain).is_some_and(|before| before.ends_with('.'))
+        };
+        labels.keys().chain(notes.keys()).any(|key| within(key))
+    };
+    if of("velero.io") {
+        let name = labels.get(BACKUP).filter(|name| !name.is_empty() && name.len() < LONGEST_LABEL);
+        return Some(Maker::Velero(name.cloned()));
+    }
+    if let Some(schedule) = labels.get(SCHEDULE) {
+        return Some(Maker::SnapScheduler(schedule.clone()));
+    }
+    of(KOPIUR).then_some(Maker::Kopiur)
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn content(name: &str, uid: &str, handle: &str) -> Value {
+        json!({
+            "metadata": {"name": name},
+            "spec": {"driver": "d", "deletionPolicy": "Delete", "source": {"volumeHandle": "v-1"},
+                     "volumeSnapshotRef": {"namespace": "app", "name": "s", "uid": uid}},
+            "status": {"snapshotHandle": handle, "restoreSize": 1_073_741_824, "creationTime": 1_764_000_000_000_000_000_u64},
+        })
+    }
+
+    fn snapshot(change: impl FnOnce(&mut Value)) -> Value {
+        let mut object = json!({
+            "metadata": {"name": "s", "namespace": "app", "uid": "u-1", "resourceVersion": "7",
+                         "finalizers": FINALIZERS[1..3], "labels": {"tier": "db"}, "annotations": {}},
+            "spec": {"source": {"persistentVolumeClaimName": "data"}, "volumeSnapshotClassName": "fast"},
+            "status": {"boundVolumeSnapshotContentName": "c-1", "creationTime": "2026-11-20T00:00:00Z", "readyToUse": true},
+        });
+        change(&mut object);
+        object
+    }
+
+    fn made(contents: &[Value], snapshot: &Value) -> Cut {
+        let mut maker = Assembly::default();
+        for content in contents {
+            maker.content(&content.to_string()).unwrap();
+        }
+        maker.find_shared();
+        maker.snapshot(&snapshot.to_string()).unwrap();
+        maker.field.cuts.pop().unwrap()
+    }
+
+    fn cut(change: impl FnOnce(&mut Value)) -> Cut {
+        made(&[content("c-1", "u-1", "h-1")], &snapshot(change))
+    }
+
+    #[test]
+    fn a_plain_snapshot_has_no_mark_but_its_health() {
+        let plain = cut(|_| ());
+        assert_eq!(plain.marks, Marks { ready: true, bound: true, deletes: true, ..Marks::default() });
+        assert_eq!((plain.driver.as_deref(), plain.claim.as_deref(), plain.size), (Some("d"), Some("data"), 1 << 30));
+        assert_eq!((&*plain.content(), &*plain.version), ("c-1", "7"));
+        assert_eq!(plain.taken.unwrap().timestamp().to_string(), "2026-11-20T00:00:00Z");
+        assert!(plain.volume.is_some());
+    }
+
+    #[test]
+    fn each_mark_is_read_where_it_stands() {
+        type Mark = (&'static str, Value, fn(&Marks) -> bool);
+        let marks: [Mark; 13] = [
+            ("/metadata/deletionTimestamp", json!("2026-11-21T00:00:00Z"), |marks| marks.deleting),
+            ("/metadata/annotations", json!({"volwarden.dev/ignore": ""}), |marks| marks.ignored),
+            ("/metadata/annotations", json!({"volwarden.dev/keep": ""}), |marks| marks.keep),
+            ("/metadata/labels", json!({"volwarden.dev/keep": "yes"}), |marks| marks.keep),
+            ("/metadata/labels", json!({"volsync.backube/do-not-delete": ""}), |marks| marks.do_not_delete),
+            ("/metadata/labels", json!({"volwarden.dev/reclaims": "o"}), |marks| marks.reclaims),
+            ("/metadata/annotations", json!({"volwarden.dev/prune-last": "u-1"}), |marks| marks.prune_last),
+            ("/metadata/annotations", json!({"volwarden.dev/prune-last": "u-2"}), |marks| !marks.prune_last),
+            ("/metadata/labels", json!({"volsync.backube/volpop-pvc-1": "x"}), |marks| marks.as_source),
+            ("/metadata/finalizers", json!([IN_USE]), |marks| marks.as_source && !marks.foreign_finalizer),
+            ("/metadata/finalizers", json!(["example.com/mine"]), |marks| marks.foreign_finalizer),
+            ("/status/readyToUse", json!(false), |marks| !marks.ready),
+            ("/status/error", json!({"message": "x"}), |marks| !marks.ready),
+        ];
+        for (place, value, wanted) in marks {
+            let (parent, field) = place.rsplit_once('/').unwrap();
+            let found = cut(|object| object.pointer_mut(parent).unwrap()[field] = value.clone());
+            assert!(wanted(&found.marks), "{place} {value}: {:?}", found.marks);
+        }
+    }
+
+    #[test]
+    fn a_content_has_to_be_there_alive_and_this_one_s() {
+        let plain = snapshot(|_| ());
+        let one = || content("c-1", "u-1", "h-1");
+        assert!(!made(&[], &plain).marks.bound);
+        assert!(!made(&[content("c-1", "u-2", "h-1")], &plain).marks.bound, "another's");
+        let mut dying = one();
+        dying["metadata"]["deletionTimestamp"] = json!("2026-11-21T00:00:00Z");
+        assert!(!made(&[dying], &plain).marks.bound);
+        let mut kept = one();
+        kept["spec"]["deletionPolicy"] = json!("Retain");
+        assert!(!made(&[kept], &plain).marks.deletes);
+        assert!(made(&[one(), content("c-2", "u-9", "h-1")], &plain).marks.shared);
+        assert!(!made(&[one(), content("c-2", "u-9", "h-2")], &plain).marks.shared);
+        let mut grouped = one();
+        grouped["metadata"]["annotations"] = json!({"groupsnapshot.storage.k8s.io/volumeGroupSnapshotHandle": "g"});
+        assert!(made(&[grouped], &plain).extra.unwrap().group.is_some());
+    }
+
+    #[test]
+    fn owners_groups_and_makers_are_read() {
+        let extra = |change: &dyn Fn(&mut Value)| cut(change).extra.unwrap();
+        let owned = extra(&|object| {
+            object["metadata"]["ownerReferences"] = json!([
+                {"kind": "A", "name": "a", "uid": "1"}, {"kind": "B", "name": "b", "uid": "2", "controller": true},
+            ]);
+        });
+        assert_eq!(&*owned.owner.unwrap().name, "b");
+        assert_eq!(extra(&|object| object["status"]["volumeGroupSnapshotName"] = json!("g")).group, Some("g".into()));
+        let long = "x".repeat(63);
+        for (labels, maker) in [
+            (json!({"velero.io/backup-name": "nightly"}), Maker::Velero(Some("nightly".into()))),
+            (json!({"velero.io/backup-name": long}), Maker::Velero(None)),
+            (json!({"backup.velero.io/x": "y"}), Maker::Velero(None)),
+            (json!({"snapscheduler.backube/schedule": "daily"}), Maker::SnapScheduler("daily".into())),
+            (json!({"kopiur.home-operations.com/repository": "r"}), Maker::Kopiur),
+        ] {
+            assert_eq!(extra(&|object| object["metadata"]["labels"] = labels.clone()).maker, Some(maker), "{labels}");
+        }
+        assert_eq!(
+            cut(|object| object["metadata"]["labels"] = json!({"notvelero.io/x": "y"})).extra.unwrap().maker,
+            None
+        );
+    }
+
+    #[test]
+    fn claims_destinations_and_namespaces() {
+        let mut field = Field::default();
+        let pvc = |spec: Value| json!({"metadata": {"name": "p", "namespace": "app"}, "spec": spec}).to_string();
+        claim(&mut field, &pvc(json!({"dataSource": {"kind": "VolumeSnapshot", "name": "a"}}))).unwrap();
+        let other = json!({"dataSourceRef": {"kind": "VolumeSnapshot", "name": "b", "namespace": "other"}});
+        claim(&mut field, &pvc(other)).unwrap();
+        claim(&mut field, &pvc(json!({"dataSource": {"kind": "PersistentVolumeClaim", "name": "c"}}))).unwrap();
+        assert_eq!(field.used, [Key::namespaced("app", "a"), Key::namespaced("other", "b")].into());
+        let image = json!({"metadata": {"name": "d", "namespace": "app"},
+                           "status": {"latestImage": {"kind": "VolumeSnapshot", "name": "s"}}});
+        destination(&mut field, &image.to_string()).unwrap();
+        assert_eq!(field.latest_images, [Key::namespaced("app", "s")].into());
+        let found =
+            json!({"metadata": {"name": "app", "annotations": {"volwarden.dev/ignore": ""}, "labels": {"a": "b"}}});
+        namespace(&mut field, &found.to_string()).unwrap();
+        assert!(field.namespaces["app"].ignored && field.namespaces["app"].labels.len() == 1);
+    }
+}
