@@ -266,6 +266,21 @@ pub(super) const POLICIES: &[Column] = &[
     AGE,
 ];
 
+pub(super) const RETENTIONS: &[Column] = &[
+    NAME,
+    text("Mode", "/spec/mode"),
+    of("boolean", text("Suspended", "/spec/suspend")),
+    made("Ready", |policy| string(ready(policy), "/status").into()),
+    of("integer", text("Kept", "/status/counts/kept")),
+    of("integer", text("To prune", "/status/counts/toPrune")),
+    of("integer", text("Held", "/status/counts/held")),
+    Column { name: "Last run", kind: "date", priority: 0, cell: Cell::Since("/status/history/0/startedAt") },
+    text("Next run", "/status/nextRun"),
+    wide(text("Plan", "/status/plan/hash")),
+    wide(made("Message", |policy| string(ready(policy), "/message").into())),
+    AGE,
+];
+
 const DRIVER: Column = text("Driver", "/spec/driver");
 const PHASE: Column = text("Phase", "/status/phase");
 const MESSAGE: Column = wide(text("Message", "/status/message"));

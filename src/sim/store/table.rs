@@ -410,6 +410,15 @@ pub const ORPHANS: &Resource =
         .selectable(&["spec.driver", "spec.snapshotHandle", "status.phase"])
         .printing(columns::ORPHANS);
 
+/// SnapshotRetentions.
+pub const RETENTIONS: &Resource =
+    &Resource::custom(OUR_GROUP, "snapshotretentions", "snapshotretention", "SnapshotRetention")
+        .version(crate::api::VERSION)
+        .short(&["sret"])
+        .in_category(OURS)
+        .cluster_scoped()
+        .printing(columns::RETENTIONS);
+
 /// All of them.
 pub const ALL: &[&Resource] = &[
     NAMESPACES,
@@ -446,4 +455,5 @@ pub const ALL: &[&Resource] = &[
     POLICIES,
     REMEDIATIONS,
     ORPHANS,
+    RETENTIONS,
 ];
