@@ -81,6 +81,7 @@ pub(crate) fn table(server: &Server) -> Vec<Row> {
     components::pods(&mut table);
     components::leases(&mut table);
     records::records(&mut table);
+    records::retentions(&mut table);
     records::everything_else(&mut table);
     table.rows
 }

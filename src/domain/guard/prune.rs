@@ -255,6 +255,7 @@ mod tests {
     #[test]
     fn each_guard_holds_for_its_own_reason_alone() {
         type Change = fn(&mut PruneCase<'_>);
+        type Edit = fn(&mut Ask);
         let firing = Alerts::Firing("Ceph".to_owned());
         let dead = || Standing::Dead("gone".to_owned());
         let of_case: [(Guard, Change); 8] = [
@@ -283,7 +284,7 @@ mod tests {
         let plain = ask();
         assert_eq!(held(&PruneCase { snapshotter: dead(), ..case(&plain) }), [Guard::Controller]);
         assert_eq!(held(&PruneCase { alerts: firing, ..case(&plain) }), [Guard::Alerts]);
-        let of_ask: [(Guard, fn(&mut Ask)); 7] = [
+        let of_ask: [(Guard, Edit); 7] = [
             (Guard::Mode, |ask| ask.mode = Mode::Observe),
             (Guard::Mode, |ask| ask.mode = Mode::Approve),
             (Guard::Paused, |ask| ask.suspended = true),

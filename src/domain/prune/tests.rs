@@ -107,7 +107,6 @@ type Change = fn(&mut Field);
 
 /// Each reason on the oldest one, which would go without it.
 #[test]
-#[expect(clippy::too_many_lines, reason = "one table")]
 fn each_reason_holds_what_would_go_without_it() {
     let table: [(Hold, Change); 27] = [
         (Hold::BeingDeleted, |field| field.cuts[0].marks.deleting = true),
@@ -126,30 +125,30 @@ fn each_reason_holds_what_would_go_without_it() {
         (Hold::InUse, |field| field.used.extend([Key::namespaced("app", "old")])),
         (Hold::Velero, |field| {
             field.backups = Owners::Living([Key::cluster("nightly")].into());
-            field.cuts[0].extra = made(Maker::Velero(Some("nightly".into())));
+            made(field, Maker::Velero(Some("nightly".into())));
         }),
         (Hold::Velero, |field| {
             field.backups = Owners::Unknown;
-            field.cuts[0].extra = made(Maker::Velero(Some("nightly".into())));
+            made(field, Maker::Velero(Some("nightly".into())));
         }),
         (Hold::Velero, |field| {
             field.backups = Owners::Living(BTreeSet::new());
-            field.cuts[0].extra = made(Maker::Velero(None));
+            made(field, Maker::Velero(None));
         }),
         (Hold::SnapScheduler, |field| {
             field.schedules = Owners::Living([Key::namespaced("app", "daily")].into());
-            field.cuts[0].extra = made(Maker::SnapScheduler("daily".into()));
+            made(field, Maker::SnapScheduler("daily".into()));
         }),
         (Hold::Kopiur, |field| {
             field.kopiur = Owners::Unknown;
-            field.cuts[0].extra = made(Maker::Kopiur);
+            made(field, Maker::Kopiur);
         }),
         (Hold::Owned, |field| {
-            field.cuts[0].extra = owned("Cluster", "pg");
+            owned(field, "Cluster", "pg");
         }),
         (Hold::Owned, |field| {
             field.replications = Owners::Living([Key::namespaced("app", "data")].into());
-            field.cuts[0].extra = owned("ReplicationSource", "data");
+            owned(field, "ReplicationSource", "data");
         }),
         (Hold::NoContent, |field| field.cuts[0].marks.bound = false),
         (Hold::SharedHandle, |field| field.cuts[0].marks.shared = true),
@@ -182,29 +181,29 @@ fn each_reason_holds_what_would_go_without_it() {
     assert_eq!(old(|rules| rules.min_ready = 3), Some(Hold::LastReady));
 }
 
-fn made(maker: Maker) -> Option<Box<Extra>> {
-    Some(Box::new(Extra { maker: Some(maker), ..Extra::default() }))
+fn made(field: &mut Field, maker: Maker) {
+    field.cuts[0].extra = Some(Box::new(Extra { maker: Some(maker), ..Extra::default() }));
 }
 
-fn owned(kind: &str, name: &str) -> Option<Box<Extra>> {
+fn owned(field: &mut Field, kind: &str, name: &str) {
     let owner = Owner { kind: kind.into(), name: name.into(), uid: Uid::parse("o") };
-    Some(Box::new(Extra { owner: Some(owner), ..Extra::default() }))
+    field.cuts[0].extra = Some(Box::new(Extra { owner: Some(owner), ..Extra::default() }));
 }
 
 #[test]
 fn what_belongs_to_somebody_who_is_gone_goes() {
     let gone: [fn(&mut Field); 5] = [
-        |field| field.cuts[0].extra = made(Maker::Velero(Some("nightly".into()))),
+        |field| made(field, Maker::Velero(Some("nightly".into()))),
         |field| {
             field.backups = Owners::Living([Key::cluster("other")].into());
-            field.cuts[0].extra = made(Maker::Velero(Some("nightly".into())));
+            made(field, Maker::Velero(Some("nightly".into())));
         },
         |field| {
             field.schedules = Owners::Living([Key::namespaced("elsewhere", "daily")].into());
-            field.cuts[0].extra = made(Maker::SnapScheduler("daily".into()));
+            made(field, Maker::SnapScheduler("daily".into()));
         },
-        |field| field.cuts[0].extra = made(Maker::Kopiur),
-        |field| field.cuts[0].extra = owned("ReplicationSource", "data"),
+        |field| made(field, Maker::Kopiur),
+        |field| owned(field, "ReplicationSource", "data"),
     ];
     for change in gone {
         let mut field = field();
@@ -483,7 +482,8 @@ fn requests_approvals_and_broken_runs() {
 
 #[test]
 fn what_makes_no_sense_only_observes() {
-    let broken: [(&str, fn(&mut Rules)); 5] = [
+    type Break = (&'static str, fn(&mut Rules));
+    let broken: [Break; 5] = [
         ("no time zone", |rules| rules.zone = "Mars".into()),
         ("no schedule", |rules| rules.schedule = Some(("x".into(), "UTC".into(), Duration::ZERO))),
         ("windows[0]", |rules| rules.windows = vec![("x".into(), "UTC".into(), Duration::from_secs(60))]),

@@ -76,13 +76,6 @@ pub(super) fn records(table: &mut Table<'_>) {
     table.allow("write a policy's status", Ask::merge(&format!("{policies}/p/status"), status));
     let raise = Ask::merge(&format!("{policies}/p"), json!({"spec": {"mode": "Approve"}}));
     table.refuse("give itself another mode", "volwarden-scope", "no business", raise);
-    let retentions = format!("{group}/snapshotretentions");
-    let retention = json!({"apiVersion": "volwarden.dev/v1alpha1", "kind": "SnapshotRetention", "metadata": {"name": "r"}, "spec": {}});
-    server.must(&Ask::create(&retentions, retention));
-    let status = json!({"status": {"observedGeneration": 1}});
-    table.allow("write a retention's status", Ask::merge(&format!("{retentions}/r/status"), status));
-    let approve = annotate(&format!("{retentions}/r"), "volwarden.dev/approved", "0123456789abcdef");
-    table.refuse("approve its own pruning", "volwarden-scope", "no business", approve);
     table.refuse("make a policy", "volwarden-scope", "no business", Ask::create(&policies, policy).renamed("p2"));
 
     let event = json!({
@@ -95,6 +88,19 @@ pub(super) fn records(table: &mut Table<'_>) {
     let mut unnamed = event;
     unnamed["metadata"] = json!({"generateName": "e-"});
     table.allow("publish an Event under a name of the server's", Ask::create(events, unnamed));
+}
+
+/// Retention policies: what a run writes of itself, and nothing else.
+pub(super) fn retentions(table: &mut Table<'_>) {
+    let server = table.server;
+    let group = "/apis/volwarden.dev/v1alpha1";
+    let retentions = format!("{group}/snapshotretentions");
+    let retention = json!({"apiVersion": "volwarden.dev/v1alpha1", "kind": "SnapshotRetention", "metadata": {"name": "r"}, "spec": {}});
+    server.must(&Ask::create(&retentions, retention));
+    let status = json!({"status": {"observedGeneration": 1}});
+    table.allow("write a retention's status", Ask::merge(&format!("{retentions}/r/status"), status));
+    let approve = annotate(&format!("{retentions}/r"), "volwarden.dev/approved", "0123456789abcdef");
+    table.refuse("approve its own pruning", "volwarden-scope", "no business", approve);
 }
 
 /// A few of all the things a service account with every right could do.

@@ -178,7 +178,6 @@ pub(super) fn prunes(table: &mut Table<'_>) {
     let status = |key: &str, value: Value| (Value::Null, json!({(key): value}));
     let labelled = |key: &str| (json!({"labels": {(key): "x"}}), json!({}));
     let noted = |key: &str| (json!({"annotations": {(key): "x"}}), json!({}));
-    let owned = || (owner("Cluster", true), json!({}));
     for (about, name, (metadata, status), words) in [
         ("prune one that is not ready", "unready", status("readyToUse", json!(false)), "but those it made"),
         ("prune one without a time", "timeless", status("creationTime", Value::Null), "but those it made"),
@@ -192,7 +191,7 @@ pub(super) fn prunes(table: &mut Table<'_>) {
         ("prune one annotated keep", "keep-2", noted("volwarden.dev/keep"), "to be kept"),
         ("prune one of VolSync's not to be deleted", "keep-3", labelled("volsync.backube/do-not-delete"), "to be kept"),
         ("prune one that reclaims elsewhere", "keep-4", labelled("volwarden.dev/reclaims"), "to be kept"),
-        ("prune one of a controller", "owned", owned(), "of a controller"),
+        ("prune one of a controller", "owned", (owner("Cluster", true), json!({})), "of a controller"),
         ("prune a member of a group", "member", status("volumeGroupSnapshotName", json!("g")), "no member of a group"),
         ("prune one to be ignored", "prune-ignored", noted("volwarden.dev/ignore"), "what is annotated"),
     ] {
