@@ -18,10 +18,10 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{Id, JoinError, JoinSet};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
-use crate::config::{LogFormat, Settings};
+use crate::config::{LogFormat, Settings, Traces as Wanted};
 use crate::domain::election::Rules;
 use crate::domain::engine::{self, Engine, SourceView};
 use crate::domain::fact::{Fact, Now, Source};
@@ -29,6 +29,7 @@ use crate::driver::{Clock, Driver, Ends, Handle};
 use crate::io::client::{self, Client, ClientError, Target};
 use crate::io::lease::{self, Seat};
 use crate::io::report::Reporter;
+use crate::io::trace::{self, Receiver, Traces};
 use crate::io::{act, http, probe, watch as watches};
 use crate::telemetry::{self, Exporter, LogStyle, TelemetryError};
 
@@ -44,7 +45,7 @@ const STANDINGS: Duration = Duration::from_secs(10);
 /// So much of the lease has to be left for that; and so long may each write take.
 const LEAST_LEASE: Duration = Duration::from_secs(3);
 
-/// How long giving up the lease may take at shutdown.
+/// How long giving up the lease may take at shutdown, and beside it the last traces.
 const LAST_WORDS: Duration = Duration::from_millis(1500);
 
 /// How long open HTTP requests may take to finish at shutdown.
@@ -208,12 +209,13 @@ pub async fn serve(settings: &Settings, mut stop: watch::Receiver<bool>) -> Resu
         namespace: settings.lease_namespace.clone().unwrap_or_else(|| client.default_namespace().to_owned()),
         rules: Rules::new(Arc::clone(&identity)),
     };
-    let reporter = settings.events.then(|| Reporter::new(client.clone(), identity));
+    let traces = traces(&settings.traces, &mut crew);
+    let reporter = Reporter::new(client.clone(), identity, settings.events, traces.clone());
     let (lease, until) = watch::channel(None);
     crew.spawn("the policies' status", tell_policies(client.clone(), desk, until.clone(), clock.clone()));
     let (hands_client, hands_facts, hands_clock) = (client.clone(), facts.clone(), clock.clone());
     crew.spawn("the hands", async move {
-        act::run(hands_client, errands, hands_facts, until, hands_clock, reporter).await;
+        act::run(hands_client, errands, hands_facts, until, hands_clock, Some(reporter)).await;
         "nobody wants anything written any more".to_owned()
     });
     let (seat_client, seat_facts, seat_stop) = (client.clone(), facts.clone(), stop.clone());
@@ -226,8 +228,39 @@ pub async fn serve(settings: &Settings, mut stop: watch::Receiver<bool>) -> Resu
     }
     info!("told to stop");
     // The lease first, while the loop still runs: the other replica need not wait it out.
-    let _ = tokio::time::timeout(LAST_WORDS, seat).await;
+    let last_traces = async {
+        if let Some(traces) = &traces {
+            traces.flush().await;
+        }
+    };
+    let last_words = tokio::time::timeout(LAST_WORDS, seat);
+    let _ = tokio::join!(last_words, tokio::time::timeout(LAST_WORDS, last_traces));
     crew.dismiss().await
+}
+
+/// Who takes traces, if anybody is to: one that cannot be used is said, and stops nothing.
+fn traces(wanted: &Wanted, crew: &mut Crew) -> Option<Traces> {
+    let opened = match wanted {
+        Wanted::Off => return None,
+        Wanted::Refused(why) => Err(why.clone()),
+        Wanted::To { endpoint, timeout } => {
+            let receiver = Receiver { endpoint: endpoint.clone(), timeout: *timeout };
+            trace::open(&receiver).map_err(|error| error.to_string())
+        }
+    };
+    match opened {
+        Ok((traces, exporter)) => {
+            crew.spawn("the trace exporter", async move {
+                exporter.run().await;
+                "nobody tells it anything any more".to_owned()
+            });
+            Some(traces)
+        }
+        Err(why) => {
+            warn!(%why, "no traces are sent");
+            None
+        }
+    }
 }
 
 /// Who leads says in each policy's status how it stands.

@@ -132,7 +132,7 @@ impl Stage {
         });
         let (lease, until) = watch::channel(None);
         let (hands, outcomes, told) = (client.clone(), facts.clone(), clock.clone());
-        let reporter = Reporter::new(client.clone(), Arc::clone(&identity));
+        let reporter = Reporter::new(client.clone(), Arc::clone(&identity), true, None);
         crew.spawn("the hands", async move {
             act::run(hands, errands, outcomes, until, told, Some(reporter)).await;
             "nobody wants anything written any more".to_owned()

@@ -13,5 +13,6 @@ pub mod probe;
 pub mod report;
 mod request;
 pub mod source;
+pub mod trace;
 pub mod translate;
 pub mod watch;
