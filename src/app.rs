@@ -20,16 +20,17 @@ use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
-use crate::config::{LogFormat, Settings};
+use crate::config::{LogFormat, Settings, Traces as Wanted};
 use crate::domain::election::Rules;
 use crate::domain::engine::{self, Engine, SourceView};
 use crate::domain::fact::{Fact, Now, Source};
 use crate::driver::{Clock, Driver, Handle};
 use crate::io::client::{self, Client, ClientError, Target};
 use crate::io::lease::Seat;
+use crate::io::trace::{self, Receiver, Traces};
 use crate::io::{http, probe, watch as watches};
 use crate::telemetry::{self, Exporter, LogStyle, TelemetryError};
 
@@ -192,7 +193,8 @@ pub async fn serve(settings: &Settings, mut stop: watch::Receiver<bool>) -> Resu
     };
     let namespace = settings.lease_namespace.clone().unwrap_or_else(|| client.default_namespace().to_owned());
     let seat = Seat { namespace, rules: Rules::new(identity) };
-    Staff { client, clock, ends, seat, events: settings.events }.begin(&mut crew, stop.clone());
+    let traces = traces(&settings.traces, &mut crew, &stop);
+    Staff { client, clock, ends, seat, events: settings.events, traces }.begin(&mut crew, stop.clone());
 
     if let Err(ended) = crew.work(&mut stop).await {
         error!(error = %ended, "shutting down");
@@ -200,6 +202,38 @@ pub async fn serve(settings: &Settings, mut stop: watch::Receiver<bool>) -> Resu
     }
     info!("told to stop");
     crew.dismiss().await
+}
+
+/// Who takes traces, if anybody is to: one that cannot be used is said, and stops nothing.
+fn traces(wanted: &Wanted, crew: &mut Crew, stop: &watch::Receiver<bool>) -> Option<Traces> {
+    let opened = match wanted {
+        Wanted::Off => return None,
+        Wanted::Refused(why) => Err(why.clone()),
+        Wanted::To { endpoint, timeout } => {
+            let receiver = Receiver { endpoint: endpoint.clone(), timeout: *timeout };
+            trace::open(&receiver).map_err(|error| error.to_string())
+        }
+    };
+    match opened {
+        Ok((traces, exporter)) => {
+            crew.spawn("the trace exporter", async move {
+                exporter.run().await;
+                "nobody tells it anything any more".to_owned()
+            });
+            let (last, mut stop) = (traces.clone(), stop.clone());
+            crew.spawn_finishing("the last traces", async move {
+                // Without a sender nobody will ever say so: the end of the others counts then.
+                let _ = stop.wait_for(|stop| *stop).await;
+                last.flush().await;
+                "they are sent".to_owned()
+            });
+            Some(traces)
+        }
+        Err(why) => {
+            warn!(%why, "no traces are sent");
+            None
+        }
+    }
 }
 
 /// Who we are in leases and in the ledger: this pod or machine, and another one at each start.

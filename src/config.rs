@@ -20,6 +20,9 @@ pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSP
 /// A floor above this would hide everything that is stuck today.
 const MAX_FLOOR: Duration = Duration::from_secs(7 * 24 * 3600);
 
+/// How long one request with traces may take, as the standard says.
+const TRACES_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// How log lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
@@ -92,6 +95,62 @@ pub struct RunFlags {
     pub events: Option<bool>,
 }
 
+/// Where traces of episodes go: nowhere, unless the standard variables of OpenTelemetry say so.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Traces {
+    /// Nowhere.
+    #[default]
+    Off,
+    /// The variables ask for something that is not there: this, in words.
+    Refused(String),
+    /// To this address.
+    To {
+        /// The whole address, path included.
+        endpoint: String,
+        /// How long one request may take.
+        timeout: Duration,
+    },
+}
+
+impl Traces {
+    /// What the variables say; of an endpoint only its variable is ever named, as there may be a password in it.
+    fn of(var: impl Fn(&str) -> Option<String>) -> Self {
+        let var = |name: &str| var(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
+        // What is for traces alone wins.
+        let either = |what: &str| {
+            let names = [format!("OTEL_EXPORTER_OTLP_TRACES_{what}"), format!("OTEL_EXPORTER_OTLP_{what}")];
+            names.into_iter().find_map(|name| var(&name).map(|value| (name, value)))
+        };
+        if var("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
+            return Self::Off;
+        }
+        let Some((name, mut endpoint)) = either("ENDPOINT") else { return Self::Off };
+        match var("OTEL_TRACES_EXPORTER").as_deref() {
+            None | Some("otlp") => {}
+            Some("none") => return Self::Off,
+            Some(other) => {
+                return Self::Refused(format!("OTEL_TRACES_EXPORTER is {other:?}; set it to otlp or none"));
+            }
+        }
+        if !["http://", "https://"].iter().any(|scheme| endpoint.starts_with(scheme)) {
+            return Self::Refused(format!("{name} is no http address; write http://HOST:4318 or https://HOST:4318"));
+        }
+        if name == "OTEL_EXPORTER_OTLP_ENDPOINT" {
+            endpoint = format!("{}/v1/traces", endpoint.trim_end_matches('/'));
+        }
+        if let Some((name, other)) = either("PROTOCOL").filter(|(_, value)| value != "http/protobuf") {
+            return Self::Refused(format!(
+                "{name} is {other:?}, and only http/protobuf is spoken; set it so, with the receiver's port for HTTP (4318)"
+            ));
+        }
+        match either("TIMEOUT").map(|(name, value)| (name, value.parse::<u64>())) {
+            None => Self::To { endpoint, timeout: TRACES_TIMEOUT },
+            Some((_, Ok(millis))) if millis > 0 => Self::To { endpoint, timeout: Duration::from_millis(millis) },
+            Some((name, _)) => Self::Refused(format!("{name} is no number of milliseconds; write such as 10000")),
+        }
+    }
+}
+
 /// Settings after every source has been asked.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -101,6 +160,8 @@ pub struct Settings {
     pub lease_namespace: Option<String>,
     /// Whether repairs are told as Events.
     pub events: bool,
+    /// Where traces of episodes go.
+    pub traces: Traces,
     /// How log lines look.
     pub log_format: LogFormat,
     /// What is logged; each command has its own default.
@@ -152,7 +213,7 @@ impl Settings {
             None => FileSettings::default(),
             Some(path) => read_file(path)?,
         };
-        Ok(Self::resolve(flags, run, file))
+        Ok(Self { traces: Traces::of(variable), ..Self::resolve(flags, run, file) })
     }
 
     /// Flag or environment (clap has put these two together) over file over default.
@@ -161,6 +222,7 @@ impl Settings {
             listen: run.listen.or(file.listen).unwrap_or(DEFAULT_LISTEN),
             lease_namespace: run.lease_namespace.clone().or(file.lease_namespace),
             events: run.events.or(file.events).unwrap_or(true),
+            traces: Traces::Off,
             log_format: flags.log_format.or(file.log_format).unwrap_or_default(),
             log_level: flags.log_level.clone().or(file.log_level),
             min_floor: flags.min_floor.or(file.min_floor).unwrap_or_default(),
@@ -168,6 +230,15 @@ impl Settings {
             context: flags.context.clone().or(file.context),
         }
     }
+}
+
+/// One variable that has no flag.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the standard's variables, which clap knows nothing of, are read here alone"
+)]
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
 }
 
 /// The keys a settings file may have: the names of the flags.
@@ -332,6 +403,43 @@ mod tests {
         assert_eq!((settings.listen.port(), settings.min_floor), (9, Duration::from_secs(600)));
         let settings = Settings::resolve(&bare.flags, &bare.run, parse_file("").unwrap());
         assert_eq!((settings.listen, settings.min_floor), (DEFAULT_LISTEN, Duration::ZERO));
+    }
+
+    #[test]
+    fn traces_go_where_the_standard_variables_say_and_nowhere_without_an_endpoint() {
+        let of = |set: &[(&str, &str)]| {
+            let set: Vec<(String, String)> =
+                set.iter().map(|(name, value)| (format!("OTEL_{name}"), (*value).to_owned())).collect();
+            Traces::of(|name| set.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone()))
+        };
+        let to = |endpoint: &str, timeout| Traces::To { endpoint: endpoint.to_owned(), timeout };
+        let base = ("EXPORTER_OTLP_ENDPOINT", "http://collector:4318/");
+        for off in [
+            vec![],
+            vec![("EXPORTER_OTLP_ENDPOINT", " ")],
+            vec![("SERVICE_NAME", "x"), ("EXPORTER_OTLP_PROTOCOL", "grpc"), ("TRACES_EXPORTER", "otlp")],
+            vec![base, ("SDK_DISABLED", "TRUE")],
+            vec![base, ("TRACES_EXPORTER", "none")],
+        ] {
+            assert_eq!(of(&off), Traces::Off, "{off:?}");
+        }
+        assert_eq!(of(&[base]), to("http://collector:4318/v1/traces", TRACES_TIMEOUT));
+        assert_eq!(of(&[base, ("SDK_DISABLED", "false")]), of(&[base]));
+        assert_eq!(
+            of(&[base, ("EXPORTER_OTLP_TRACES_ENDPOINT", "https://tempo/in"), ("EXPORTER_OTLP_TIMEOUT", "250")]),
+            to("https://tempo/in", Duration::from_millis(250))
+        );
+        for (wrong, says) in [
+            (("EXPORTER_OTLP_PROTOCOL", "grpc"), "OTEL_EXPORTER_OTLP_PROTOCOL is \"grpc\""),
+            (("EXPORTER_OTLP_TRACES_PROTOCOL", "http/json"), "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"),
+            (("TRACES_EXPORTER", "zipkin"), "otlp or none"),
+            (("EXPORTER_OTLP_TIMEOUT", "10s"), "milliseconds"),
+            (("EXPORTER_OTLP_TIMEOUT", "0"), "milliseconds"),
+            (("EXPORTER_OTLP_TRACES_ENDPOINT", "me:hush@collector:4317"), "write http://HOST:4318"),
+        ] {
+            let Traces::Refused(said) = of(&[base, wrong]) else { panic!("{wrong:?} is taken") };
+            assert!(said.contains(says) && !said.contains("hush") && !said.contains('\n'), "{said}");
+        }
     }
 
     #[test]

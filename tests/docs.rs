@@ -142,14 +142,14 @@ fn the_least_repair_is_a_step_or_words_and_the_same_on_the_page_and_in_the_table
     let readme = read("docs/findings/README.md");
     for class in Class::ALL {
         let link = format!("[{class}]({class}.md)");
-        let row = readme.lines().find(|line| line.starts_with("| ") && line.contains(&link));
+        let row = readme.lines().find(|least| least.starts_with("| ") && least.contains(&link));
         let row = row.unwrap_or_else(|| panic!("{class} has no row"));
-        let in_table: BTreeSet<&str> = quoted(row).into_iter().collect();
+        let listed: BTreeSet<&str> = quoted(row).into_iter().collect();
         let page = read(&class.docs());
-        let line = page.lines().find(|line| line.starts_with("| Least repair |")).unwrap();
-        let on_page: BTreeSet<&str> = quoted(line).into_iter().collect();
-        assert_eq!(in_table, on_page, "{class}");
-        for word in in_table {
+        let least = page.lines().find(|least| least.starts_with("| Least repair |")).unwrap();
+        let shown: BTreeSet<&str> = quoted(least).into_iter().collect();
+        assert_eq!(listed, shown, "{class}");
+        for word in listed {
             let step = Step::from_name(word);
             assert!(
                 word == "Report" || step.is_some_and(|step| ladder(class).iter().any(|rung| rung.step == step)),
@@ -177,9 +177,9 @@ fn every_suite_is_explained() {
 
     let script = read("tests/deep/run");
     let deep = script.lines().find_map(|line| line.strip_prefix("readonly all=(")?.strip_suffix(')')).unwrap();
-    let said: Vec<String> =
+    let named: Vec<String> =
         rows(section(&readme, "Deep")).into_iter().map(|row| row[0].trim_matches('`').to_owned()).collect();
-    assert_eq!(said, deep.split(' ').collect::<Vec<_>>());
+    assert_eq!(named, deep.split(' ').collect::<Vec<_>>());
 }
 
 /// Paths that a document names, as far as they are told by their roots.

@@ -17,6 +17,7 @@ use crate::io::client::Client;
 use crate::io::gate::Asker;
 use crate::io::lease::{self, Seat};
 use crate::io::report::Reporter;
+use crate::io::trace::Traces;
 use crate::io::{act, probe, watch as watches};
 
 /// How often the policies' status is brought up to date.
@@ -40,12 +41,14 @@ pub(super) struct Staff {
     pub(super) seat: Seat,
     /// Events are written too.
     pub(super) events: bool,
+    /// Who takes traces.
+    pub(super) traces: Option<Traces>,
 }
 
 impl Staff {
     /// Sets them to work until `stop` turns true.
     pub(super) fn begin(self, crew: &mut Crew, stop: watch::Receiver<bool>) {
-        let Self { client, clock, ends: Ends { handle, facts, probes, errands }, seat, events } = self;
+        let Self { client, clock, ends: Ends { handle, facts, probes, errands }, seat, events, traces } = self;
         let (prober, answers) = (client.clone(), facts.clone());
         crew.spawn("the prober", async move {
             probe::run(prober, probes, answers).await;
@@ -55,13 +58,13 @@ impl Staff {
         crew.spawn("the policies' status", tell_policies(client.clone(), handle.clone(), until.clone(), clock.clone()));
         let pruning = handle.clone();
         crew.spawn("the gates", ask_gates(handle, facts.clone()));
-        let reporter = events.then(|| Reporter::new(client.clone(), seat.rules.identity.clone()));
+        let reporter = Reporter::new(client.clone(), seat.rules.identity.clone(), events, traces);
         let identity = seat.rules.identity.clone();
         let pruner = Pruner::new(client.clone(), pruning, until.clone(), clock.clone(), identity);
         crew.spawn("the pruning", pruner.run());
         let (hands, outcomes, time) = (client.clone(), facts.clone(), clock.clone());
         crew.spawn("the hands", async move {
-            act::run(hands, errands, outcomes, until, time, reporter).await;
+            act::run(hands, errands, outcomes, until, time, Some(reporter)).await;
             "nobody wants anything written any more".to_owned()
         });
         let (seated, leadership) = (client.clone(), facts.clone());

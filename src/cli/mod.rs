@@ -86,7 +86,11 @@ enum Command {
     Resume(pause::ResumeArgs),
     /// List what repairs left behind in the storage backend, and let the driver delete it
     Orphans(orphans::OrphansArgs),
-    /// Watch the cluster as a daemon: findings as metrics and logs, state over HTTP
+    /// Watch the cluster as a daemon: findings as metrics and logs, state over HTTP; repairs where a policy lets it
+    #[command(
+        after_help = "Each repair that is over is told as a trace to the receiver that OTEL_EXPORTER_OTLP_ENDPOINT names; \
+                            without it nothing is. docs/install.md has all of these variables."
+    )]
     Run(RunFlags),
     /// Say which snapshots a retention policy keeps, on the cluster or on times from a file
     Retention(retention::RetentionArgs),

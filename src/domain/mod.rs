@@ -30,5 +30,6 @@ pub mod remedy;
 pub mod retention;
 pub mod schedule;
 pub mod timing;
+pub mod trace;
 pub mod words;
 pub mod world;

@@ -215,6 +215,19 @@ pub async fn connect(target: &Target) -> Result<Client, ClientError> {
     ClientBuilder::try_from(config).map(ClientBuilder::build).map_err(|error| explain(&error))
 }
 
+/// A client of something else than an API server: without credentials, and without a question asked yet.
+///
+/// # Errors
+/// When TLS cannot be set up.
+pub(in crate::io) fn plain(at: http::Uri) -> Result<Client, kube::Error> {
+    install_crypto();
+    let mut config = Config::new(at);
+    config.default_retry = false;
+    config.connect_timeout = Some(CONNECT);
+    config.read_timeout = None;
+    ClientBuilder::try_from(config).map(ClientBuilder::build)
+}
+
 /// One provider for the whole process; a second call, or one by somebody else, changes nothing.
 fn install_crypto() {
     static ONCE: Once = Once::new();

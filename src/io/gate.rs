@@ -10,10 +10,10 @@ use std::time::Duration;
 use axum::body::{Body, to_bytes};
 use http::Request;
 use http::header::ACCEPT;
-use kube::{Client, Config};
 use serde::Deserialize;
 use tokio::time::timeout;
 
+use super::client::{self, Client};
 use super::request::{JSON, chain, encode, one_line, unwrapped};
 use crate::domain::gate::{Gate, Said};
 
@@ -65,10 +65,7 @@ impl Asker {
             return Ok(client.clone());
         }
         let address = server.parse().map_err(|error| format!("{server} is no address: {error}"))?;
-        let mut config = Config::new(address);
-        config.default_retry = false;
-        config.connect_timeout = Some(PATIENCE);
-        let client = Client::try_from(config).map_err(|error| cut(&error.to_string()))?;
+        let client = client::plain(address).map_err(|error| cut(&error.to_string()))?;
         clients.insert(Arc::clone(server), client.clone());
         Ok(client)
     }

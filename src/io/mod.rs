@@ -15,6 +15,7 @@ pub mod report;
 mod request;
 pub mod retention;
 pub mod source;
+pub mod trace;
 pub mod translate;
 pub mod watch;
 

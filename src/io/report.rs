@@ -1,4 +1,4 @@
-//! Kubernetes Events about repairs: on the object concerned, and on the ledger's entry.
+//! What is told of repairs: Kubernetes Events on the object concerned and on the ledger's entry, and a trace at the end.
 //!
 //! Only who leads stores entries, and only what was stored is told, so that each step is told once. An Event that
 //! cannot be written is no reason to stop a repair: it is logged and forgotten.
@@ -17,6 +17,7 @@ use crate::domain::record::Kind;
 
 use super::act::send::{Call, send};
 use super::ledger::cut;
+use super::trace::Traces;
 
 /// Who reports.
 const CONTROLLER: &str = "volwarden.dev/volwarden";
@@ -32,10 +33,12 @@ const REMEMBERED: usize = 4096;
 /// What is told of an entry: where it stands, and how many steps were tried.
 type Told = (Phase, usize);
 
-/// Writes Events.
+/// Writes Events, and hands traces on.
 pub struct Reporter {
     client: Client,
     identity: Arc<str>,
+    events: bool,
+    traces: Option<Traces>,
     told: Mutex<BTreeMap<Box<str>, Told>>,
 }
 
@@ -55,15 +58,19 @@ struct Word {
 }
 
 impl Reporter {
-    /// Reports as `identity`.
+    /// Reports as `identity`: in Events or not, and in traces where somebody takes them.
     #[must_use]
-    pub fn new(client: Client, identity: Arc<str>) -> Self {
-        Self { client, identity, told: Mutex::default() }
+    pub fn new(client: Client, identity: Arc<str>, events: bool, traces: Option<Traces>) -> Self {
+        Self { client, identity, events, traces, told: Mutex::default() }
     }
 
     /// Tells what is new in an entry that was just stored.
     pub async fn tell(&self, record: &Record, now: Timestamp) {
-        let Some(word) = self.news(record) else { return };
+        // First, because it waits for nobody.
+        if let Some(traces) = &self.traces {
+            traces.tell(record);
+        }
+        let Some(word) = self.news(record).filter(|_| self.events) else { return };
         for (regarding, namespace) in about(record).into_iter().chain([entry(record)]) {
             let event = self.event(record, &word, &regarding, &namespace, now);
             let uri = format!("/apis/events.k8s.io/v1/namespaces/{namespace}/events");
