@@ -38,12 +38,24 @@ fn names(stack: &Stack) -> BTreeSet<String> {
     snapshots(stack).iter().map(|one| text(one, "/metadata/name")).collect()
 }
 
-/// Three hundred real snapshots, then their times moved into the past, one a day.
-fn given_snapshots(stack: &Stack) {
+/// A stack with so many volumes and the class `fast`.
+fn given_volumes(count: usize) -> Stack {
+    let volumes = (0..count).map(|volume| Volume::new(format!("vol-{volume}"))).collect();
+    // Their own throttling would make three hundred snapshots a matter of ten minutes.
+    let fast = || vec!["--kube-api-qps=200".to_owned(), "--kube-api-burst=400".to_owned()];
+    let (controller_args, snapshotter_args) = (fast(), fast());
+    let stack = Stack::start(Options { volumes, controller_args, snapshotter_args, ..Options::full() }).unwrap();
+    stack.snapshot_class("fast", "Delete").unwrap();
+    warden::install(&stack, &[]);
+    stack
+}
+
+/// So many real snapshots of each of so many volumes, then their times moved into the past, one a day.
+fn given_snapshots(stack: &Stack, volumes: usize, each: usize) {
     let mut made = Vec::new();
-    for volume in 0..VOLUMES {
+    for volume in 0..volumes {
         stack.bound_pvc("default", &format!("data-{volume}"), &format!("vol-{volume}")).unwrap();
-        for number in 0..EACH {
+        for number in 0..each {
             made.push(json!({
                 "apiVersion": "snapshot.storage.k8s.io/v1", "kind": "VolumeSnapshot",
                 "metadata": {"name": format!("db-{volume}-{number:02}"), "namespace": "default"},
@@ -58,7 +70,7 @@ fn given_snapshots(stack: &Stack) {
     };
     let ready = stack.wait("all snapshots are ready", LONG, || {
         let all = snapshots(stack);
-        (all.len() == VOLUMES * EACH && all.iter().all(settled)).then_some(all)
+        (all.len() == volumes * each && all.iter().all(settled)).then_some(all)
     });
     let mut all = ready.unwrap();
     for one in &mut all {
@@ -102,16 +114,10 @@ fn run(stack: &Stack, request: &str) -> Value {
 #[test]
 fn ten_1_a_run_prunes_exactly_what_the_plan_printed() {
     let Some(_turn) = turn() else { return };
-    let volumes = (0..VOLUMES).map(|volume| Volume::new(format!("vol-{volume}"))).collect();
-    // Their own throttling would make three hundred snapshots a matter of ten minutes.
-    let fast = || vec!["--kube-api-qps=200".to_owned(), "--kube-api-burst=400".to_owned()];
-    let (controller_args, snapshotter_args) = (fast(), fast());
-    let stack = Stack::start(Options { volumes, controller_args, snapshotter_args, ..Options::full() }).unwrap();
-    stack.snapshot_class("fast", "Delete").unwrap();
-    warden::install(&stack, &[]);
+    let stack = given_volumes(VOLUMES);
 
     println!("10.1.1 given 300 snapshots over 10 volumes, some of them to be kept for a reason");
-    given_snapshots(&stack);
+    given_snapshots(&stack, VOLUMES, EACH);
     stack.kubectl(["label", SNAPSHOTS, "db-0-29", "volwarden.dev/keep=yes"]).unwrap();
     stack.kubectl(["label", SNAPSHOTS, "db-1-29", "volsync.backube/do-not-delete="]).unwrap();
     let before = handles(&stack);
@@ -162,4 +168,69 @@ fn ten_1_a_run_prunes_exactly_what_the_plan_printed() {
     assert_eq!((warden::writes(&stack).len(), handles(&stack)), (going.len(), after));
     let shown = String::from_utf8(volwarden(stack.kubeconfig(), &["retention", "plan"]).stdout).unwrap();
     assert!(shown.contains("SnapshotRetention nightly, mode Enforce: of ") && shown.contains("Held by: "), "{shown}");
+}
+
+fn deletions(stack: &Stack) -> Vec<String> {
+    let written = warden::writes(stack);
+    assert!(written.iter().all(|one| one.verb == "delete" && one.resource == "volumesnapshots"), "{written:?}");
+    written.into_iter().filter(|one| one.code == 200).map(|one| one.name).collect()
+}
+
+#[test]
+fn ten_2_a_run_that_broke_off_is_not_repeated_and_an_approval_is_of_one_plan() {
+    let Some(_turn) = turn() else { return };
+    let stack = given_volumes(2);
+    given_snapshots(&stack, 2, 12);
+    let retention = |mode: &str, per_minute: u32| {
+        let mut policy = policy(mode);
+        policy["spec"]["keep"] = json!({"latest": 2});
+        policy["spec"]["maxDeletionsPerRun"] = json!(16);
+        policy["spec"]["deletionsPerMinute"] = json!(per_minute);
+        stack.apply_json(&policy).unwrap();
+    };
+
+    println!("10.2.1 when a daemon is killed in the middle of a run of 16, at six a minute");
+    retention("Enforce", 6);
+    let mut daemon = Warden::start(&stack, "one");
+    warden::wait_leads(&stack);
+    stack.kubectl(["annotate", RETENTIONS, "nightly", "volwarden.dev/requestedAt=one"]).unwrap();
+    stack.wait("some are deleted", LONG, || (deletions(&stack).len() >= 4).then_some(())).unwrap();
+    daemon.kill();
+    let before = deletions(&stack).len();
+    assert!((4..=6).contains(&before), "{before} in the first minute");
+
+    println!("10.2.2 then the next one closes the run, and does not go on with it");
+    let _daemon = Warden::start(&stack, "two");
+    let closed = stack.wait("the run is closed", LONG, || {
+        let policy = stack.get(RETENTIONS, None, "nightly").ok()??;
+        (text(&policy, "/status/history/0/outcome") == "Interrupted").then(|| policy["status"].clone())
+    });
+    let closed = closed.unwrap();
+    assert_eq!((text(&closed, "/lastHandledRequest"), closed.get("run")), ("one".to_owned(), None));
+    std::thread::sleep(Duration::from_secs(15));
+    assert_eq!(deletions(&stack).len(), before, "nobody asked for another run");
+
+    println!("10.2.3 when it asks for approvals, then nothing goes without one, and what was approved goes");
+    retention("Approve", 600);
+    let status = run(&stack, "two");
+    assert_eq!(text(&status, "/history/0/outcome"), "AwaitingApproval");
+    assert_eq!(deletions(&stack).len(), before);
+    stack.kubectl(["annotate", RETENTIONS, "nightly", "volwarden.dev/approved=0123456789abcdef"]).unwrap();
+    std::thread::sleep(Duration::from_secs(15));
+    assert_eq!(deletions(&stack).len(), before, "that is another plan");
+    let (_, plan) = planned(&stack, &[]);
+    let hash = text(&plan, "/policies/0/hash");
+    assert_eq!(hash, text(&status, "/plan/hash"), "what is shown is what is approved");
+    let approve = format!("volwarden.dev/approved={hash}");
+    stack.kubectl(["annotate", RETENTIONS, "nightly", &approve, "--overwrite"]).unwrap();
+    let done = stack.wait("the approved run is over", LONG, || {
+        let policy = stack.get(RETENTIONS, None, "nightly").ok()??;
+        (text(&policy, "/status/history/0/trigger") == "Approval").then(|| policy["status"]["history"][0].clone())
+    });
+    let done = done.unwrap();
+    let going = with_fate(&plan, "Pruned").len();
+    assert_eq!((&done["outcome"], &done["deleted"]), (&json!("Done"), &json!(going.min(16))), "{done:#}");
+    let all = deletions(&stack);
+    assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), all.len(), "each once");
+    assert_eq!(names(&stack).len(), 24 - all.len());
 }
