@@ -24,6 +24,7 @@ mod kills;
 mod leaders;
 mod mending;
 mod missed;
+mod pruning;
 mod repairs;
 mod replay;
 mod shapes;

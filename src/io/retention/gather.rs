@@ -20,8 +20,10 @@ use crate::api::{IGNORE, KEEP, PRUNE_LAST, RECLAIMS};
 use crate::domain::name::{Interner, Key, Stamp, Uid, fingerprint};
 use crate::domain::prune::field::{Cut, Extra, Field, Labels, Maker, Marks, Owners};
 use crate::domain::record::{Namespace, Owner};
-use crate::io::request::{self, JSON, METADATA, Refusal, encode};
+use crate::io::request::{self, JSON, Refusal, encode};
 
+/// A list as metadata alone, where that is all that counts.
+const METADATA: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json;q=0.5";
 /// Objects a page.
 const PAGE: usize = 500;
 /// Patience for a page.

@@ -198,6 +198,9 @@ pub(super) fn prunes(table: &mut Table<'_>) {
         let path = good(name, metadata, status);
         table.refuse(about, policy, words, table.deletion(&path));
     }
+    let (metadata, group) = status("volumeGroupSnapshotName", json!("g"));
+    let member = good("member-to-nudge", metadata, group);
+    table.allow("nudge a member of a group", nudge(&member));
     let (uid, version) = server.identity(&plain);
     for (about, preconditions) in [
         ("prune whatever is there now", json!({})),
