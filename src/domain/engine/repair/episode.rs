@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::{AGAIN, HELD, finding_of, is_open, overdue};
 use crate::domain::engine::{Effect, Engine};
-use crate::domain::fact::Now;
+use crate::domain::fact::{Now, Source};
 use crate::domain::finding::{Finding, Subject};
 use crate::domain::guard::{Guard, Guarded};
 use crate::domain::identity;
@@ -306,6 +306,9 @@ impl Engine {
                 record.verified(true, how, now.wall);
                 self.settle_position(record, how, now, effects);
             }
+            Proof::NotYet(_) if ago >= patience && !self.told_up_to(taken.seen_in(), learned + patience, now) => {
+                self.repair.wake(&subject, now.mono + AGAIN);
+            }
             Proof::NotYet(_) if ago >= patience => {
                 let why = format!("no success within {}", words::short(patience));
                 record.verified(false, why.clone(), now.wall);
@@ -317,6 +320,14 @@ impl Engine {
                 self.repair.wake(&subject, now.mono + wait);
             }
         }
+    }
+
+    /// Whether these collections can be read and have told everything up to this moment. A success that nobody could
+    /// see is no failure: the same rule gives a watch that comes back the time to tell what it missed.
+    fn told_up_to(&self, sources: &[Source], moment: Duration, now: Now) -> bool {
+        let desk = self.desk(self.context(now));
+        let told = |source| self.world.sources.told_up_to(source, now).is_some_and(|told| told >= moment);
+        sources.iter().all(|source| desk.doubt(*source).is_none() && told(*source))
     }
 
     /// Ends the record if its ladder is at an end, and stores it.
