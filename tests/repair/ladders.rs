@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use volwarden::domain::engine::Effect;
 use volwarden::domain::fact::{Change, Fact, Source, SourceChange};
 use volwarden::domain::finding::Class;
 use volwarden::domain::ledger::{Outcome, Phase};
 use volwarden::domain::name::{Key, fingerprint};
-use volwarden::domain::record::{Content, ContentStatus, DeletionPolicy, Kind};
+use volwarden::domain::record::{Content, ContentStatus, DeletionPolicy, Kind, Namespace};
 use volwarden::domain::remedy::Step;
 
 use super::lab::hands::{Answer, Works, enforce};
@@ -165,6 +166,43 @@ fn a_watch_that_comes_back_may_first_tell_what_it_missed() {
     lab.pass(60);
     let record = lab.the_record();
     assert_eq!((record.phase, record.attempts[0].helped), (Phase::Failed, Some(false)), "{}", record.message);
+}
+
+#[test]
+fn a_plan_stands_however_long_is_looked() {
+    let mut lab = Lab::eager();
+    lab.feed(Fact::Namespace(Change::Applied(Key::cluster("default"), Namespace::default())));
+    lab.policy(enforce(|_| {}));
+    lab.empty_log();
+    orphan(&mut lab, "c");
+    lab.pass(20);
+    for _ in 0..60 {
+        lab.pass(5);
+        assert_eq!(lab.holding(CONTENT, Key::cluster("c")), [""; 0]);
+    }
+}
+
+#[test]
+fn an_intent_about_what_is_over_is_closed_and_not_kept_for_ever() {
+    let mut lab = Lab::led(enforce(|_| {}));
+    let content = deleting(&lab, "c", "s", 2000);
+    lab.content("c", content);
+    lab.hands.stores = false;
+    lab.pass(120);
+    let intended = lab.effects.iter().rev().find_map(|effect| match effect {
+        Effect::Record(record) if record.intent.is_some() => Some((**record).clone()),
+        _ => None,
+    });
+    // Before it is stored, the driver is seen to try.
+    lab.delete_error("c", "Failed to delete snapshot", 1);
+    lab.hands.stores = true;
+    for fact in lab.record(&intended.unwrap()) {
+        lab.feed(fact);
+    }
+    assert_eq!(lab.class(CONTENT, "c"), Some(Class::Retrying));
+    lab.pass(300);
+    let record = lab.the_record();
+    assert_eq!((lab.steps(), record.phase), (Vec::new(), Phase::Lapsed), "{}", record.message);
 }
 
 #[test]
