@@ -47,6 +47,42 @@ fn what_was_said_of_it_is_not_taken_back_either() {
 }
 
 #[test]
+fn a_snapshot_that_was_last_seen_before_its_content_was_deleted_is_not_known_to_live() {
+    let mut lab = Lab::new();
+    let snapshot = ready(&lab, "s", "c");
+    lab.snapshot("s", snapshot);
+    lab.pass(20);
+    lab.silent.insert(Source::Snapshots);
+    lab.pass(20);
+    let mut content = deleting(&lab, "c", "s", 0);
+    content.being_deleted = false;
+    lab.content("c", content);
+    lab.pass(90);
+    assert_eq!(lab.class(VolumeSnapshotContent, "c"), None);
+    lab.silent.clear();
+    lab.pass(50);
+    assert_eq!(lab.class(VolumeSnapshotContent, "c"), Some(Class::AwaitingSnapshot));
+}
+
+#[test]
+fn a_snapshot_that_was_last_seen_before_its_content_went_may_have_gone_with_it() {
+    let mut lab = Lab::new();
+    let snapshot = going(&lab, "s", "c", 2000, &[BOUND]);
+    lab.snapshot("s", snapshot);
+    let content = deleting(&lab, "c", "s", 2000);
+    lab.content("c", content);
+    lab.pass(20);
+    lab.silent.insert(Source::Snapshots);
+    lab.pass(20);
+    lab.feed(Fact::Content(Change::Gone(Key::cluster("c"))));
+    lab.pass(90);
+    assert_eq!(lab.class(VolumeSnapshot, "s"), None);
+    lab.silent.clear();
+    lab.pass(50);
+    assert_eq!(lab.class(VolumeSnapshot, "s"), Some(Class::MissedEvent));
+}
+
+#[test]
 fn a_one_shot_command_says_what_it_saw() {
     let mut lab = Lab::eager();
     let content = deleting(&lab, "c", "s", 20);

@@ -163,7 +163,7 @@ impl Lab {
     /// The watches give their signs of life.
     pub fn signs_of_life(&mut self) {
         for source in Source::ALL {
-            if self.engine.world().sources.known(source) {
+            if self.engine.world().sources.known(source) && !self.silent.contains(&source) {
                 self.feed(Fact::Source(source, SourceChange::Progress));
             }
         }
@@ -242,7 +242,8 @@ impl Lab {
         }
     }
 
-    fn record(&mut self, record: &Record) -> Vec<Fact> {
+    /// A record is stored, and what is told of it.
+    pub fn record(&mut self, record: &Record) -> Vec<Fact> {
         if !self.hands.stores {
             return Vec::new();
         }

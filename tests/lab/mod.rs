@@ -49,6 +49,8 @@ pub struct Lab {
     pub claim_warning: Option<Arc<str>>,
     /// Reads are not answered at all.
     pub mute: bool,
+    /// Watches that are dead, and nobody knows.
+    pub silent: BTreeSet<Source>,
     /// What carries repairs out.
     pub hands: hands::Hands,
     pub probes: Vec<Probe>,
@@ -93,6 +95,7 @@ impl Lab {
             live: BTreeMap::new(),
             claim_warning: None,
             mute: false,
+            silent: BTreeSet::new(),
             hands: hands::Hands::default(),
             probes: Vec::new(),
             start: "2026-11-22T20:00:00Z".parse().unwrap(),

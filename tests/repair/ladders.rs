@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use volwarden::domain::fact::{Change, Fact};
+use volwarden::domain::engine::Effect;
+use volwarden::domain::fact::{Change, Fact, Source, SourceChange};
 use volwarden::domain::finding::Class;
 use volwarden::domain::ledger::{Outcome, Phase};
 use volwarden::domain::name::{Key, fingerprint};
-use volwarden::domain::record::{Content, ContentStatus, DeletionPolicy, Kind};
+use volwarden::domain::record::{Content, ContentStatus, DeletionPolicy, Kind, Namespace};
 use volwarden::domain::remedy::Step;
 
 use super::lab::hands::{Answer, Works, enforce};
@@ -121,6 +122,87 @@ fn a_missed_event_is_nudged_and_nothing_more_under_delete() {
     let record = lab.the_record();
     assert_eq!(record.phase, Phase::Failed, "{}", record.message);
     assert_eq!(record.attempts[0].helped, Some(false));
+}
+
+/// A missed event that was nudged, and then its contents cannot be read for two hours.
+fn nudged_and_blind() -> Lab {
+    let mut lab = Lab::led(enforce(|_| {}));
+    let content = deleting(&lab, "c", "s", 2000);
+    lab.content("c", content);
+    lab.hands.works = Works::InVain;
+    lab.pass(120);
+    assert_eq!(lab.steps(), [("Nudge", "c".to_owned())]);
+    lab.feed(Fact::Source(Source::Contents, SourceChange::Failing("500".into())));
+    lab.pass(7200);
+    let record = lab.the_record();
+    assert_eq!((record.phase.is_over(), record.attempts[0].helped), (false, None), "{}", record.message);
+    lab
+}
+
+#[test]
+fn what_works_while_nobody_can_see_it_is_no_failure() {
+    let mut lab = nudged_and_blind();
+    // A list that shows it no more.
+    lab.feed(Fact::Source(Source::Contents, SourceChange::ListBegan));
+    lab.pass(20);
+    lab.feed(Fact::Source(Source::Contents, SourceChange::ListEnded));
+    lab.pass(1);
+    let record = lab.the_record();
+    assert_eq!((record.phase, record.attempts[0].helped), (Phase::Done, Some(true)), "{}", record.message);
+}
+
+#[test]
+fn a_watch_that_comes_back_may_first_tell_what_it_missed() {
+    let mut lab = nudged_and_blind();
+    lab.feed(Fact::Source(Source::Contents, SourceChange::Progress));
+    lab.pass(20);
+    assert!(!lab.the_record().phase.is_over(), "it catches up");
+    lab.feed(Fact::Content(Change::Gone(Key::cluster("c"))));
+    lab.pass(1);
+    assert_eq!(lab.the_record().phase, Phase::Done);
+
+    let mut lab = nudged_and_blind();
+    lab.feed(Fact::Source(Source::Contents, SourceChange::Progress));
+    lab.pass(60);
+    let record = lab.the_record();
+    assert_eq!((record.phase, record.attempts[0].helped), (Phase::Failed, Some(false)), "{}", record.message);
+}
+
+#[test]
+fn a_plan_stands_however_long_is_looked() {
+    let mut lab = Lab::eager();
+    lab.feed(Fact::Namespace(Change::Applied(Key::cluster("default"), Namespace::default())));
+    lab.policy(enforce(|_| {}));
+    lab.empty_log();
+    orphan(&mut lab, "c");
+    lab.pass(20);
+    for _ in 0..60 {
+        lab.pass(5);
+        assert_eq!(lab.holding(CONTENT, Key::cluster("c")), [""; 0]);
+    }
+}
+
+#[test]
+fn an_intent_about_what_is_over_is_closed_and_not_kept_for_ever() {
+    let mut lab = Lab::led(enforce(|_| {}));
+    let content = deleting(&lab, "c", "s", 2000);
+    lab.content("c", content);
+    lab.hands.stores = false;
+    lab.pass(120);
+    let intended = lab.effects.iter().rev().find_map(|effect| match effect {
+        Effect::Record(record) if record.intent.is_some() => Some((**record).clone()),
+        _ => None,
+    });
+    // Before it is stored, the driver is seen to try.
+    lab.delete_error("c", "Failed to delete snapshot", 1);
+    lab.hands.stores = true;
+    for fact in lab.record(&intended.unwrap()) {
+        lab.feed(fact);
+    }
+    assert_eq!(lab.class(CONTENT, "c"), Some(Class::Retrying));
+    lab.pass(300);
+    let record = lab.the_record();
+    assert_eq!((lab.steps(), record.phase), (Vec::new(), Phase::Lapsed), "{}", record.message);
 }
 
 #[test]

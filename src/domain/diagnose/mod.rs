@@ -33,6 +33,9 @@ const SECOND_LOOK: Duration = Duration::from_secs(30);
 /// The same for a one-shot command, which cannot look longer than a lease lasts.
 const SECOND_LOOK_EAGER: Duration = Duration::from_secs(10);
 
+/// Whether a watch has said something is looked at this often.
+const UNTOLD: Duration = Duration::from_secs(10);
+
 /// What is known of the components.
 #[derive(Debug, Default)]
 pub struct Components {
@@ -176,19 +179,28 @@ pub struct Floor {
     pub age: Duration,
     /// And seen twice, not only once.
     pub twice: bool,
+    /// And this collection has told everything up to when it was first seen: what it shows from before that is of no
+    /// use beside something newer.
+    pub told_by: Option<Source>,
 }
 
 impl Floor {
     /// By the object's own timestamp only.
     #[must_use]
     pub fn age(age: Duration) -> Self {
-        Self { age, twice: false }
+        Self { age, twice: false, told_by: None }
     }
 
     /// And seen twice.
     #[must_use]
     pub fn seen_twice(age: Duration) -> Self {
-        Self { age, twice: true }
+        Self { age, twice: true, told_by: None }
+    }
+
+    /// And told by this collection since.
+    #[must_use]
+    pub fn told_by(self, source: Source) -> Self {
+        Self { told_by: Some(source), ..self }
     }
 }
 
@@ -237,7 +249,10 @@ impl<'a> Context<'a> {
         let look = if self.settings.eager { SECOND_LOOK_EAGER } else { SECOND_LOOK };
         let too_new = if floor.twice { look.saturating_sub(held) } else { Duration::ZERO };
         let shape = Some(draft.class);
-        let wait = if self.settings.eager { too_young } else { too_young.max(too_new) };
+        let first_seen = self.now.mono.saturating_sub(held);
+        let told = |source| self.world.sources.told_up_to(source, self.now).is_some_and(|told| told >= first_seen);
+        let untold = if floor.told_by.is_none_or(told) { Duration::ZERO } else { UNTOLD };
+        let wait = if self.settings.eager { too_young } else { too_young.max(too_new).max(untold) };
         // The daemon can wait for the answer that is missing; a one-shot command says that it is not sure.
         let unsure = draft.unverified && !self.settings.eager;
         if !wait.is_zero() || unsure {

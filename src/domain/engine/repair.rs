@@ -19,7 +19,7 @@ use crate::domain::finding::{Finding, Subject};
 use crate::domain::gate::{Gate, Gates};
 use crate::domain::ledger::{Ledger, Outcome, Record};
 use crate::domain::name::{Key, Uid};
-use crate::domain::plan::{Course, Desk, Sighting};
+use crate::domain::plan::{Course, Desk, Sighting, turn};
 use crate::domain::policy::Policies;
 use crate::domain::record::Kind;
 use crate::domain::remedy::action::{ACT, TargetKind};
@@ -36,6 +36,8 @@ const HELD: Duration = Duration::from_secs(60);
 const LOST: Duration = Duration::from_secs(15);
 /// The lease that a single look is given to plan with.
 const REHEARSED: Duration = Duration::from_secs(3600);
+/// Whoever began to lead so long ago has found again what there is to be found.
+const FOUND: Duration = Duration::from_secs(120);
 /// Ended records are swept this often.
 const SWEEP: Duration = Duration::from_secs(600);
 
@@ -137,6 +139,11 @@ impl Repair {
     fn leads(&self, now: Now) -> bool {
         self.lease_until.is_some_and(|until| until > now.mono)
     }
+
+    /// That there is no finding says something: after a start some have to be seen for a while first.
+    fn has_found(&self, now: Now) -> bool {
+        self.leads_since.is_some_and(|since| now.mono.saturating_sub(since) >= FOUND)
+    }
 }
 
 // === Facts ===
@@ -177,6 +184,8 @@ impl Engine {
             self.repair.acting.clear();
         } else if !led || self.repair.leads_since.is_none() {
             self.repair.leads_since = Some(now.mono);
+            // Everything is read anew, in the order of its turn: what happens to have been read would be done first.
+            self.repair.looks.clear();
             self.touch_all();
         }
     }
@@ -288,7 +297,10 @@ impl Engine {
             self.repair.sleep(&subject);
             self.repair.touched.insert(subject);
         }
-        for subject in std::mem::take(&mut self.repair.touched) {
+        // What has no finding any more only comes to its end, and may leave a place free.
+        let mut touched: Vec<Subject> = std::mem::take(&mut self.repair.touched).into_iter().collect();
+        touched.sort_by_cached_key(|subject| self.findings.get(subject).map(turn));
+        for subject in touched {
             self.advance(&subject, now, effects);
         }
         self.pump_lines(now, effects);

@@ -106,7 +106,9 @@ impl Desk<'_> {
         ALWAYS.into_iter().chain(extra).filter_map(|source| self.doubt(source)).collect()
     }
 
-    pub(super) fn doubt(&self, source: Source) -> Option<String> {
+    /// Why nothing may rest on this collection now, in words.
+    #[must_use]
+    pub fn doubt(&self, source: Source) -> Option<String> {
         let sources = &self.ctx.world.sources;
         if let Some(doubt) = sources.doubt(source) {
             return Some(doubt);

@@ -168,14 +168,17 @@ impl<'a> Desk<'a> {
         (self.ctx.now.mono.saturating_sub(*at) < valid).then_some(looked)
     }
 
-    /// Every finding with a ladder, worst first, and what its ladder comes to; what would be done now counts as
-    /// under way for those after it.
+    /// Every finding with a ladder, in the order given, and what its ladder comes to; what would be done now counts as
+    /// under way for those whose turn is later.
     #[must_use]
     pub fn list(&self, findings: &[&'a Finding]) -> Vec<(&'a Finding, Course)> {
         let mut ledger = self.ledger.clone();
         let by: Arc<str> = Arc::from("plan");
         let mut out = Vec::new();
-        for finding in findings.iter().filter(|finding| !ladder(finding.class).is_empty()) {
+        let with_ladder = findings.iter().copied().filter(|finding| !ladder(finding.class).is_empty());
+        let mut turns: Vec<(usize, &Finding)> = with_ladder.enumerate().collect();
+        turns.sort_by_key(|(_, finding)| (turn(finding), &finding.subject));
+        for (place, finding) in turns {
             let desk = Desk { ledger: &ledger, ..*self };
             let record = ledger.open(&finding.subject).cloned();
             let course = desk.course(finding, record.as_ref());
@@ -188,10 +191,18 @@ impl<'a> Desk<'a> {
                 record.intend(plan, &by, self.ctx.now.wall);
                 ledger.put(record);
             }
-            out.push((*finding, course));
+            out.push((place, finding, course));
         }
-        out
+        out.sort_by_key(|(place, ..)| *place);
+        out.into_iter().map(|(_, finding, course)| (finding, course)).collect()
     }
+}
+
+/// Whose turn is first where not all may be repaired at once: the worst, and of these what has lasted longest. A plan
+/// and the daemon go by it alike, or they would choose differently.
+#[must_use]
+pub fn turn(finding: &Finding) -> (usize, Timestamp) {
+    (finding.class.severity(), finding.since)
 }
 
 /// One that failed is made again after so long.

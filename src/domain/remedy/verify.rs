@@ -9,6 +9,7 @@ use super::action::TargetKind;
 use super::{On, Rung, Step, settling};
 use crate::domain::components::Health;
 use crate::domain::diagnose::Context;
+use crate::domain::fact::Source;
 use crate::domain::finding::Subject;
 use crate::domain::identity;
 use crate::domain::lease;
@@ -40,6 +41,19 @@ pub enum Proof {
     Helped(&'static str),
     /// Not yet; look again after this long at the latest.
     NotYet(Duration),
+}
+
+impl Taken<'_> {
+    /// The collections that its proof is seen in.
+    #[must_use]
+    pub fn seen_in(&self) -> &'static [Source] {
+        match (self.rung.step, self.target.0) {
+            (Step::RestartLeader | Step::RestartCandidate | Step::ReleaseLease, _)
+            | (_, TargetKind::Pod | TargetKind::Lease) => &[Source::Leases, Source::Pods],
+            (_, TargetKind::Snapshot) => &[Source::Snapshots],
+            (_, TargetKind::Content) => &[Source::Contents],
+        }
+    }
 }
 
 /// Looks for a step's proof.

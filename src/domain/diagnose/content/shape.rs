@@ -115,7 +115,8 @@ fn awaiting_snapshot(case: &Case<'_>) -> Diagnosis {
             Rung::Report,
             format!("delete VolumeSnapshot {key} if it is meant to go; otherwise nothing is wrong with the driver"),
         );
-    case.settle(Floor::age(case.timing.short_floor()), draft)
+    // That it was deleted is told by one watch, that its snapshot lives by another.
+    case.settle(Floor::age(case.timing.short_floor()).told_by(Source::Snapshots), draft)
 }
 
 fn orphaned(case: &Case<'_>, how: String, unverified: bool) -> Diagnosis {

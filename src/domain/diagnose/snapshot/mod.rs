@@ -318,7 +318,7 @@ fn content_gone_unnoticed(case: &Case<'_>) -> Option<Diagnosis> {
         .repair(Rung::Nudge, "touch one annotation of the VolumeSnapshot: snapshot-controller looks again at once");
     // Its age says nothing about when the content went: between the two there is always a moment.
     let floor = case.ctx.floor_at_work(view, case.timing.nudge_floor(), case.age);
-    Some(case.settle(Floor::seen_twice(floor), draft).wanting([probe]))
+    Some(case.settle(Floor::seen_twice(floor).told_by(Source::Snapshots), draft).wanting([probe]))
 }
 
 fn unexplained(case: &Case<'_>) -> Option<Diagnosis> {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::{AGAIN, HELD, finding_of, is_open, overdue};
 use crate::domain::engine::{Effect, Engine};
-use crate::domain::fact::Now;
+use crate::domain::fact::{Now, Source};
 use crate::domain::finding::{Finding, Subject};
 use crate::domain::guard::{Guard, Guarded};
 use crate::domain::identity;
@@ -68,13 +68,20 @@ impl Engine {
         }
     }
 
-    /// Makes the reads that a plan still lacks.
+    /// Makes the reads that a plan lacks, and those it rests on anew before they are too old: a look may last longer
+    /// than a read is good for.
     fn rehearse(&mut self, finding: &Finding, now: Now, effects: &mut Vec<Effect>) {
         let record = self.repair.ledger.open(&finding.subject);
-        let course = self.desk(self.context(now)).course(finding, record);
-        if let Course::Standing { unfit: Unfit::Look(kind, key), .. } = course {
+        let (kind, key) = match self.desk(self.context(now)).course(finding, record) {
+            Course::Standing { unfit: Unfit::Look(kind, key), .. } => (kind, key),
+            Course::Step(planned) => (planned.action.target.kind, planned.action.target.key.clone()),
+            Course::Standing { .. } | Course::Exhausted(_) | Course::Repaired => return,
+        };
+        let looked = self.repair.looks.get(&(kind, key.clone()));
+        if looked.is_none_or(|(_, at)| now.mono.saturating_sub(*at) >= HELD / 2) {
             self.ask_look(kind, &key, &finding.subject, now, effects);
         }
+        self.wake_repair_no_later(&finding.subject, now.mono + HELD);
     }
 
     /// A finding without an episode.
@@ -185,6 +192,11 @@ impl Engine {
                     self.repair.save(record, effects);
                 }
                 Some(guarded) => self.let_out(guarded, now, effects),
+                // Held for good: no guard ever lets out what is about nothing.
+                None if self.repair.has_found(now) && self.over(&record).is_some() => {
+                    self.close_intent(&subject, Outcome::Lost, "it was over before it was carried out", now);
+                    self.flush(&subject, effects);
+                }
                 None => self.repair.wake(&subject, now.mono + AGAIN),
             },
             Course::Standing { unfit: unfit @ (Unfit::Look(..) | Unfit::NotBefore(..)), .. } => {
@@ -306,6 +318,9 @@ impl Engine {
                 record.verified(true, how, now.wall);
                 self.settle_position(record, how, now, effects);
             }
+            Proof::NotYet(_) if ago >= patience && !self.told_up_to(taken.seen_in(), learned + patience, now) => {
+                self.repair.wake(&subject, now.mono + AGAIN);
+            }
             Proof::NotYet(_) if ago >= patience => {
                 let why = format!("no success within {}", words::short(patience));
                 record.verified(false, why.clone(), now.wall);
@@ -317,6 +332,14 @@ impl Engine {
                 self.repair.wake(&subject, now.mono + wait);
             }
         }
+    }
+
+    /// Whether these collections can be read and have told everything up to this moment. A success that nobody could
+    /// see is no failure: the same rule gives a watch that comes back the time to tell what it missed.
+    fn told_up_to(&self, sources: &[Source], moment: Duration, now: Now) -> bool {
+        let desk = self.desk(self.context(now));
+        let told = |source| self.world.sources.told_up_to(source, now).is_some_and(|told| told >= moment);
+        sources.iter().all(|source| desk.doubt(*source).is_none() && told(*source))
     }
 
     /// Ends the record if its ladder is at an end, and stores it.
