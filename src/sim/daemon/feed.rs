@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fastrand::Rng;
+use serde_json::Value;
 
 use super::line::{self, Line as Wire, Sent};
 use super::{Broken, Sky};
@@ -418,7 +419,11 @@ impl Feed {
 
     fn fail(&mut self, words: &str, at: Duration, facts: &mut Vec<Fact>) {
         self.told = Told::Failing;
-        facts.push(Fact::Source(self.source, SourceChange::Failing(words.into())));
+        let change = match self.broken {
+            Some(Broken::FailuresUntold) => SourceChange::Progress,
+            _ => SourceChange::Failing(words.into()),
+        };
+        facts.push(Fact::Source(self.source, change));
         let (least, most) = BACKOFF;
         let base = least.saturating_mul(1 << self.failures.min(6)).min(most);
         self.failures += 1;
@@ -445,6 +450,25 @@ impl Feed {
     fn look_again(&mut self, at: Duration) {
         let pause = self.draw((LOOK_AGAIN, LOOK_AGAIN + LOOK_AGAIN_JITTER));
         self.lose(at, at + pause);
+    }
+}
+
+/// Everything of a source that a list tells.
+pub(in crate::sim) fn listed(source: Source, store: &Store) -> Vec<Fact> {
+    let place = Place::of(source);
+    let Some(resource) = resource(place.group, place.plural).filter(|resource| store.serves(resource)) else {
+        return Vec::new();
+    };
+    let selector = selector(resource, place.selector).unwrap_or_default();
+    let selected = store.list(resource, None).filter(|object| selector.matches(object));
+    selected.filter_map(|object| read(source, object)).collect()
+}
+
+/// What an object of a source tells.
+pub(in crate::sim) fn read(source: Source, object: &Value) -> Option<Fact> {
+    match Translator::new(source).line(&line::added(object).text) {
+        Ok(Line::Object(object)) => object.fact,
+        _ => None,
     }
 }
 

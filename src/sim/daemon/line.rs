@@ -1,6 +1,5 @@
 //! Objects as the lines of a watch: the daemon in the model reads the same text as the one on a real server.
 
-use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use jiff::Timestamp;
@@ -45,7 +44,9 @@ pub(super) fn added(object: &Value) -> Line {
     Line { version: object::version(object), text: text("ADDED", object) }
 }
 
-fn text(verb: &str, object: &impl fmt::Display) -> Arc<str> {
+/// Every write of a run goes through here for each source that is watched: straight to bytes, not through a formatter.
+fn text(verb: &str, object: &Value) -> Arc<str> {
+    let object = serde_json::to_string(object).unwrap_or_default();
     format!("{{\"type\":\"{verb}\",\"object\":{object}}}").into()
 }
 

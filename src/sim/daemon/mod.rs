@@ -31,7 +31,9 @@ use leader::Leader;
 use reads::Reads;
 use writes::Writes;
 
+pub(in crate::sim) use feed::{listed, read};
 pub use line::Sent;
+pub(in crate::sim) use reads::answer;
 pub use wire::Writing;
 
 /// The monotonic clock of a process does not begin at zero.
@@ -135,11 +137,13 @@ pub enum Broken {
     OldPolicy,
     /// It takes what is left behind for entered without entering it.
     NoOrphans,
+    /// A source that cannot be read looks to it like one in which nothing happens.
+    FailuresUntold,
 }
 
 impl Broken {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::GapIsDeletion,
         Self::FloorsIgnored,
         Self::NeverAsks,
@@ -154,6 +158,7 @@ impl Broken {
         Self::NoIntent,
         Self::OldPolicy,
         Self::NoOrphans,
+        Self::FailuresUntold,
     ];
 }
 

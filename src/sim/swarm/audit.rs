@@ -10,18 +10,20 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::SETTLED_AT;
 use super::governance::Regime;
 use super::home::Home;
 use super::invariants::{Invariant, SLACK, Violation};
 use super::moment::Moment;
 use crate::domain::fact::Source;
-use crate::domain::finding::Subject;
+use crate::domain::finding::{Class, Subject};
 use crate::domain::guard::{Guard, Guarded};
 use crate::domain::ledger::Record;
 use crate::domain::ledger::count::Budget;
 use crate::domain::plan::Course;
 use crate::domain::policy::Budgets;
-use crate::domain::remedy::{Step, ladder};
+use crate::domain::remedy::action::TargetKind;
+use crate::domain::remedy::{Rung, Step};
 use crate::io::ledger;
 use crate::sim::daemon::Daemon;
 use crate::sim::daemon::journal::{Entry, What};
@@ -73,6 +75,8 @@ pub(super) struct Audit {
     spent: BTreeMap<(String, Budget), Vec<Spent>>,
     /// When something other than the lease was written, and to which record.
     written: Vec<(Duration, Option<Box<str>>)>,
+    /// When there was something to repair last, or to see the end of.
+    busy: Duration,
     /// Steps that were taken, by name.
     pub(super) repairs: BTreeMap<&'static str, u64>,
     accused: BTreeSet<(Invariant, String)>,
@@ -161,9 +165,13 @@ impl Audit {
             What::Act { guarded, .. } => Some(guarded.record().as_ref().into()),
             What::Lease | What::Announce | What::Forget => None,
         };
+        self.is_called_for(entry);
         self.written.push((entry.at, record));
         match &entry.what {
-            What::Record(record) if entry.took() => self.is_the_only_one(record, entry),
+            What::Record(record) if entry.took() => {
+                self.is_just(record, scene);
+                self.is_the_only_one(record, entry);
+            }
             What::Act { guarded, looked } => {
                 self.is_intended(guarded, entry);
                 if entry.took() {
@@ -229,6 +237,50 @@ impl Audit {
         if !self.done.insert((guarded.record().as_ref().into(), guarded.attempt())) {
             let words = format!("attempt {} a second time: {}", guarded.attempt(), guarded.action().summary);
             self.accuse(Invariant::Once, entry.at, guarded.record(), &words);
+        }
+    }
+
+    /// What a step was to take away had not long been gone when the step was called a failure. Of a leftover more than
+    /// its own end is expected.
+    fn is_just(&mut self, record: &Record, scene: &Scene<'_>) {
+        let failed = record.attempts.last().filter(|last| last.helped == Some(false));
+        let Some(attempt) = failed.filter(|_| record.class != Class::DriverDegraded) else { return };
+        let before = self.stored.get(&record.name).map_or(&[][..], |before| &before.attempts);
+        if before.iter().any(|one| one.number == attempt.number && one.helped.is_some()) {
+            return;
+        }
+        let resource = match attempt.target.kind {
+            TargetKind::Content => table::CONTENTS,
+            TargetKind::Snapshot => table::SNAPSHOTS,
+            TargetKind::Pod | TargetKind::Lease => return,
+        };
+        let at = scene.entry.at;
+        let mut recent = scene.moments.iter().rev().take_while(|moment| moment.at + SLACK >= at);
+        if !recent.any(|moment| moment.under(resource, &attempt.target.key, Some(&attempt.target.uid)).is_some()) {
+            let words = format!("{} is called a failure, and its object had long been gone", attempt.step);
+            self.accuse(Invariant::Just, at, &record.name, &words);
+        }
+    }
+
+    /// In the quiet nothing is written but about what is to be repaired, or has been not long ago.
+    fn is_called_for(&mut self, entry: &Entry) {
+        if entry.at >= SETTLED_AT && entry.at > self.busy + STILL_FOR {
+            let words = format!("{} was written with nothing to repair", entry.name);
+            self.accuse(Invariant::Still, entry.at, "the ledger", &words);
+        }
+    }
+
+    /// A finding with this ladder stands.
+    pub(super) fn may_be_busy(&mut self, ladder: &[Rung], at: Duration) {
+        if !ladder.is_empty() {
+            self.busy = at;
+        }
+    }
+
+    /// A step that was taken has to be seen to its end, although the finding may be over by it.
+    pub(super) fn is_under_way(&mut self, at: Duration) {
+        if self.stored.values().any(|record| !record.phase.is_over() && record.unverified().is_some()) {
+            self.busy = at;
         }
     }
 
@@ -375,25 +427,15 @@ impl Audit {
         }
     }
 
-    /// Nothing is written where nothing is to be repaired, and no record over and over.
-    pub(super) fn rests(&mut self, daemons: &[Daemon], at: Duration, settled: Duration) {
-        let late: Vec<Option<Box<str>>> =
-            self.written.iter().filter(|(at, _)| *at >= settled).map(|(_, record)| record.clone()).collect();
+    /// No record is written over and over.
+    pub(super) fn rests(&mut self, at: Duration) {
         let mut times: BTreeMap<&Option<Box<str>>, usize> = BTreeMap::new();
-        for record in &late {
+        for (_, record) in self.written.iter().filter(|(at, _)| *at >= SETTLED_AT) {
             *times.entry(record).or_default() += 1;
         }
         let most = times.iter().max_by_key(|(_, times)| **times).map(|(record, times)| (format!("{record:?}"), *times));
         if let Some((record, times)) = most.filter(|(_, times)| *times > CHURN) {
             self.accuse(Invariant::Still, at, &record, &format!("written {times} times in the quiet"));
-        }
-        let repairable = |daemon: &Daemon| daemon.engine().findings().iter().any(|one| !ladder(one.class).is_empty());
-        let open = self.stored.values().any(|record| !record.phase.is_over());
-        if !late.is_empty() && !open && !daemons.iter().any(repairable) {
-            let last = self.written.last().map_or(at, |(at, _)| *at);
-            if last + STILL_FOR > at {
-                self.accuse(Invariant::Still, at, "the ledger", "was written to, with nothing to repair");
-            }
         }
     }
 }

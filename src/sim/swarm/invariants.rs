@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
+use serde_json::Value;
 
 use super::moment::Moment;
 use super::truth::{self, Tries};
@@ -72,6 +73,8 @@ pub enum Invariant {
     OneEpisode,
     /// No more is done than the budgets let, whoever was started anew.
     WithinBudget,
+    /// No step is called a failure whose object had long been gone.
+    Just,
     /// What is found is so.
     True,
     /// Nothing is found before its time.
@@ -192,7 +195,7 @@ impl Judge {
         let age = truth::age(&one, field, now.wall);
         // A floor is measured with the daemon's own clock: one that is ahead takes it for passed so much sooner.
         let ahead = Duration::try_from(daemon.weather.skew).unwrap_or_default();
-        if age + ROUNDING + ahead < floor(finding.class) {
+        if age + ROUNDING + ahead < floor(finding.class, &one) {
             let words = format!("is {}s old, before its time", age.as_secs());
             self.accuse(Invariant::NotBeforeItsTime, now.mono, finding, &words);
         }
@@ -270,7 +273,7 @@ fn wall(cluster: &Cluster, at: Duration) -> Timestamp {
 }
 
 /// The least age of a class, by the documented defaults of the sidecar and Rook's own, whichever is less.
-fn floor(class: Class) -> Duration {
+fn floor(class: Class, one: &Value) -> Duration {
     let timing = Timing::default();
     match class {
         Class::GroupMember
@@ -281,6 +284,8 @@ fn floor(class: Class) -> Duration {
         | Class::SourcePinned
         | Class::AbandonedContent
         | Class::CreateStuck => timing.nudge_floor(),
+        // Of a snapshot that only csi-provisioner holds it says why, after the time that a class with the reason has.
+        Class::Unexplained if truth::is_provisioners(one) => SWEEPS,
         Class::Unexplained => timing.general_floor(),
         Class::ProvisionerOrphan => SWEEPS,
         _ => timing.short_floor(),

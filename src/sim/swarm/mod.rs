@@ -17,6 +17,7 @@ mod inject;
 mod invariants;
 mod moment;
 mod people;
+pub mod rehearsal;
 mod rules;
 pub mod script;
 mod shrink;
@@ -28,6 +29,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use crate::domain::finding::{Class, Subject};
+use crate::domain::remedy::ladder;
 use crate::sim::daemon::journal::What;
 use crate::sim::daemon::{Broken, Daemon, Sent, Word};
 use crate::sim::store::{Refusal, table};
@@ -47,6 +49,8 @@ pub use shrink::shortest;
 const QUIET: Duration = Duration::from_secs(45 * 60);
 /// By then everything has settled: from here on no finding may come and go.
 const SETTLED: Duration = Duration::from_secs(28 * 60);
+/// The same on the cluster's clock.
+const SETTLED_AT: Duration = OVER.saturating_add(SETTLED);
 /// The daemon starts once the cluster stands.
 const DAEMON_STARTS: Duration = Duration::from_secs(300);
 /// What stands is judged again this often.
@@ -272,7 +276,8 @@ impl Run {
                     let words = format!("{} {}: {}", finding.class, finding.subject, finding.summary);
                     self.judge.violations.push(Violation::new(Invariant::Peaceful, said.at, words));
                 }
-                if number == 0 && said.at >= OVER + SETTLED {
+                self.audit.may_be_busy(ladder(finding.class), said.at);
+                if number == 0 && said.at >= SETTLED_AT {
                     *self.late.entry((finding.class, finding.subject.clone())).or_default() += 1;
                 }
             }
@@ -290,8 +295,10 @@ impl Run {
             for daemon in &self.daemons {
                 for finding in daemon.engine().findings() {
                     self.judge.is_true(daemon, finding, &self.home.cluster);
+                    self.audit.may_be_busy(ladder(finding.class), now);
                 }
             }
+            self.audit.is_under_way(now);
         }
         if now >= self.next_compaction {
             self.next_compaction = now + COMPACTION;
@@ -304,7 +311,7 @@ impl Run {
         let at = self.home.cluster.now().mono;
         self.judge.look(&self.home.cluster);
         self.judge.is_silent(at, &self.late);
-        self.audit.rests(&self.daemons, at, OVER + SETTLED);
+        self.audit.rests(at);
         if let Some(leader) = self.audit.leading(&self.daemons, at) {
             self.audit.all_is_healed(leader, &self.home);
             self.audit.no_loose_ends(leader, &self.home);

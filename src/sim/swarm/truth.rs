@@ -138,7 +138,7 @@ fn of_snapshot(class: Class, snapshot: &Value, key: &Key, moment: &Moment) -> bo
         Class::RestoreInProgress => moment.restores(key) > 0,
         Class::ControllerDown => !moment.controller_works(),
         Class::WaitingForContent => content.is_some() && marked,
-        Class::ProvisionerOrphan => object::finalizers(snapshot).eq([PROVISIONER]) && moment.restores(key) == 0,
+        Class::ProvisionerOrphan => is_provisioners(snapshot) && moment.restores(key) == 0,
         Class::ForeignFinalizer => {
             object::finalizers(snapshot).next().is_some()
                 && object::finalizers(snapshot).all(|one| !known.contains(&one))
@@ -150,6 +150,11 @@ fn of_snapshot(class: Class, snapshot: &Value, key: &Key, moment: &Moment) -> bo
         Class::Unexplained => true,
         _ => false,
     }
+}
+
+/// Only csi-provisioner holds it.
+pub(super) fn is_provisioners(snapshot: &Value) -> bool {
+    object::finalizers(snapshot).eq([PROVISIONER])
 }
 
 /// The content a snapshot is bound to or will be.
