@@ -131,8 +131,10 @@ proptest! {
         for source in cluster::SOURCES {
             listed.relist(source);
         }
-        watched.pass(300, true);
-        listed.pass(300, true);
+        for rig in [&mut watched, &mut listed] {
+            rig.signs_of_life();
+            rig.pass(300, true);
+        }
         prop_assert_eq!(watched.verdicts(), listed.verdicts());
     }
 

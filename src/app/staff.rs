@@ -80,12 +80,12 @@ impl Staff {
 /// Asks the gates of all policies, whoever leads: who takes over knows them already.
 pub(super) async fn ask_gates(desk: Handle, facts: mpsc::Sender<Fact>) -> String {
     let asker = Asker::default();
-    let mut asked: BTreeMap<Gate, Instant> = BTreeMap::new();
+    let mut when: BTreeMap<Gate, Instant> = BTreeMap::new();
     loop {
         let Some(mut gates) = desk.gates().await else { return "the engine's loop has ended".to_owned() };
-        asked.retain(|gate, at| gates.contains(gate) && at.elapsed() < GATES);
-        gates.retain(|gate| !asked.contains_key(gate));
-        asked.extend(gates.iter().map(|gate| (gate.clone(), Instant::now())));
+        when.retain(|gate, at| gates.contains(gate) && at.elapsed() < GATES);
+        gates.retain(|gate| !when.contains_key(gate));
+        when.extend(gates.iter().map(|gate| (gate.clone(), Instant::now())));
         let asking = gates.into_iter().map(|gate| async { (asker.ask(&gate).await, gate) });
         let mut answers = stream::iter(asking).buffer_unordered(GATES_AT_ONCE);
         while let Some((said, gate)) = answers.next().await {

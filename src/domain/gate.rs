@@ -64,8 +64,9 @@ impl Gates {
     /// Takes an answer in; whether it is another than the last.
     pub fn hear(&mut self, gate: Gate, said: Said, at: Duration) -> bool {
         self.0.retain(|_, (_, heard)| *heard + FRESH > at);
-        let before = self.0.insert(gate, (said.clone(), at));
-        before.is_none_or(|(before, _)| before != said)
+        let news = self.0.get(&gate).is_none_or(|(before, _)| *before != said);
+        self.0.insert(gate, (said, at));
+        news
     }
 
     /// Whether each of these was asked, whatever came of it.

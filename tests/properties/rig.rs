@@ -368,6 +368,15 @@ impl Rig {
         self.feed(Fact::Tick);
     }
 
+    /// Every watch that works gives a sign of life: it has told everything up to now.
+    pub(crate) fn signs_of_life(&mut self) {
+        for source in SOURCES {
+            if !self.dark.contains(&source) && self.engine.world().sources.known(source) {
+                self.feed(Fact::Source(source, SourceChange::Progress));
+            }
+        }
+    }
+
     /// Sleeps up to this instant.
     pub(crate) fn wait_until(&mut self, at: Duration) {
         self.mono = self.mono.max(at);

@@ -153,11 +153,10 @@ impl Engine {
     pub(super) fn repair_fact(&mut self, fact: Fact, now: Now, effects: &mut Vec<Effect>) {
         match fact {
             Fact::Leadership(until) => self.lead(until, now),
+            // An answer like the last one opens nothing; that one grew old is seen when the record is looked at.
             Fact::Gate(gate, said) => {
-                // An answer like the last one opens nothing; that one grew old is seen when the record is looked at.
-                if self.repair.gates.hear(gate, said, now.mono) {
-                    self.touch_all();
-                }
+                let news = self.repair.gates.hear(gate, said, now.mono);
+                news.then(|| self.touch_all());
             }
             Fact::Recorded(name, answer) => {
                 let subject = self.repair.subject_of(&name);

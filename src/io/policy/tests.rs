@@ -32,6 +32,11 @@ fn a_policy_that_says_nothing_is_the_cores_own_default() {
     assert_eq!((&*policy.told().version, policy.told().generation), ("7", 3));
 }
 
+fn ceph() -> Gate {
+    let (name, server, query) = ("ceph".into(), "http://prometheus:9090".into(), "ceph_health_status == 2".into());
+    Gate { name, server, query }
+}
+
 #[test]
 fn every_field_arrives() {
     let policy = policy(&json!({
@@ -62,8 +67,7 @@ fn every_field_arrives() {
         },
         "windows": [{"schedule": "0 22 * * Mon-Fri", "duration": "6h", "timeZone": "Europe/Berlin"}, {"schedule": "0 1 * * *", "duration": "1h"}],
         "alerts": [{"name": "ceph", "prometheus": "http://prometheus:9090/", "query": "ceph_health_status == 2"}],
-        "backend": {"assumeHealthy": true},
-        "approval": {"validFor": "30m"},
+        "backend": {"assumeHealthy": true}, "approval": {"validFor": "30m"},
         "ledger": {"keep": 500, "keepFor": "48h"},
     }));
     assert_eq!(policy.problems(), &[] as &[String]);
@@ -106,11 +110,7 @@ fn every_field_arrives() {
             ("0 22 * * Mon-Fri".into(), "Europe/Berlin".into(), minutes(360)),
             ("0 1 * * *".into(), "UTC".into(), minutes(60)),
         ],
-        gates: vec![Gate {
-            name: "ceph".into(),
-            server: "http://prometheus:9090".into(),
-            query: "ceph_health_status == 2".into(),
-        }],
+        gates: vec![ceph()],
         assume_healthy: true,
         approval_valid: minutes(30),
         keep: 500,
