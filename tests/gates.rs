@@ -4,8 +4,9 @@
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use tokio::time::Instant;
 use volwarden::domain::gate::{Gate, Said};
 use volwarden::io::gate::Asker;
 
