@@ -98,7 +98,7 @@ const CRATES: &[(&str, &[&str])] = &[
             "tracing",
         ],
     ),
-    ("domain", &["croner", "jiff", "serde", "sha2", "thiserror"]),
+    ("domain", &["croner", "jiff", "serde", "serde_json", "sha2", "thiserror"]),
 ];
 
 /// What of `std` the pure core may not touch: clocks, the world outside, threads, and maps whose order is random.
