@@ -72,6 +72,7 @@ const CRATES: &[(&str, &[&str])] = &[
             "jiff",
             "k8s_openapi",
             "kube",
+            "rustix",
             "rustls",
             "serde",
             "serde_json",
