@@ -6,6 +6,7 @@
 pub mod consent;
 mod crew;
 pub mod demo;
+pub mod kopia;
 pub mod plan;
 pub mod prune;
 mod signals;

@@ -76,6 +76,7 @@ const CRATES: &[(&str, &[&str])] = &[
             "opentelemetry_http",
             "opentelemetry_otlp",
             "opentelemetry_sdk",
+            "rustix",
             "rustls",
             "serde",
             "serde_json",
@@ -102,7 +103,7 @@ const CRATES: &[(&str, &[&str])] = &[
             "tracing",
         ],
     ),
-    ("domain", &["croner", "jiff", "serde", "sha2", "thiserror"]),
+    ("domain", &["croner", "jiff", "serde", "serde_json", "sha2", "thiserror"]),
 ];
 
 /// What of `std` the pure core may not touch: clocks, the world outside, threads, and maps whose order is random.

@@ -13,6 +13,7 @@ use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, V
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::app::consent::{NotReclaimed, Trouble};
+use crate::app::kopia::KopiaError;
 use crate::app::prune::Unlisted;
 use crate::app::{self, AppError};
 use crate::config::{ConfigError, Flags, RunFlags, Settings};
@@ -24,6 +25,7 @@ mod crds;
 mod demo;
 mod doctor;
 mod file;
+mod kopia;
 mod look;
 mod manifest;
 mod orphans;
@@ -51,14 +53,17 @@ Examples:
   volwarden orphans list                  what repairs left behind in the storage backend
   volwarden run                           the daemon; it also listens: --listen, VOLWARDEN_LISTEN
   volwarden retention simulate -f a.json  which snapshots a policy would keep, and why
+  volwarden kopia status --config FILE    a kopia repository: who maintains it, what truly ran, who holds a lock
   volwarden demo                          the same without a cluster: one in the process, on which things break
   volwarden crds | kubectl apply -f -     the definitions of its own kinds
   volwarden completions bash > /etc/bash_completion.d/volwarden
 
 Exit codes of doctor and why: 0 nothing found, 1 findings, 2 could not tell; of plan: 0 nothing to do, 1 something is
-planned or held, 2 could not tell; of demo: 0 if every incident was found; of the others 0, or 2 with one line of why.
+planned or held, 2 could not tell; of demo: 0 if every incident was found; of kopia: 0 it happened, 1 it did not, 2
+could not tell; of the others 0, or 2 with one line of why.
 These write to the cluster, in your name: approve, pause, resume, orphans reclaim. run repairs as far as a
-RemediationPolicy lets it, and keeps its lease and its ledger. Everything else only reads.";
+RemediationPolicy lets it, and keeps its lease and its ledger. kopia maintain writes to its repository.
+Everything else only reads.";
 
 /// Says what is stuck in VolumeSnapshots and their CSI drivers, and why, and repairs it under guards
 #[derive(Debug, Parser)]
@@ -94,6 +99,8 @@ enum Command {
     Run(RunFlags),
     /// Say which snapshots a retention policy keeps, on the cluster or on times from a file
     Retention(retention::RetentionArgs),
+    /// Look after a kopia repository without a cluster: status, sources, maintain, verify
+    Kopia(kopia::KopiaArgs),
     /// See it without a cluster: one in this process, on which things break
     Demo(demo::DemoArgs),
     /// Try the engine against the embedded cluster under seeded faults; exit code 1 is a violation
@@ -174,6 +181,8 @@ enum CliError {
     #[error(transparent)]
     Trouble(#[from] Trouble),
     #[error(transparent)]
+    Kopia(#[from] KopiaError),
+    #[error(transparent)]
     Unlisted(#[from] Unlisted),
     #[error(transparent)]
     NotReclaimed(#[from] NotReclaimed),
@@ -233,6 +242,12 @@ fn dispatch(cli: &Cli) -> Result<Outcome, CliError> {
         Command::Completions(args) => return completions::print(args),
         Command::Retention(args) if args.is_offline() => return retention::simulate(args),
         Command::Crds => return crds::print(),
+        Command::Kopia(args) => {
+            let runtime = app::runtime()?;
+            let done = kopia::kopia(args, &runtime);
+            runtime.shutdown_background();
+            return done;
+        }
         _ => {}
     }
     let settings = Settings::load(&cli.settings, &run)?;
@@ -250,7 +265,7 @@ fn dispatch(cli: &Cli) -> Result<Outcome, CliError> {
         Command::Demo(args) => demo::demo(args, &runtime),
         Command::Sim(args) => sim::sim(args),
         Command::Retention(args) => runtime.block_on(retention::retention(args, &settings)),
-        Command::Completions(_) | Command::Crds => Ok(Outcome::Clean),
+        Command::Completions(_) | Command::Crds | Command::Kopia(_) => Ok(Outcome::Clean),
     };
     // A name lookup that hangs in a helper thread must not hold the exit back.
     runtime.shutdown_background();

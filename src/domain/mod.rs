@@ -17,6 +17,7 @@ pub mod freshness;
 pub mod gate;
 pub mod guard;
 pub mod identity;
+pub mod kopia;
 pub mod lease;
 pub mod ledger;
 pub mod logline;

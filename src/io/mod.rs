@@ -5,6 +5,7 @@ pub mod client;
 pub mod clock;
 pub mod gate;
 pub mod http;
+pub mod kopia;
 pub mod lease;
 pub mod ledger;
 pub mod look;

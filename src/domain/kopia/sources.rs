@@ -1,0 +1,94 @@
+//! `kopia snapshot list --json`: what is backed up, and how old the newest backup of each is.
+//!
+//! The list holds checkpoints of backups that never ended. They are counted apart: a newest snapshot that nobody can
+//! restore from is no backup.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{Unreadable, read};
+
+/// The snapshots of one source.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Source {
+    /// `user@host:path`.
+    pub source: String,
+    /// Complete snapshots.
+    pub snapshots: usize,
+    /// Those that never ended.
+    pub incomplete: usize,
+    /// When the newest complete one began.
+    pub newest: Option<Timestamp>,
+    /// Bytes of the files in it.
+    pub newest_bytes: Option<u64>,
+    /// Files that could not be read for it.
+    pub newest_failed: u64,
+}
+
+/// Reads the list; one entry a source, by name.
+///
+/// # Errors
+/// When it is no such answer.
+pub fn sources(text: &str) -> Result<Vec<Source>, Unreadable> {
+    let list: Option<Vec<Wire>> = read("kopia snapshot list --json", text)?;
+    let mut found: BTreeMap<String, Source> = BTreeMap::new();
+    for snapshot in list.unwrap_or_default() {
+        let name = snapshot.source.unwrap_or_default().name();
+        let source = found.entry(name.clone()).or_insert_with(|| Source { source: name, ..Source::default() });
+        if snapshot.incomplete.as_deref().is_some_and(|reason| !reason.is_empty()) {
+            source.incomplete += 1;
+            continue;
+        }
+        source.snapshots += 1;
+        if snapshot.start > source.newest {
+            let summary = snapshot.root.unwrap_or_default().summary.unwrap_or_default();
+            source.newest = snapshot.start;
+            source.newest_bytes = summary.size;
+            source.newest_failed = summary.failed.unwrap_or_default();
+        }
+    }
+    Ok(found.into_values().collect())
+}
+
+#[derive(Deserialize)]
+struct Wire {
+    source: Option<WireSource>,
+    #[serde(rename = "startTime")]
+    start: Option<Timestamp>,
+    incomplete: Option<String>,
+    #[serde(rename = "rootEntry")]
+    root: Option<WireRoot>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct WireSource {
+    host: Option<String>,
+    user_name: Option<String>,
+    path: Option<String>,
+}
+
+impl WireSource {
+    fn name(self) -> String {
+        let part = |part: Option<String>| part.unwrap_or_default();
+        format!("{}@{}:{}", part(self.user_name), part(self.host), part(self.path))
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct WireRoot {
+    #[serde(rename = "summ")]
+    summary: Option<WireSummary>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct WireSummary {
+    size: Option<u64>,
+    #[serde(rename = "numFailed")]
+    failed: Option<u64>,
+}

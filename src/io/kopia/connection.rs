@@ -1,0 +1,332 @@
+//! Kopia's configuration file, and the private copies of it that kopia is given.
+//!
+//! Kopia deletes a configuration and its whole cache folder when a connection fails, and two programs that share one
+//! share a lock and a log. So kopia never sees the file itself: it sees a copy with our identity, a cache of its own, and
+//! for whatever only reads the mark that it may not write.
+
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
+
+use super::Trouble;
+use crate::domain::kopia::{Class, Failure, Identity};
+
+/// No configuration is as long as this.
+const LONGEST: u64 = 1 << 20;
+
+/// A password: in no message, no log and no command line.
+#[derive(Clone)]
+pub(super) struct Password(String);
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Password")
+    }
+}
+
+impl Password {
+    /// For the environment of a child.
+    pub(super) fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+/// How a repository is reached. Its storage's keys may be in it: it is not shown.
+#[derive(Clone)]
+pub struct Connection {
+    file: PathBuf,
+    fields: Map<String, Value>,
+    password: Password,
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").field("file", &self.file).finish_non_exhaustive()
+    }
+}
+
+impl Connection {
+    /// Reads kopia's configuration, and the password from a file: the one named, or kopia's own beside it.
+    ///
+    /// # Errors
+    /// When one of the two is missing or is not what it should be.
+    pub fn open(file: &Path, password_file: Option<&Path>) -> Result<Self, Trouble> {
+        let path = file.display().to_string();
+        let remedy = "name the file that `kopia repository connect` wrote with --config";
+        let text = read(file).map_err(|source| Trouble::Read {
+            what: "kopia's configuration",
+            path: path.clone(),
+            source,
+            remedy,
+        })?;
+        let wrong = |why: String| Trouble::Configuration { path: path.clone(), why };
+        // Its text may hold keys: the parser's words name the place and quote nothing of it but a kind.
+        let fields: Map<String, Value> = serde_json::from_str(&text).map_err(|error| {
+            wrong(format!("it is no JSON object at line {} column {}", error.line(), error.column()))
+        })?;
+        if fields.contains_key("apiServer") {
+            return Err(wrong("it connects to a kopia server, which serves no maintenance".to_owned()));
+        }
+        if !fields.get("storage").is_some_and(Value::is_object) {
+            return Err(wrong("it names no storage".to_owned()));
+        }
+        let password = match password_file {
+            Some(named) => plain_password(named)?,
+            None => kept_password(file)?,
+        };
+        Ok(Self { file: file.to_owned(), fields, password })
+    }
+
+    /// The host that kopia saw when it connected.
+    #[must_use]
+    pub fn host(&self) -> Option<&str> {
+        self.fields.get("hostname").and_then(Value::as_str)
+    }
+
+    /// The file that kopia locks while it maintains.
+    #[must_use]
+    pub fn lock_file(&self) -> PathBuf {
+        beside(&self.file, ".mlock")
+    }
+
+    pub(super) fn password(&self) -> &Password {
+        &self.password
+    }
+
+    /// The folder of a repository that is one.
+    fn folder(&self) -> Option<&Path> {
+        let storage = self.fields.get("storage")?;
+        let kind = storage.get("type").and_then(Value::as_str)?;
+        let path = storage.get("config").and_then(|config| config.get("path")).and_then(Value::as_str)?;
+        (kind == "filesystem").then(|| Path::new(path))
+    }
+
+    /// Looks whether a repository is where it should be, before kopia does: kopia writes a file into an empty folder when
+    /// it is only asked for the status of what should be there.
+    ///
+    /// # Errors
+    /// With the failure if it is not there.
+    pub fn present(&self) -> Result<(), Failure> {
+        let Some(folder) = self.folder() else { return Ok(()) };
+        let shown = folder.display();
+        let failure = |class, error: std::io::Error| Failure::new(class, format!("{shown}: {error}"));
+        let class = |error: &std::io::Error| match error.kind() {
+            ErrorKind::PermissionDenied => Class::PermissionDenied,
+            ErrorKind::StaleNetworkFileHandle => Class::StaleMount,
+            _ => Class::Unreachable,
+        };
+        fs::read_dir(folder).map_err(|error| failure(class(&error), error))?;
+        match fs::metadata(folder.join("kopia.repository.f")) {
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                Err(Failure::new(Class::NotInitialised, format!("{shown} holds no kopia.repository.f")))
+            }
+            Err(error) => Err(failure(class(&error), error)),
+        }
+    }
+
+    /// Writes a copy that is ours: our identity, a private cache, and read-only unless `writes`.
+    pub(super) fn private_copy(&self, folder: &Path, identity: &Identity, writes: bool) -> Result<PathBuf, Trouble> {
+        let mut fields = self.fields.clone();
+        fields.insert("username".to_owned(), Identity::USER.into());
+        fields.insert("hostname".to_owned(), identity.host().into());
+        fields.insert("readonly".to_owned(), (!writes).into());
+        let mut caching = match fields.remove("caching") {
+            Some(Value::Object(caching)) => caching,
+            _ => Map::new(),
+        };
+        caching.insert("cacheDirectory".to_owned(), folder.join("cache").display().to_string().into());
+        fields.insert("caching".to_owned(), caching.into());
+        let copy = folder.join(if writes { "write.config" } else { "read.config" });
+        let written = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&copy)
+            .and_then(|mut file| file.write_all(Value::Object(fields).to_string().as_bytes()));
+        written.map_err(|source| Trouble::Folder { path: copy.display().to_string(), source })?;
+        Ok(copy)
+    }
+}
+
+fn beside(file: &Path, ending: &str) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(ending);
+    name.into()
+}
+
+/// A file of bounded length, as text.
+fn read(file: &Path) -> std::io::Result<String> {
+    let mut text = String::new();
+    File::open(file)?.take(LONGEST).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+fn plain_password(file: &Path) -> Result<Password, Trouble> {
+    let path = file.display().to_string();
+    let remedy = "name a file that this user may read with --password-file";
+    let text =
+        read(file).map_err(|source| Trouble::Read { what: "the password file", path: path.clone(), source, remedy })?;
+    let text = text.strip_suffix('\n').unwrap_or(&text);
+    let text = text.strip_suffix('\r').unwrap_or(text);
+    if text.is_empty() || text.contains(['\n', '\0']) {
+        let why = "it has to be one line with nothing but the password";
+        return Err(Trouble::Password { path, why });
+    }
+    Ok(Password(text.to_owned()))
+}
+
+/// Kopia keeps a password beside the configuration, in base64.
+fn kept_password(config: &Path) -> Result<Password, Trouble> {
+    let file = beside(config, ".kopia-password");
+    let path = file.display().to_string();
+    let text = match read(&file) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            return Err(Trouble::NoPassword { path: config.display().to_string() });
+        }
+        Err(source) => {
+            let remedy = "name a file that this user may read with --password-file";
+            return Err(Trouble::Read { what: "the password file", path, source, remedy });
+        }
+    };
+    base64(text.trim())
+        .and_then(|bytes| String::from_utf8(bytes).ok())
+        .filter(|text| !text.is_empty() && !text.contains('\0'))
+        .map(Password)
+        .ok_or(Trouble::Password { path, why: "it is not base64 of a text, as kopia writes it; use --password-file" })
+}
+
+/// Standard base64, with its padding.
+fn base64(text: &str) -> Option<Vec<u8>> {
+    let body = text.trim_end_matches('=');
+    if !text.len().is_multiple_of(4) || text.len() - body.len() > 2 {
+        return None;
+    }
+    let (mut bits, mut have, mut out) = (0_u32, 0_u32, Vec::new());
+    for c in body.bytes() {
+        let value = match c {
+            b'A'..=b'Z' => c - b'A',
+            b'a'..=b'z' => c - b'a' + 26,
+            b'0'..=b'9' => c - b'0' + 52,
+            b'+' => 62,
+            b'/' => 63,
+            _ => return None,
+        };
+        bits = (bits << 6) | u32::from(value);
+        have += 6;
+        if have >= 8 {
+            have -= 8;
+            out.extend(u8::try_from((bits >> have) & 0xff));
+            bits &= (1 << have) - 1;
+        }
+    }
+    Some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A folder with a configuration, and a password as kopia keeps it.
+    fn folder(config: &str) -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("repository.config");
+        fs::write(&file, config).unwrap();
+        fs::write(beside(&file, ".kopia-password"), "c2VjcmV0").unwrap();
+        (folder, file)
+    }
+
+    const CONFIG: &str = r#"{"storage": {"type": "filesystem", "config": {"path": "/srv/x", "key": "hidden"}},
+        "caching": {"cacheDirectory": "/root/.cache/kopia", "maxCacheSize": 5}, "hostname": "nas", "username": "root"}"#;
+
+    #[test]
+    fn kopia_sees_a_copy_that_cannot_write_and_shares_nothing() {
+        let (folder, file) = folder(CONFIG);
+        let before = fs::read(&file).unwrap();
+        let connection = Connection::open(&file, None).unwrap();
+        let private = tempfile::tempdir().unwrap();
+        let us = Identity::on("nas").unwrap();
+        for (writes, readonly) in [(false, true), (true, false)] {
+            let copy = connection.private_copy(private.path(), &us, writes).unwrap();
+            assert!(copy.starts_with(private.path()));
+            let fields: Value = serde_json::from_str(&fs::read_to_string(copy).unwrap()).unwrap();
+            assert_eq!(fields["readonly"], readonly);
+            assert_eq!((&fields["username"], &fields["hostname"]), (&"volwarden".into(), &"nas".into()));
+            assert_eq!(fields["caching"]["cacheDirectory"], private.path().join("cache").to_str().unwrap());
+            assert_eq!(
+                (&fields["caching"]["maxCacheSize"], &fields["storage"]["config"]["key"]),
+                (&5.into(), &"hidden".into())
+            );
+        }
+        assert_eq!(fs::read(&file).unwrap(), before);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn nothing_secret_is_shown() {
+        let (_folder, file) = folder(CONFIG);
+        let connection = Connection::open(&file, None).unwrap();
+        assert_eq!(connection.password().reveal(), "secret");
+        let shown = format!("{connection:?} {:?}", connection.password());
+        assert!(!shown.contains("secret") && !shown.contains("hidden"), "{shown}");
+    }
+
+    #[test]
+    fn a_password_comes_from_a_file_of_one_line() {
+        let (folder, file) = folder(CONFIG);
+        let named = folder.path().join("password");
+        for (text, password) in [("a b\n", Some("a b")), ("x", Some("x")), ("\n", None), ("a\nb\n", None), ("", None)] {
+            fs::write(&named, text).unwrap();
+            let opened = Connection::open(&file, Some(&named));
+            assert_eq!(opened.ok().map(|it| it.password().reveal().to_owned()).as_deref(), password, "{text:?}");
+        }
+        fs::write(beside(&file, ".kopia-password"), "no base64!").unwrap();
+        assert!(matches!(Connection::open(&file, None), Err(Trouble::Password { .. })));
+        fs::remove_file(beside(&file, ".kopia-password")).unwrap();
+        assert!(matches!(Connection::open(&file, None), Err(Trouble::NoPassword { .. })));
+    }
+
+    #[test]
+    fn what_is_no_configuration_is_named() {
+        for (text, words) in [
+            ("", "line 1 column 0"),
+            ("[1]", "no JSON object"),
+            ("{\"a\":", "line 1 column 5"),
+            ("{}", "names no storage"),
+            ("{\"apiServer\": {}}", "kopia server"),
+        ] {
+            let (_folder, file) = folder(text);
+            let said = Connection::open(&file, None).unwrap_err().to_string();
+            assert!(said.contains(words) && said.contains("repository.config"), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_folder_without_a_repository_is_seen_before_kopia_sees_it() {
+        let empty = tempfile::tempdir().unwrap();
+        let at = |path: &Path| {
+            let (_folder, file) = folder(&CONFIG.replace("/srv/x", path.to_str().unwrap()));
+            Connection::open(&file, None).unwrap().present().map_err(|failure| failure.class)
+        };
+        assert_eq!(at(empty.path()), Err(Class::NotInitialised));
+        assert_eq!(at(&empty.path().join("gone")), Err(Class::Unreachable));
+        fs::write(empty.path().join("kopia.repository.f"), "x").unwrap();
+        assert_eq!(at(empty.path()), Ok(()));
+    }
+
+    #[test]
+    fn base64_is_read_as_it_is_written() {
+        for (text, bytes) in [("", Some("")), ("YQ==", Some("a")), ("YWI=", Some("ab")), ("YWJj", Some("abc"))] {
+            assert_eq!(base64(text).as_deref(), bytes.map(str::as_bytes), "{text}");
+        }
+        for text in ["Y", "YWJ", "Y===", "YW!j"] {
+            assert_eq!(base64(text), None, "{text}");
+        }
+    }
+}

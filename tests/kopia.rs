@@ -1,0 +1,451 @@
+//! `volwarden kopia` with the pinned kopia on repositories that are as they should be, and on those that are not.
+//!
+//! Each failure has to be named by its class, and nothing but maintenance may change a repository: its files are hashed
+//! before and after. An empty mount stays empty.
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test")]
+#![allow(clippy::print_stdout, reason = "a suite that cannot run says so")]
+#![allow(clippy::disallowed_methods, reason = "other processes run on the real clock")]
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use volwarden::domain::kopia::Class;
+
+/// Nobody's password, and easily found where it must not be.
+const PASSWORD: &str = "correct-horse-battery-staple";
+
+/// A repository of its own, and who asks for it.
+struct Lab {
+    home: TempDir,
+    kopia: PathBuf,
+}
+
+impl Lab {
+    /// A repository whose maintenance is ours, with two sources; or nothing where the programs may be missing.
+    fn begin() -> Option<Self> {
+        if let Some(missing) = stack::not_run() {
+            println!("NOT RUN: {missing}");
+            return None;
+        }
+        let kopia = stack::available().unwrap().path("kopia").unwrap().to_owned();
+        let lab = Self { home: tempfile::tempdir().unwrap(), kopia };
+        fs::create_dir_all(lab.repository()).unwrap();
+        fs::create_dir_all(lab.at("data")).unwrap();
+        fs::write(lab.at("data/small"), "kept").unwrap();
+        let noise: Vec<u8> = (0..3_000_000_u32).map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()[0]).collect();
+        fs::write(lab.at("data/large"), noise).unwrap();
+        let repository = lab.repository().display().to_string();
+        let us = ["--override-username=volwarden", "--override-hostname=nas"];
+        lab.kopia(&["repository", "create", "filesystem", "--path", &repository, us[0], us[1]]);
+        let data = lab.at("data").display().to_string();
+        lab.kopia(&["snapshot", "create", &data]);
+        lab.kopia(&["snapshot", "create", &data, "--override-source=app@ns:/data"]);
+        Some(lab)
+    }
+
+    fn at(&self, path: &str) -> PathBuf {
+        self.home.path().join(path)
+    }
+
+    fn repository(&self) -> PathBuf {
+        self.at("repository")
+    }
+
+    fn config(&self) -> PathBuf {
+        self.at("repository.config")
+    }
+
+    /// Kopia itself, as a person would use it.
+    fn kopia(&self, words: &[&str]) -> Output {
+        let output = Command::new(&self.kopia)
+            .args(words)
+            .args(["--no-auto-maintenance", "--no-progress"])
+            .arg(format!("--config-file={}", self.config().display()))
+            .env("HOME", self.home.path())
+            .env("KOPIA_PASSWORD", PASSWORD)
+            .env("KOPIA_CHECK_FOR_UPDATES", "false")
+            .env("KOPIA_LOG_DIR", self.at("log"))
+            .env("KOPIA_CACHE_DIRECTORY", self.at("cache"))
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "kopia {words:?}: {}", String::from_utf8_lossy(&output.stderr));
+        output
+    }
+
+    /// Our command, not yet started.
+    fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_volwarden"));
+        command.arg("kopia").args(words).arg("--config").arg(self.config()).arg("--kopia").arg(&self.kopia);
+        // Settings of the caller's kopia must not reach ours.
+        command
+            .env("KOPIA_CONFIG_PATH", "/nowhere")
+            .env("KOPIA_PASSWORD", "of somebody else")
+            .env("TMPDIR", self.tmp());
+        command
+    }
+
+    fn tmp(&self) -> PathBuf {
+        let tmp = self.at("tmp");
+        fs::create_dir_all(&tmp).unwrap();
+        tmp
+    }
+
+    /// Our answer as JSON, with its exit code. The password is nowhere in it, and nothing is left behind.
+    fn asked(&self, words: &[&str]) -> (i32, Value) {
+        let config = fs::read(self.config()).unwrap();
+        let output = self.command(words).args(["-o", "json"]).output().unwrap();
+        let (out, err) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+        assert!(!out.contains(PASSWORD) && !err.contains(PASSWORD), "{out}{err}");
+        assert_eq!(fs::read(self.config()).unwrap(), config, "the configuration was touched");
+        assert_eq!(fs::read_dir(self.tmp()).unwrap().count(), 0, "something was left behind");
+        let answer = serde_json::from_str(&out).unwrap_or_else(|_| json!({ "said": err }));
+        (output.status.code().unwrap(), answer)
+    }
+
+    /// The same, and the repository is what it was.
+    fn reads(&self, words: &[&str]) -> (i32, Value) {
+        let before = hashes(&self.repository());
+        let answer = self.asked(words);
+        assert_eq!(hashes(&self.repository()), before, "{words:?} changed the repository");
+        answer
+    }
+
+    /// The one file of the repository whose path begins so.
+    fn blob(&self, folder: &str) -> PathBuf {
+        let files = hashes(&self.repository());
+        files.into_keys().find(|path| path.strip_prefix(self.repository()).unwrap().starts_with(folder)).unwrap()
+    }
+
+    fn truncate(file: &Path, length: u64) {
+        fs::OpenOptions::new().write(true).open(file).unwrap().set_len(length).unwrap();
+    }
+}
+
+/// Every file beneath a folder, and what is in it.
+fn hashes(folder: &Path) -> BTreeMap<PathBuf, u64> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(hashes(&path));
+        } else {
+            let mut hasher = DefaultHasher::new();
+            fs::read(&path).unwrap().hash(&mut hasher);
+            found.insert(path, hasher.finish());
+        }
+    }
+    found
+}
+
+/// The processes named in a file have ended, at the latest in a moment.
+fn gone(pids: &Path) {
+    let began = Instant::now();
+    for pid in fs::read_to_string(pids).unwrap().split_whitespace() {
+        loop {
+            let state = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            if state.is_empty() || state.contains(") Z ") {
+                break;
+            }
+            assert!(began.elapsed() < Duration::from_secs(5), "process {pid} lives: {state}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+/// What went wrong, wherever a command puts it.
+fn class(answer: &Value) -> &str {
+    let failure = answer.get("failure").unwrap_or(&answer["failures"][0]);
+    failure["class"].as_str().unwrap_or_else(|| panic!("no failure in {answer}"))
+}
+
+#[test]
+fn status_tells_everything_and_writes_nothing() {
+    let Some(lab) = Lab::begin() else { return };
+    let (code, answer) = lab.reads(&["status"]);
+    assert_eq!(code, 0, "{answer}");
+    assert_eq!(answer["repository"]["uniqueID"].as_str().unwrap().len(), 64);
+    assert_eq!((&answer["repository"]["format"], &answer["identity"]), (&3.into(), &"volwarden@nas".into()));
+    assert_eq!(
+        (&answer["maintenance"]["owner"], &answer["maintenance"]["ours"]),
+        (&"volwarden@nas".into(), &true.into())
+    );
+    assert_eq!((&answer["epochs"]["current"], &answer["epochs"]["indexBlobs"]), (&0.into(), &3.into()));
+    let sources: Vec<&str> =
+        answer["sources"].as_array().unwrap().iter().map(|s| s["source"].as_str().unwrap()).collect();
+    assert_eq!(sources[0], "app@ns:/data");
+    assert_eq!(sources.len(), 2);
+    assert_eq!(answer["lock"]["holders"], json!([]));
+
+    let output = lab.command(&["status"]).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    for words in ["volwarden@nas, which is us", "has never run", "there is nothing to unlock", "app@ns:/data"] {
+        assert!(text.contains(words), "{words:?} is not in\n{text}");
+    }
+    let (code, answer) = lab.reads(&["sources"]);
+    assert_eq!((code, answer["sources"].as_array().unwrap().len()), (0, 2));
+}
+
+#[test]
+fn maintenance_happens_and_is_told_from_kopias_own_record() {
+    let Some(lab) = Lab::begin() else { return };
+    let (code, answer) = lab.asked(&["maintain"]);
+    assert_eq!((code, &answer["result"], &answer["round"]), (0, &"happened".into(), &"quick".into()), "{answer}");
+    let (code, answer) = lab.asked(&["maintain", "--full"]);
+    assert_eq!((code, &answer["result"]), (0, &"happened".into()), "{answer}");
+    let tasks: Vec<&str> = answer["tasks"].as_array().unwrap().iter().map(|t| t["task"].as_str().unwrap()).collect();
+    assert!(tasks.contains(&"snapshot-gc"), "{tasks:?}");
+    let info = lab.kopia(&["maintenance", "info", "--json"]);
+    let info: Value = serde_json::from_slice(&info.stdout).unwrap();
+    assert_eq!(info["schedule"]["runs"]["snapshot-gc"].as_array().unwrap().len(), 1, "one run, and not one more");
+    let (code, answer) = lab.reads(&["status"]);
+    assert_eq!(code, 0);
+    let newest = answer["maintenance"]["tasks"].as_array().unwrap();
+    assert!(newest.iter().any(|task| task["task"] == "snapshot-gc" && task["success"].is_string()), "{answer}");
+    // What is backed up is still there.
+    assert_eq!(lab.reads(&["verify", "--percent", "100"]).0, 0);
+}
+
+#[test]
+fn a_foreign_owner_is_left_alone() {
+    let Some(lab) = Lab::begin() else { return };
+    lab.kopia(&["maintenance", "set", "--owner=root@kopia"]);
+    let (code, answer) = lab.reads(&["maintain", "--full"]);
+    assert_eq!((code, &answer["result"], class(&answer)), (1, &"notRun".into(), "NotOwner"));
+    let failure = answer["failure"].to_string();
+    assert!(
+        failure.contains("root@kopia") && failure.contains("kopia maintenance set --owner=volwarden@nas"),
+        "{failure}"
+    );
+    let (code, answer) = lab.reads(&["status"]);
+    assert_eq!((code, &answer["maintenance"]["ours"]), (0, &false.into()));
+    // Another host name is another identity.
+    lab.kopia(&["maintenance", "set", "--owner=volwarden@nas"]);
+    assert_eq!(class(&lab.reads(&["maintain", "--host", "nas2"]).1), "NotOwner");
+}
+
+#[test]
+fn two_at_once_are_one() {
+    let Some(lab) = Lab::begin() else { return };
+    let lock = lab.at("repository.config.mlock");
+    let held = File::create(&lock).unwrap();
+    held.lock().unwrap();
+    let (code, answer) = lab.reads(&["maintain", "--full"]);
+    assert_eq!((code, &answer["result"], class(&answer)), (1, &"notRun".into(), "LockHeld"));
+    assert_eq!(answer["failure"]["advice"], "retry");
+    let us = format!("process {}", std::process::id());
+    assert!(answer["failure"]["said"].as_str().unwrap().contains(&us), "{answer}");
+    let (_, answer) = lab.reads(&["status"]);
+    assert_eq!(answer["lock"]["holders"][0]["pid"], std::process::id());
+    drop(held);
+
+    // Two of ours: whoever comes second says so, and kopia ran as often as it is said to have run.
+    let start = || lab.command(&["maintain", "--full"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let codes: Vec<i32> =
+        [start(), start()].into_iter().map(|mut child| child.wait().unwrap().code().unwrap()).collect();
+    assert!(codes.contains(&0) && codes.iter().all(|code| matches!(code, 0 | 1)), "{codes:?}");
+    let info: Value = serde_json::from_slice(&lab.kopia(&["maintenance", "info", "--json"]).stdout).unwrap();
+    let runs = info["schedule"]["runs"]["snapshot-gc"].as_array().unwrap().len();
+    assert_eq!(runs, codes.iter().filter(|code| **code == 0).count());
+}
+
+#[test]
+fn a_wrong_password_and_none_are_told_apart() {
+    let Some(lab) = Lab::begin() else { return };
+    let file = lab.at("password");
+    fs::write(&file, "wrong-horse\n").unwrap();
+    let named = file.display().to_string();
+    for words in [&["status"][..], &["sources"], &["maintain"], &["verify"]] {
+        let (code, answer) = lab.reads(&[words, &["--password-file", &named]].concat());
+        assert_eq!((code, class(&answer)), (1, "WrongPassword"), "{words:?}");
+        assert!(!answer.to_string().contains("wrong-horse"), "{answer}");
+    }
+    fs::write(&file, format!("{PASSWORD}\n")).unwrap();
+    fs::remove_file(lab.at("repository.config.kopia-password")).unwrap();
+    assert_eq!(lab.reads(&["status", "--password-file", &named]).0, 0);
+    let (code, answer) = lab.reads(&["status"]);
+    assert_eq!(code, 2);
+    assert!(answer["said"].as_str().unwrap().contains("--password-file"), "{answer}");
+}
+
+#[test]
+fn an_empty_folder_stays_empty() {
+    let Some(lab) = Lab::begin() else { return };
+    let kept = lab.at("kept");
+    fs::rename(lab.repository(), &kept).unwrap();
+    fs::create_dir(lab.repository()).unwrap();
+    for words in [&["status"][..], &["sources"], &["maintain", "--full"], &["verify"]] {
+        let (code, answer) = lab.reads(words);
+        assert_eq!((code, class(&answer)), (1, "NotInitialised"), "{words:?}");
+        assert!(answer.to_string().contains("missing mount"), "{answer}");
+        assert_eq!(fs::read_dir(lab.repository()).unwrap().count(), 0);
+    }
+    fs::remove_dir(lab.repository()).unwrap();
+    let (code, answer) = lab.asked(&["maintain"]);
+    assert_eq!((code, class(&answer)), (1, "Unreachable"));
+    assert!(!lab.repository().exists());
+}
+
+#[test]
+fn damage_is_named_and_not_made_worse() {
+    let Some(lab) = Lab::begin() else { return };
+    let (pack, index) = (lab.blob("p"), lab.blob("x"));
+    let (whole_pack, whole_index) = (fs::read(&pack).unwrap(), fs::read(&index).unwrap());
+
+    // The plain verification of kopia's does not see this one.
+    Lab::truncate(&pack, 1000);
+    let (code, answer) = lab.reads(&["verify", "--percent", "0"]);
+    assert_eq!((code, class(&answer), &answer["failure"]["advice"]), (1, "DataDamaged", &"human".into()), "{answer}");
+    let mut flipped = whole_pack.clone();
+    flipped[500_000] ^= 1;
+    fs::write(&pack, flipped).unwrap();
+    let (code, answer) = lab.reads(&["verify", "--percent", "100"]);
+    assert_eq!((code, class(&answer)), (1, "DataDamaged"), "{answer}");
+    fs::remove_file(&pack).unwrap();
+    assert_eq!(class(&lab.reads(&["verify"]).1), "DataDamaged");
+    fs::write(&pack, whole_pack).unwrap();
+    assert_eq!(lab.reads(&["verify", "--percent", "100"]).0, 0);
+
+    Lab::truncate(&index, 0);
+    for words in [&["status"][..], &["sources"], &["maintain", "--full"], &["verify"]] {
+        let (code, answer) = lab.reads(words);
+        assert_eq!((code, class(&answer)), (1, "IndexDamaged"), "{words:?}");
+    }
+    fs::write(&index, whole_index).unwrap();
+
+    lab.asked(&["maintain"]);
+    Lab::truncate(&lab.at("repository/kopia.maintenance.f"), 0);
+    let (code, answer) = lab.reads(&["maintain", "--full"]);
+    assert_eq!((code, class(&answer)), (1, "ScheduleDamaged"), "{answer}");
+    // The rest of the status is told all the same.
+    let (code, answer) = lab.reads(&["status"]);
+    assert_eq!((code, class(&answer), answer["sources"].as_array().unwrap().len()), (1, "ScheduleDamaged", 2));
+}
+
+#[test]
+fn a_connection_that_may_only_read_still_reads() {
+    let Some(lab) = Lab::begin() else { return };
+    // Without the right to write, whoever we are: root is not stopped by permissions, so the mount is one that is read-only.
+    let shown = lab.repository().display().to_string();
+    let script = format!("mount --bind {shown} {shown} && mount -o remount,ro,bind {shown} && exec \"$0\" \"$@\"");
+    let inside = |words: &[&str]| {
+        let ours = lab.command(words);
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--map-root-user", "sh", "-c", &script]).arg(ours.get_program()).args(ours.get_args());
+        let output = command.args(["-o", "json"]).env("TMPDIR", lab.tmp()).output().unwrap();
+        let answer: Value = serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)));
+        (output.status.code().unwrap(), answer)
+    };
+    let before = hashes(&lab.repository());
+    assert_eq!(inside(&["status"]).0, 0);
+    let (code, answer) = inside(&["maintain", "--full"]);
+    assert_eq!((code, &answer["result"], class(&answer)), (1, &"failed".into(), "ReadOnlyStorage"), "{answer}");
+    assert_eq!(hashes(&lab.repository()), before);
+}
+
+#[test]
+fn a_kopia_that_hangs_is_ended_with_its_children_and_lies_are_not_believed() {
+    let Some(mut lab) = Lab::begin() else { return };
+    let (real, fake) = (lab.kopia.clone(), lab.at("fake"));
+    let script = |text: &str| {
+        fs::write(&fake, format!("#!/bin/sh\n{text}\n")).unwrap();
+        fs::set_permissions(&fake, fs::Permissions::from_mode(0o755)).unwrap();
+    };
+    lab.kopia = fake.clone();
+    let pids = lab.at("pids");
+    script(&format!("sleep 300 & echo $! $$ > {}; wait", pids.display()));
+    let began = Instant::now();
+    let (code, answer) = lab.reads(&["status", "--timeout", "1s"]);
+    assert!(began.elapsed() < Duration::from_secs(20));
+    assert_eq!(code, 2, "{answer}");
+    assert!(answer["unclear"][0].as_str().unwrap().contains("--timeout"), "{answer}");
+    gone(&pids);
+
+    // Told to stop, it leaves nobody behind either.
+    fs::remove_file(&pids).unwrap();
+    let mut ours = lab.command(&["maintain"]).stderr(Stdio::null()).spawn().unwrap();
+    while fs::read_to_string(&pids).unwrap_or_default().is_empty() {
+        assert!(began.elapsed() < Duration::from_secs(60));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(Command::new("kill").arg(ours.id().to_string()).status().unwrap().success());
+    assert_eq!(ours.wait().unwrap().code(), Some(2));
+    gone(&pids);
+
+    // Exit code 0 and no word is what a held lock looks like; words without a record are no run.
+    let lying =
+        |said: &str| format!("case \"$*\" in *'maintenance run'*) {said};; *) exec {} \"$@\";; esac", real.display());
+    script(&lying("exit 0"));
+    assert_eq!(class(&lab.reads(&["maintain"]).1), "LockHeld");
+    script(&lying("echo 'Running quick maintenance...' >&2; echo 'Finished quick maintenance.' >&2; exit 0"));
+    let (code, answer) = lab.reads(&["maintain"]);
+    assert_eq!((code, class(&answer)), (1, "NoTrace"));
+    script("echo '{\"uniqueIDHex\": '");
+    let (code, answer) = lab.reads(&["status"]);
+    assert_eq!(code, 2);
+    assert!(answer["unclear"][0].as_str().unwrap().contains("line 2 column 0"), "{answer}");
+
+    // Our settings and nobody else's reach kopia; the password only by the environment.
+    let seen = lab.at("seen");
+    script(&format!("env > {0}; echo \"$@\" >> {0}; exit 1", seen.display()));
+    lab.reads(&["maintain"]);
+    let text = fs::read_to_string(&seen).unwrap();
+    assert!(text.contains(&format!("KOPIA_PASSWORD={PASSWORD}")) && !text.contains("KOPIA_CONFIG_PATH"), "{text}");
+    let words = text.lines().last().unwrap();
+    assert!(words.contains("--no-auto-maintenance") && !words.contains(PASSWORD), "{words}");
+    assert!(!words.contains(&lab.config().display().to_string()), "kopia saw the shared configuration: {words}");
+}
+
+#[test]
+fn the_page_has_every_class_with_its_advice() {
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/kopia.md")).unwrap();
+    let (_, table) = page.split_once("## Failures").unwrap();
+    let said: Vec<(&str, &str)> = table
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `"))
+        .map(|row| (row.split('`').next().unwrap(), row.split(" | ").nth(1).unwrap()))
+        .collect();
+    let due: Vec<(String, String)> =
+        Class::ALL.iter().map(|class| (class.to_string(), format!("{:?}", class.advice()).to_lowercase())).collect();
+    let due: Vec<(&str, &str)> = due.iter().map(|(name, advice)| (name.as_str(), advice.as_str())).collect();
+    assert_eq!(said, due);
+}
+
+#[test]
+fn what_must_never_be_run_is_not_in_the_code() {
+    const NEVER: [&str; 9] = [
+        "--safety",
+        "--force",
+        "repository create",
+        "repository repair",
+        "index recover",
+        "dangerous-commands",
+        "\"create\"",
+        "\"repair\"",
+        "\"recover\"",
+    ];
+    fn read(folder: &Path, found: &mut Vec<String>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                read(&path, found);
+                continue;
+            }
+            let text = fs::read_to_string(&path).unwrap();
+            // Words of a command alone, as an argument; elsewhere in the tree they are verbs of Kubernetes.
+            let of_kopia = path.to_string_lossy().contains("kopia");
+            let words = NEVER.iter().filter(|word| of_kopia || !word.starts_with('"'));
+            found.extend(words.filter(|word| text.contains(**word)).map(|word| format!("{}: {word}", path.display())));
+        }
+    }
+    let mut found = Vec::new();
+    read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut found);
+    assert_eq!(found, [] as [String; 0]);
+}
