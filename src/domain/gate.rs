@@ -86,9 +86,10 @@ impl Gates {
                     Said::Holds(words) => return Alerts::Firing(format!("{} ({words})", gate.name)),
                     Said::Failed(words) => unasked = unasked.or_else(|| Some(format!("{}: {words}", gate.name))),
                 },
-                Some((_, at)) => {
-                    let ago = words::short(now.saturating_sub(*at));
-                    unasked = unasked.or_else(|| Some(format!("{}: the last answer is {ago} old", gate.name)));
+                // Without its age: words that change by themselves would be written anew each second.
+                Some(_) => {
+                    let fresh = words::short(FRESH);
+                    unasked = unasked.or_else(|| Some(format!("{}: the last answer is older than {fresh}", gate.name)));
                 }
                 None => unasked = unasked.or_else(|| Some(format!("{}: it has not been asked yet", gate.name))),
             }
@@ -123,7 +124,7 @@ mod tests {
         assert_eq!(held(&gates, at), "two: no answer within 5 s");
         gates.hear(two.clone(), Said::Quiet, at);
         assert_eq!(held(&gates, at), "");
-        assert_eq!(held(&gates, at + FRESH), "one: the last answer is 90s old");
+        assert_eq!(held(&gates, at + FRESH), "one: the last answer is older than 90s");
         gates.hear(one, Said::Failed("x".into()), at);
         gates.hear(two, Said::Holds("{alertname=\"A\"}".into()), at);
         assert_eq!(gates.come_to(&both, at), Alerts::Firing("two ({alertname=\"A\"})".to_owned()));

@@ -87,12 +87,11 @@ async fn answer(client: &Client, uri: &str) -> Result<Data, String> {
 }
 
 fn said(data: &Data) -> Said {
-    match (data.result_type.as_str(), data.result.first()) {
+    // The first by name: the same series in another order say the same.
+    let labels = |series: &serde_json::Value| series.get("metric").map(ToString::to_string).unwrap_or_default();
+    match (data.result_type.as_str(), data.result.iter().map(labels).min()) {
         ("vector", None) => Said::Quiet,
-        ("vector", Some(series)) => {
-            let labels = series.get("metric").map(ToString::to_string).unwrap_or_default();
-            Said::Holds(cut(&labels))
-        }
+        ("vector", Some(first)) => Said::Holds(cut(&first)),
         (other, _) => {
             let other = cut(other);
             Said::Failed(format!("the query gives a {other} and no series; compare it with something").into())

@@ -173,10 +173,9 @@ impl Case<'_, '_> {
             return Err(Unfit::Hold(words));
         };
         let window = ctx.timing(view).retry_window(1);
-        if let Some(ago) = creations.get(name).map(|last| words::age(ctx.now.wall, *last)).filter(|ago| *ago <= window)
-        {
-            let ago = words::short(ago);
-            return Err(Unfit::Hold(format!("csi-snapshotter still tries (last {ago} ago): its driver has to answer")));
+        if creations.get(name).is_some_and(|last| words::age(ctx.now.wall, *last) <= window) {
+            // Without the time: words that change by themselves would be written anew each second.
+            return Err(Unfit::Hold("csi-snapshotter still tries: its driver has to answer".to_owned()));
         }
         // Silence counts for as long as the log was listened to, and a call may hang that long before it is told of.
         let heard = since.map_or(Duration::ZERO, |since| words::age(*read, since));
