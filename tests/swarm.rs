@@ -40,7 +40,9 @@ fn every_seed_is_clean() {
         (faults, findings) = (faults.max(summary.faults.len()), findings.max(summary.findings.len()));
     }
     for seed in ENDLESS {
-        println!("NOT RUN: seed {seed}: the model's VolSync and snapshot-controller answer each other without end in it");
+        println!(
+            "NOT RUN: seed {seed}: the model's VolSync and snapshot-controller answer each other without end in it"
+        );
     }
     // A run that meets nothing proves nothing.
     assert!(faults > 40 && findings > 20 && steps > 0, "{faults} {findings}");
