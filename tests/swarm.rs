@@ -8,8 +8,8 @@ use std::ops::Range;
 use volwarden::domain::remedy::Step;
 use volwarden::sim::daemon::Broken;
 use volwarden::sim::swarm::rehearsal::{Rehearsal, rehearse};
-use volwarden::sim::swarm::script::Scenario;
-use volwarden::sim::swarm::{Campaign, Summary};
+use volwarden::sim::swarm::script::{Fault, Kind, Scenario};
+use volwarden::sim::swarm::{Campaign, Invariant, Summary};
 
 /// Seeds that have to be clean in every run of the tests; `VOLWARDEN_SWARM_SEEDS` asks for more.
 const SEEDS: u64 = 1000;
@@ -67,6 +67,26 @@ fn a_daemon_that_is_wrong_is_caught() {
         missed.extend(caught.is_none().then_some(broken));
     }
     assert!(missed.is_empty(), "not caught within {CAUGHT_WITHIN} seeds: {missed:?}");
+}
+
+#[test]
+fn a_failure_that_is_none_is_noticed() {
+    let fault = |kind, at, lasts, aim| {
+        let seconds = std::time::Duration::from_secs;
+        Fault { kind, at: seconds(at), lasts: seconds(lasts), aim }
+    };
+    // An orphaned content whose deletion takes minutes, and VolumeSnapshotContents that cannot be read meanwhile.
+    let script = [
+        fault(Kind::LiveSnapshotStripped, 2200, 0, 0),
+        fault(Kind::DriverSlow, 2210, 300, 40),
+        fault(Kind::SourceErring, 2330, 1700, 2),
+    ];
+    let unjust = |broken| {
+        let violations = (0..12).flat_map(|seed| volwarden::sim::swarm::run(seed, &script, broken).violations);
+        violations.filter(|violation| violation.invariant == Invariant::Just).count()
+    };
+    assert_eq!(unjust(None), 0);
+    assert!(unjust(Some(Broken::FailuresUntold)) > 0);
 }
 
 /// Worlds in which a plan is compared with what is then done.
