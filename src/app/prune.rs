@@ -61,7 +61,7 @@ pub async fn planned(
     policies: &[Pruning],
     now: jiff::Timestamp,
 ) -> Result<Option<Planned>, Unlisted> {
-    let mut field = retention::gather(client).await?.field;
+    let mut field = retention::gather(client).await?;
     let Some(drivers) = desk.drivers().await else { return Ok(None) };
     field.drivers = drivers;
     let alone: Vec<Plan> = policies.iter().map(|pruning| plan(&field, pruning, &[], now)).collect();
@@ -127,7 +127,7 @@ pub(super) struct Pruner {
 struct Active {
     entry: Entry,
     run: Run,
-    approved: bool,
+    hash: Hash,
     stored: Duration,
 }
 
@@ -246,10 +246,9 @@ impl Pruner {
         };
         let slot = agenda::scheduled(&entry.pruning, &entry.told, now.wall);
         let run = Run::of(plan, field, &entry.pruning);
-        let approved = entry.told.approved.as_ref() == Some(&hash);
         let begins = (&hash, run.tally().planned);
         retention::begun(&mut entry, trigger, slot, begins, &self.identity, now.wall);
-        if let Some((outcome, message)) = idle(&entry, plan, &run, approved, &hash) {
+        if let Some((outcome, message)) = idle(&entry, plan, &run, &hash) {
             retention::ended(&mut entry, outcome, run.tally(), &message, now.wall);
             retention::said(&mut entry, None, now.wall);
             self.store(&mut entry).await;
@@ -259,7 +258,7 @@ impl Pruner {
         // Not stored, not begun.
         if self.store(&mut entry).await {
             info!(policy = &**entry.pruning.name(), planned = run.tally().planned, %hash, "a run begins");
-            self.active = Some(Active { entry, run, approved, stored: now.mono });
+            self.active = Some(Active { entry, run, hash, stored: now.mono });
         }
     }
 
@@ -269,7 +268,9 @@ impl Pruner {
         let next: Vec<_> = active.run.next(self.now().mono).into_iter().map(|(at, one)| (at, one.clone())).collect();
         for (number, order) in next {
             let now = self.now();
-            let ask = active.run.ask(&order, &active.entry.pruning, active.approved, now.wall, now.mono);
+            // As the policy was read last: an approval that is taken back holds what is left.
+            let approved = approves(&active.entry, &active.hash);
+            let ask = active.run.ask(&order, &active.entry.pruning, approved, now.wall, now.mono);
             let Some((judgement, guarded)) = self.desk.prune(ask).await else { return Err(Gone) };
             if let Some(guarded) = guarded {
                 let (outcome, words) = hands::prune(&self.client, &guarded, &self.lease, &self.clock).await;
@@ -357,8 +358,13 @@ fn ours(fresh: &Entry, known: &Entry) -> bool {
     began(fresh).is_some() && began(fresh) == began(known)
 }
 
+/// Whether this very plan is approved.
+fn approves(entry: &Entry, hash: &Hash) -> bool {
+    entry.told.approved.as_ref() == Some(hash)
+}
+
 /// Why a run deletes nothing, if it does not.
-fn idle(entry: &Entry, plan: &Plan, run: &Run, approved: bool, hash: &Hash) -> Option<(RunOutcome, String)> {
+fn idle(entry: &Entry, plan: &Plan, run: &Run, hash: &Hash) -> Option<(RunOutcome, String)> {
     let counts = plan.counts();
     if let Some(why) = &plan.refused {
         return Some((RunOutcome::Refused, format!("nothing is deleted: {why}")));
@@ -370,7 +376,7 @@ fn idle(entry: &Entry, plan: &Plan, run: &Run, approved: bool, hash: &Hash) -> O
         Mode::Observe => {
             Some((RunOutcome::Observed, format!("{} would go; mode Observe deletes nothing", counts.going)))
         }
-        Mode::Approve if !approved => {
+        Mode::Approve if !approves(entry, hash) => {
             let name = entry.pruning.name();
             let how = format!("kubectl annotate snapshotretention {name} volwarden.dev/approved={hash} --overwrite");
             Some((RunOutcome::AwaitingApproval, format!("{} would go; approve this plan: {how}", counts.going)))

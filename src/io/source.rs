@@ -48,7 +48,8 @@ impl Place {
         Self { group, versions: V1, plural, selector: "", optional: false }
     }
 
-    const fn custom(group: &'static str, versions: &'static [&'static str], plural: &'static str) -> Self {
+    /// A kind that comes with a CRD.
+    pub(super) const fn custom(group: &'static str, versions: &'static [&'static str], plural: &'static str) -> Self {
         Self { group, versions, plural, selector: "", optional: true }
     }
 
@@ -125,6 +126,7 @@ pub(super) async fn discover(client: &Client, place: Place) -> Result<Found, Ref
     if !place.optional {
         return Ok(place.versions.first().map_or(Found::NotInstalled, |version| Found::At(place.path(version))));
     }
+    let mut served = false;
     for version in place.versions {
         let answer = request::fetch(client, &place.root(version), JSON, LIMIT, PATIENCE).await;
         let bytes = match answer {
@@ -132,10 +134,58 @@ pub(super) async fn discover(client: &Client, place: Place) -> Result<Found, Ref
             Err(refusal) if refusal.is(StatusCode::NOT_FOUND) => continue,
             Err(refusal) => return Err(refusal),
         };
+        served = true;
         let list: ResourceList = request::parse(&bytes)?;
         if list.resources.iter().any(|resource| resource.name == place.plural) {
             return Ok(Found::At(place.path(version)));
         }
     }
-    Ok(Found::NotInstalled)
+    if served {
+        return Ok(Found::NotInstalled);
+    }
+    // A group that has moved on to versions unknown here is there, and taking it for an empty set would be a lie.
+    match request::fetch(client, &format!("/apis/{}", place.group), JSON, LIMIT, PATIENCE).await {
+        Err(refusal) if refusal.is(StatusCode::NOT_FOUND) => Ok(Found::NotInstalled),
+        Err(refusal) => Err(refusal),
+        Ok(_) => {
+            let read = place.versions.join(", ");
+            Err(Refusal::silent(format!("{} is served, and not in a version that can be read ({read})", place.group)))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::io::tests::{Asked, Told, ok, refused, server};
+
+    /// A server that serves this group in this version, with the kind or without it.
+    fn serving(version: &'static str, kinds: &'static [&'static str]) -> impl Fn(&Asked) -> Told {
+        move |asked| match asked.uri.as_str() {
+            "/apis/volsync.backube" => ok(json!({"kind": "APIGroup"})),
+            uri if uri == format!("/apis/volsync.backube/{version}") => {
+                ok(json!({"resources": kinds.iter().map(|name| json!({"name": name})).collect::<Vec<_>>()}))
+            }
+            _ => refused(404, "NotFound"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_kind_that_is_not_there_is_told_from_one_that_cannot_be_read() {
+        let place = Place::of(Source::ReplicationDestinations);
+        let found = async |answer: Box<dyn Fn(&Asked) -> Told + Send + Sync>| discover(&server(answer).0, place).await;
+        let path = "/apis/volsync.backube/v1alpha1/replicationdestinations";
+        let there = found(Box::new(serving("v1alpha1", &["replicationdestinations"]))).await;
+        assert!(matches!(there, Ok(Found::At(at)) if at == path));
+        let without = found(Box::new(serving("v1alpha1", &["replicationsources"]))).await;
+        assert!(matches!(without, Ok(Found::NotInstalled)));
+        let nothing = found(Box::new(|_: &Asked| refused(404, "NotFound"))).await;
+        assert!(matches!(nothing, Ok(Found::NotInstalled)));
+        let moved = found(Box::new(serving("v2", &["replicationdestinations"]))).await;
+        assert!(moved.unwrap_err().words.contains("not in a version that can be read (v1alpha1)"));
+        let failing = found(Box::new(|_: &Asked| refused(503, "ServiceUnavailable"))).await;
+        assert!(failing.is_err());
+    }
 }

@@ -17,10 +17,12 @@ use serde_json::value::RawValue;
 
 use super::Unlisted;
 use crate::api::{IGNORE, KEEP, PRUNE_LAST, RECLAIMS};
+use crate::domain::fact::Source;
 use crate::domain::name::{Interner, Key, Stamp, Uid, fingerprint};
 use crate::domain::prune::field::{Cut, Extra, Field, Labels, Maker, Marks, Owners};
 use crate::domain::record::{Namespace, Owner};
 use crate::io::request::{self, JSON, Refusal, encode};
+use crate::io::source::{Found, Place, discover};
 
 /// A list as metadata alone, where that is all that counts.
 const METADATA: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json;q=0.5";
@@ -31,8 +33,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Most that is read of a page, in bytes: etcd lets an object have 1.5 MiB.
 const LIMIT: usize = 64 * 1024 * 1024;
 
-const SNAPSHOT: &str = "/apis/snapshot.storage.k8s.io/v1";
-const VOLSYNC: &str = "/apis/volsync.backube/v1alpha1";
+const BACKUPS: Place = Place::custom("velero.io", &["v1"], "backups");
+const SCHEDULES: Place = Place::custom("snapscheduler.backube", &["v1"], "snapshotschedules");
+const VOLSYNC: &str = "volsync.backube/";
 const DO_NOT_DELETE: &str = "volsync.backube/do-not-delete";
 /// VolSync's mark of a claim that is being made from the snapshot; the claim's uid follows.
 const POPULATES: &str = "volsync.backube/volpop-pvc-";
@@ -82,7 +85,10 @@ struct Metadata {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Reference {
+    #[serde(default)]
+    api_version: String,
     kind: String,
     name: String,
     uid: String,
@@ -197,13 +203,18 @@ struct DestinationStatus {
 
 // === Lists ===
 
-/// Calls `take` with each object of a collection; `false`: the kind is not there.
+/// Calls `take` with each object of a collection; `false`: discovery says that the kind is not there. A 404 for the
+/// collection itself is an error like any other: nothing may rest on a list that nobody gave.
 async fn each(
     client: &Client,
-    path: &str,
+    place: Place,
     accept: &str,
     mut take: impl FnMut(&str) -> Result<(), serde_json::Error>,
 ) -> Result<bool, Refusal> {
+    let path = match discover(client, place).await? {
+        Found::At(path) => path,
+        Found::NotInstalled => return Ok(false),
+    };
     let mut next: Option<String> = None;
     loop {
         let mut uri = format!("{path}?limit={PAGE}");
@@ -211,10 +222,7 @@ async fn each(
             uri.push_str("&continue=");
             encode(&mut uri, token);
         }
-        let bytes = match request::fetch(client, &uri, accept, LIMIT, PATIENCE).await {
-            Err(refusal) if refusal.is(StatusCode::NOT_FOUND) && next.is_none() => return Ok(false),
-            answer => answer?,
-        };
+        let bytes = request::fetch(client, &uri, accept, LIMIT, PATIENCE).await?;
         let page: Page = request::parse(&bytes)?;
         for item in page.items.unwrap_or_default() {
             take(item.get()).map_err(|error| Refusal::silent(format!("an object cannot be read ({error})")))?;
@@ -227,11 +235,11 @@ async fn each(
 }
 
 /// Those of a tool that live, as far as it can be told.
-async fn owners(client: &Client, paths: &[String], cluster: bool) -> Owners {
+async fn owners(client: &Client, places: &[Place], cluster: bool) -> Owners {
     let mut living = BTreeSet::new();
     let mut any = false;
-    for path in paths {
-        let found = each(client, path, METADATA, |json| {
+    for place in places {
+        let found = each(client, *place, METADATA, |json| {
             let Bare { metadata } = serde_json::from_str(json)?;
             // Backups are told apart by name alone: Velero does not say in which namespace it is.
             let namespace = if cluster { "" } else { &*metadata.namespace };
@@ -246,45 +254,36 @@ async fn owners(client: &Client, paths: &[String], cluster: bool) -> Owners {
     if any { Owners::Living(living) } else { Owners::Absent }
 }
 
-/// A field, and how many objects it was made from.
-#[derive(Debug)]
-pub struct Gathered {
-    /// Everything a plan is made from, but how the drivers are: that the engine says.
-    pub field: Field,
-}
-
-/// Lists everything a plan is made from.
+/// Lists everything a plan is made from, but how the drivers are: that the engine says.
 ///
 /// # Errors
 /// Something cannot be listed that a plan rests on.
-pub async fn gather(client: &Client) -> Result<Gathered, Unlisted> {
+pub async fn gather(client: &Client) -> Result<Field, Unlisted> {
     let unlisted = |what: &'static str| move |refusal: Refusal| Unlisted::new(what, &refusal);
     let mut maker = Assembly::default();
-    let path = format!("{SNAPSHOT}/volumesnapshotcontents");
-    each(client, &path, JSON, |json| maker.content(json)).await.map_err(unlisted("VolumeSnapshotContents"))?;
+    let contents = Place::of(Source::Contents);
+    each(client, contents, JSON, |json| maker.content(json)).await.map_err(unlisted("VolumeSnapshotContents"))?;
     maker.find_shared();
-    let path = format!("{SNAPSHOT}/volumesnapshots");
-    each(client, &path, JSON, |json| maker.snapshot(json)).await.map_err(unlisted("VolumeSnapshots"))?;
+    let snapshots = Place::of(Source::Snapshots);
+    each(client, snapshots, JSON, |json| maker.snapshot(json)).await.map_err(unlisted("VolumeSnapshots"))?;
     let Assembly { mut field, .. } = maker;
-    each(client, "/api/v1/persistentvolumeclaims", JSON, |json| claim(&mut field, json))
+    each(client, Place::of(Source::Claims), JSON, |json| claim(&mut field, json))
         .await
         .map_err(unlisted("PersistentVolumeClaims"))?;
-    each(client, "/api/v1/namespaces", METADATA, |json| namespace(&mut field, json))
+    each(client, Place::of(Source::Namespaces), METADATA, |json| namespace(&mut field, json))
         .await
         .map_err(unlisted("Namespaces"))?;
-    let path = format!("{VOLSYNC}/replicationdestinations");
-    each(client, &path, JSON, |json| destination(&mut field, json))
+    let destinations = Place::of(Source::ReplicationDestinations);
+    each(client, destinations, JSON, |json| destination(&mut field, json))
         .await
         .map_err(unlisted("ReplicationDestinations"))?;
-    let replications = ["replicationsources", "replicationdestinations"].map(|plural| format!("{VOLSYNC}/{plural}"));
-    field.replications = owners(client, &replications, false).await;
-    field.backups = owners(client, &["/apis/velero.io/v1/backups".to_owned()], true).await;
-    let schedules = "/apis/snapscheduler.backube/v1/snapshotschedules".to_owned();
-    field.schedules = owners(client, &[schedules], false).await;
+    field.replications = owners(client, &[Place::of(Source::ReplicationSources), destinations], false).await;
+    field.backups = owners(client, &[BACKUPS], true).await;
+    field.schedules = owners(client, &[SCHEDULES], false).await;
     let kopiur = request::fetch(client, &format!("/apis/{KOPIUR}"), JSON, LIMIT, PATIENCE).await;
     let absent = kopiur.is_err_and(|refusal| refusal.is(StatusCode::NOT_FOUND));
     field.kopiur = if absent { Owners::Absent } else { Owners::Unknown };
-    Ok(Gathered { field })
+    Ok(field)
 }
 
 fn claim(field: &mut Field, json: &str) -> Result<(), serde_json::Error> {
@@ -419,7 +418,12 @@ impl Assembly {
         }
         let owner = metadata.owner_references.unwrap_or_default().into_iter();
         let owner = owner.filter(|owner| owner.controller == Some(true)).map(|owner| Owner {
-            kind: owner.kind.into(),
+            // Another group's kind of the same name is not VolSync's: nobody can tell whether that one lives.
+            kind: if owner.api_version.starts_with(VOLSYNC) {
+                owner.kind.into()
+            } else {
+                format!("{} {}", owner.api_version, owner.kind).into()
+            },
             name: owner.name.into(),
             uid: Uid::parse(&owner.uid),
         });
@@ -472,141 +476,4 @@ fn made_by(labels: &Texts, notes: &Texts) -> Option<Maker> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
-    use serde_json::{Value, json};
-
-    use super::*;
-
-    fn content(name: &str, uid: &str, handle: &str) -> Value {
-        json!({
-            "metadata": {"name": name},
-            "spec": {"driver": "d", "deletionPolicy": "Delete", "source": {"volumeHandle": "v-1"},
-                     "volumeSnapshotRef": {"namespace": "app", "name": "s", "uid": uid}},
-            "status": {"snapshotHandle": handle, "restoreSize": 1_073_741_824, "creationTime": 1_764_000_000_000_000_000_u64},
-        })
-    }
-
-    fn snapshot(change: impl FnOnce(&mut Value)) -> Value {
-        let mut object = json!({
-            "metadata": {"name": "s", "namespace": "app", "uid": "u-1", "resourceVersion": "7",
-                         "finalizers": FINALIZERS[1..3], "labels": {"tier": "db"}, "annotations": {}},
-            "spec": {"source": {"persistentVolumeClaimName": "data"}, "volumeSnapshotClassName": "fast"},
-            "status": {"boundVolumeSnapshotContentName": "c-1", "creationTime": "2026-11-20T00:00:00Z", "readyToUse": true},
-        });
-        change(&mut object);
-        object
-    }
-
-    fn made(contents: &[Value], snapshot: &Value) -> Cut {
-        let mut maker = Assembly::default();
-        for content in contents {
-            maker.content(&content.to_string()).unwrap();
-        }
-        maker.find_shared();
-        maker.snapshot(&snapshot.to_string()).unwrap();
-        maker.field.cuts.pop().unwrap()
-    }
-
-    fn cut(change: impl FnOnce(&mut Value)) -> Cut {
-        made(&[content("c-1", "u-1", "h-1")], &snapshot(change))
-    }
-
-    #[test]
-    fn a_plain_snapshot_has_no_mark_but_its_health() {
-        let plain = cut(|_| ());
-        assert_eq!(plain.marks, Marks { ready: true, bound: true, deletes: true, ..Marks::default() });
-        assert_eq!((plain.driver.as_deref(), plain.claim.as_deref(), plain.size), (Some("d"), Some("data"), 1 << 30));
-        assert_eq!((&*plain.content(), &*plain.version), ("c-1", "7"));
-        assert_eq!(plain.taken.unwrap().timestamp().to_string(), "2026-11-20T00:00:00Z");
-        assert!(plain.volume.is_some());
-    }
-
-    #[test]
-    fn each_mark_is_read_where_it_stands() {
-        type Mark = (&'static str, Value, fn(&Marks) -> bool);
-        let marks: [Mark; 13] = [
-            ("/metadata/deletionTimestamp", json!("2026-11-21T00:00:00Z"), |marks| marks.deleting),
-            ("/metadata/annotations", json!({"volwarden.dev/ignore": ""}), |marks| marks.ignored),
-            ("/metadata/annotations", json!({"volwarden.dev/keep": ""}), |marks| marks.keep),
-            ("/metadata/labels", json!({"volwarden.dev/keep": "yes"}), |marks| marks.keep),
-            ("/metadata/labels", json!({"volsync.backube/do-not-delete": ""}), |marks| marks.do_not_delete),
-            ("/metadata/labels", json!({"volwarden.dev/reclaims": "o"}), |marks| marks.reclaims),
-            ("/metadata/annotations", json!({"volwarden.dev/prune-last": "u-1"}), |marks| marks.prune_last),
-            ("/metadata/annotations", json!({"volwarden.dev/prune-last": "u-2"}), |marks| !marks.prune_last),
-            ("/metadata/labels", json!({"volsync.backube/volpop-pvc-1": "x"}), |marks| marks.as_source),
-            ("/metadata/finalizers", json!([IN_USE]), |marks| marks.as_source && !marks.foreign_finalizer),
-            ("/metadata/finalizers", json!(["example.com/mine"]), |marks| marks.foreign_finalizer),
-            ("/status/readyToUse", json!(false), |marks| !marks.ready),
-            ("/status/error", json!({"message": "x"}), |marks| !marks.ready),
-        ];
-        for (place, value, wanted) in marks {
-            let (parent, field) = place.rsplit_once('/').unwrap();
-            let found = cut(|object| object.pointer_mut(parent).unwrap()[field] = value.clone());
-            assert!(wanted(&found.marks), "{place} {value}: {:?}", found.marks);
-        }
-    }
-
-    #[test]
-    fn a_content_has_to_be_there_alive_and_this_one_s() {
-        let plain = snapshot(|_| ());
-        let one = || content("c-1", "u-1", "h-1");
-        assert!(!made(&[], &plain).marks.bound);
-        assert!(!made(&[content("c-1", "u-2", "h-1")], &plain).marks.bound, "another's");
-        let mut dying = one();
-        dying["metadata"]["deletionTimestamp"] = json!("2026-11-21T00:00:00Z");
-        assert!(!made(&[dying], &plain).marks.bound);
-        let mut kept = one();
-        kept["spec"]["deletionPolicy"] = json!("Retain");
-        assert!(!made(&[kept], &plain).marks.deletes);
-        assert!(made(&[one(), content("c-2", "u-9", "h-1")], &plain).marks.shared);
-        assert!(!made(&[one(), content("c-2", "u-9", "h-2")], &plain).marks.shared);
-        let mut grouped = one();
-        grouped["metadata"]["annotations"] = json!({"groupsnapshot.storage.k8s.io/volumeGroupSnapshotHandle": "g"});
-        assert!(made(&[grouped], &plain).extra.unwrap().group.is_some());
-    }
-
-    #[test]
-    fn owners_groups_and_makers_are_read() {
-        let extra = |change: &dyn Fn(&mut Value)| cut(change).extra.unwrap();
-        let owned = extra(&|object| {
-            object["metadata"]["ownerReferences"] = json!([
-                {"kind": "A", "name": "a", "uid": "1"}, {"kind": "B", "name": "b", "uid": "2", "controller": true},
-            ]);
-        });
-        assert_eq!(&*owned.owner.unwrap().name, "b");
-        assert_eq!(extra(&|object| object["status"]["volumeGroupSnapshotName"] = json!("g")).group, Some("g".into()));
-        let long = "x".repeat(63);
-        for (labels, maker) in [
-            (json!({"velero.io/backup-name": "nightly"}), Maker::Velero(Some("nightly".into()))),
-            (json!({"velero.io/backup-name": long}), Maker::Velero(None)),
-            (json!({"backup.velero.io/x": "y"}), Maker::Velero(None)),
-            (json!({"snapscheduler.backube/schedule": "daily"}), Maker::SnapScheduler("daily".into())),
-            (json!({"kopiur.home-operations.com/repository": "r"}), Maker::Kopiur),
-        ] {
-            assert_eq!(extra(&|object| object["metadata"]["labels"] = labels.clone()).maker, Some(maker), "{labels}");
-        }
-        assert_eq!(
-            cut(|object| object["metadata"]["labels"] = json!({"notvelero.io/x": "y"})).extra.unwrap().maker,
-            None
-        );
-    }
-
-    #[test]
-    fn claims_destinations_and_namespaces() {
-        let mut field = Field::default();
-        let pvc = |spec: Value| json!({"metadata": {"name": "p", "namespace": "app"}, "spec": spec}).to_string();
-        claim(&mut field, &pvc(json!({"dataSource": {"kind": "VolumeSnapshot", "name": "a"}}))).unwrap();
-        let other = json!({"dataSourceRef": {"kind": "VolumeSnapshot", "name": "b", "namespace": "other"}});
-        claim(&mut field, &pvc(other)).unwrap();
-        claim(&mut field, &pvc(json!({"dataSource": {"kind": "PersistentVolumeClaim", "name": "c"}}))).unwrap();
-        assert_eq!(field.used, [Key::namespaced("app", "a"), Key::namespaced("other", "b")].into());
-        let image = json!({"metadata": {"name": "d", "namespace": "app"},
-                           "status": {"latestImage": {"kind": "VolumeSnapshot", "name": "s"}}});
-        destination(&mut field, &image.to_string()).unwrap();
-        assert_eq!(field.latest_images, [Key::namespaced("app", "s")].into());
-        let found =
-            json!({"metadata": {"name": "app", "annotations": {"volwarden.dev/ignore": ""}, "labels": {"a": "b"}}});
-        namespace(&mut field, &found.to_string()).unwrap();
-        assert!(field.namespaces["app"].ignored && field.namespaces["app"].labels.len() == 1);
-    }
-}
+pub(super) mod tests;

@@ -30,7 +30,7 @@ use crate::io::ledger::cut;
 use crate::io::policy::{opened, requirements};
 use crate::io::request::{self, JSON, METADATA, Refusal, encode};
 
-pub use gather::{Gathered, gather};
+pub use gather::gather;
 pub use status::{begun, closed, ended, looked, patch, progressed, said};
 
 /// The collection of our kind.
