@@ -326,7 +326,7 @@ async fn a_receiver_that_hangs_keeps_no_stored_entry_waiting() {
     let reporter = Reporter::new(client.clone(), "test".into(), false, Some(traces.clone()));
     let ((errands, asked), (told, mut facts)) = (mpsc::channel(8), mpsc::channel(8));
     let (_lease, until_then) = watch::channel(Some(Duration::MAX));
-    tokio::spawn(act::run(client, asked, told, until_then, Clock::start(), Some(reporter)));
+    tokio::spawn(act::run(client, asked, told, until_then, Clock::start(), reporter));
 
     let began = Instant::now();
     for at in 0..300 {

@@ -64,7 +64,7 @@ impl Staff {
         crew.spawn("the pruning", pruner.run());
         let (hands, outcomes, time) = (client.clone(), facts.clone(), clock.clone());
         crew.spawn("the hands", async move {
-            act::run(hands, errands, outcomes, until, time, Some(reporter)).await;
+            act::run(hands, errands, outcomes, until, time, reporter).await;
             "nobody wants anything written any more".to_owned()
         });
         let (seated, leadership) = (client.clone(), facts.clone());

@@ -198,7 +198,7 @@ pub fn pass(case: &PruneCase<'_>) -> (Judgement, Option<GuardedPrune>) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use jiff::Timestamp;
 
     use super::*;
@@ -241,6 +241,13 @@ mod tests {
             alerts: Alerts::Quiet,
             missing: Vec::new(),
         }
+    }
+
+    /// A pass for `app/db-1`, given at this monotonic time with 9 s of the lease left.
+    pub(crate) fn passed(at: Duration) -> GuardedPrune {
+        let ask = ask();
+        let case = case(&ask);
+        pass(&PruneCase { now: Now { mono: at, ..case.now }, ..case }).1.unwrap()
     }
 
     #[test]

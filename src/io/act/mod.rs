@@ -53,7 +53,7 @@ pub async fn run<C: Clock>(
     facts: mpsc::Sender<Fact>,
     lease: watch::Receiver<Option<Duration>>,
     clock: C,
-    reporter: Option<Reporter>,
+    reporter: Reporter,
 ) {
     let (news, told) = mpsc::channel(NEWS);
     let hands = Hands { store: Store::new(client.clone()), client, lease, clock: clock.clone(), news };
@@ -76,12 +76,17 @@ pub async fn run<C: Clock>(
 }
 
 /// Tells what was stored, beside the hands: an Event that hangs must not keep a repair waiting.
-async fn report<C: Clock>(reporter: Option<Reporter>, mut told: mpsc::Receiver<Box<Record>>, clock: C) {
+async fn report<C: Clock>(reporter: Reporter, mut told: mpsc::Receiver<Box<Record>>, clock: C) {
     while let Some(record) = told.recv().await {
-        if let Some(reporter) = &reporter {
-            reporter.tell(&record, clock.now().wall).await;
-        }
+        reporter.tell(&record, clock.now().wall).await;
     }
+}
+
+/// How long a write may take from now, by our lease and a deadline on the same clock; `None`: it may not be sent any
+/// more.
+fn left(lease: &watch::Receiver<Option<Duration>>, clock: &impl Clock, deadline: Duration) -> Option<Duration> {
+    let until = (*lease.borrow())?.min(deadline);
+    until.checked_sub(clock.now().mono).filter(|left| !left.is_zero()).map(|left| left.min(ACT))
 }
 
 struct Hands<C> {
@@ -99,8 +104,11 @@ impl<C: Clock> Hands<C> {
                 let stored = self.within(self.store.record(&record)).await;
                 let name = record.name.clone();
                 match &stored {
-                    // When so much is to be told that it waits, some of it is left untold.
-                    Ok(_) => drop(self.news.try_send(record)),
+                    Ok(_) => {
+                        if self.news.try_send(record).is_err() {
+                            warn!(remediation = &*name, "so much is to be told that its Event and trace are left out");
+                        }
+                    }
                     Err(words) => warn!(remediation = &*name, %words, "the ledger's entry was not stored"),
                 }
                 Some(Fact::Recorded(name, stored))
@@ -123,17 +131,13 @@ impl<C: Clock> Hands<C> {
         }
     }
 
-    /// How long a write may take from now; `None`: it may not be sent any more.
-    fn left(&self, deadline: Option<Duration>) -> Option<Duration> {
-        let now = self.clock.now().mono;
-        let until = *self.lease.borrow();
-        let until = until?.min(deadline.unwrap_or(Duration::MAX));
-        until.checked_sub(now).filter(|left| !left.is_zero()).map(|left| left.min(ACT))
+    fn left(&self, deadline: Duration) -> Option<Duration> {
+        left(&self.lease, &self.clock, deadline)
     }
 
     /// All of what belongs together, within what is left of our lease now: a second write begins no later than that.
     async fn within<T>(&self, work: impl Future<Output = Result<T, Refusal>>) -> Result<T, Arc<str>> {
-        let Some(left) = self.left(None) else { return Err(OVER.into()) };
+        let Some(left) = self.left(Duration::MAX) else { return Err(OVER.into()) };
         let mut lease = self.lease.clone();
         tokio::select! {
             biased;
@@ -169,14 +173,14 @@ impl<C: Clock> Hands<C> {
     async fn act(&self, guarded: &Guarded) -> (Outcome, String) {
         let late = || (Outcome::Lost, "its time was over before it could be sent: nothing was changed".to_owned());
         let action = guarded.action();
-        let Some(patience) = self.left(Some(guarded.deadline())) else { return late() };
+        let Some(patience) = self.left(guarded.deadline()) else { return late() };
         let looked = look_at(&self.client, action.target.kind, &action.target.key, patience).await;
         let request = match action.fit(&looked, guarded.intended()) {
             Fit::Send(request) => request,
             Fit::Done => return (Outcome::Applied, "its effect is there already".to_owned()),
             Fit::Lost(why) => return (Outcome::Lost, why),
         };
-        let Some(patience) = self.left(Some(guarded.deadline())) else { return late() };
+        let Some(patience) = self.left(guarded.deadline()) else { return late() };
         match send(&self.client, call(action, &request), patience).await {
             Ok(_) => (Outcome::Applied, "the API server took it".to_owned()),
             Err(refusal) => (outcome(&refusal), refusal.words.to_string()),

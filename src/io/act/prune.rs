@@ -11,20 +11,14 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
+use super::left;
 use super::send::{Call, outcome, send};
 use crate::api::{GROUP, VERSION};
 use crate::domain::guard::prune::GuardedPrune;
 use crate::domain::ledger::Outcome;
 use crate::domain::prune::run::Order;
-use crate::domain::remedy::action::ACT;
 use crate::io::clock::Clock;
 use crate::io::request::{self, JSON, encode};
-
-/// How long a write may take from now; `None`: it may not be sent any more.
-fn left(lease: &watch::Receiver<Option<Duration>>, clock: &impl Clock, deadline: Duration) -> Option<Duration> {
-    let until = (*lease.borrow())?.min(deadline);
-    until.checked_sub(clock.now().mono).filter(|left| !left.is_zero()).map(|left| left.min(ACT))
-}
 
 /// Deletes it; what came of that, and the same in words.
 pub async fn prune(
@@ -84,21 +78,55 @@ pub async fn tell(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::name::{Key, Uid};
+    use crate::domain::guard::prune::tests::passed;
+    use crate::io::tests::{Asked, BEGAN, Told, Watch, ok, refused, server};
 
-    #[test]
-    fn a_deletion_is_of_that_very_object_in_that_very_version() {
-        let order = Order {
-            key: Key::namespaced("app", "db/1"),
-            uid: Uid::parse("u-1"),
-            version: "7".into(),
-            content: Key::cluster("c"),
-            driver: "d".into(),
-            staying: [].into(),
-        };
-        let call = deletion(&order);
-        assert_eq!(call.method, Method::DELETE);
-        assert_eq!(call.uri, "/apis/snapshot.storage.k8s.io/v1/namespaces/app/volumesnapshots/db%2F1");
-        assert_eq!(call.body["preconditions"], json!({"uid": "u-1", "resourceVersion": "7"}));
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// What comes of the deletion, with so much of our lease and so long after it was let out; and the writes it took.
+    async fn pruned(lease: Option<u64>, waited: u64, answer: fn(&Asked) -> Told) -> (Outcome, Vec<Asked>) {
+        let (client, book) = server(answer);
+        let (_keep, lease) = watch::channel(lease.map(|left| BEGAN + Duration::from_secs(left)));
+        let clock = Watch::start();
+        tokio::time::sleep(Duration::from_secs(waited)).await;
+        let (outcome, _) = prune(&client, &passed(BEGAN), &lease, &clock).await;
+        (outcome, book.all())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_deletion_is_of_that_very_object_in_that_very_version_and_sent_once() {
+        let (outcome, asked) = pruned(Some(60), 0, |_| ok(json!({}))).await;
+        assert_eq!((outcome, asked.len(), &asked[0].method), (Outcome::Applied, 1, &Method::DELETE));
+        assert_eq!(asked[0].uri, "/apis/snapshot.storage.k8s.io/v1/namespaces/app/volumesnapshots/db-1");
+        assert_eq!(asked[0].body["preconditions"], json!({"uid": "u", "resourceVersion": "7"}));
+        for (answer, meant) in [
+            ((|_| refused(409, "Conflict")) as fn(&Asked) -> Told, Outcome::Lost),
+            (|_| refused(500, "InternalError"), Outcome::Unreachable),
+            (|_| refused(403, "Forbidden"), Outcome::Denied),
+            (|_| ok(json!({})).after(3600), Outcome::Unreachable),
+        ] {
+            let (outcome, asked) = pruned(Some(60), 0, answer).await;
+            assert_eq!((outcome, asked.len()), (meant, 1));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_our_lease_or_after_its_time_it_is_not_sent() {
+        for (lease, waited) in [(None, 0), (Some(0), 0), (Some(60), 5)] {
+            let (outcome, asked) = pruned(lease, waited, |_| ok(json!({}))).await;
+            assert_eq!((outcome, asked.len()), (Outcome::Lost, 0), "{lease:?} {waited}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_status_is_stored_once_and_only_while_we_lead() {
+        let (client, book) = server(|_| ok(json!({"metadata": {"resourceVersion": "8"}})));
+        let (lease, until) = watch::channel(Some(BEGAN + SECOND));
+        let clock = Watch::start();
+        assert_eq!(tell(&client, "nightly", json!({}), &until, &clock).await.as_deref(), Ok("8"));
+        assert!(book.writes()[0].uri.ends_with("/snapshotretentions/nightly/status"));
+        lease.send_replace(None);
+        assert!(tell(&client, "nightly", json!({}), &until, &clock).await.is_err());
+        assert_eq!(book.writes().len(), 1);
     }
 }

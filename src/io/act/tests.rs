@@ -252,7 +252,7 @@ async fn an_event_that_hangs_keeps_no_entry_waiting() {
     let (ask, errands) = mpsc::channel(16);
     let (facts, mut told) = mpsc::channel(16);
     let reporter = Reporter::new(client.clone(), "me".into(), true, None);
-    tokio::spawn(run(client, errands, facts, until, Watch::start(), Some(reporter)));
+    tokio::spawn(run(client, errands, facts, until, Watch::start(), reporter));
     let began = tokio::time::Instant::now();
     for number in 0..20 {
         let record = Record { name: format!("r-{number}").into(), ..sample(Phase::Failed) };
