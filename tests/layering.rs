@@ -67,6 +67,7 @@ const CRATES: &[(&str, &[&str])] = &[
         &[
             "axum",
             "backon",
+            "base64",
             "futures",
             "http",
             "jiff",

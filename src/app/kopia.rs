@@ -81,7 +81,7 @@ impl Visit {
         let looked = tokio::task::spawn_blocking(move || connection.present());
         match tokio::time::timeout(PATIENCE, looked).await {
             Ok(Ok(answer)) => answer,
-            Ok(Err(_)) => Ok(()),
+            Ok(Err(error)) => Err(Failure::new(Class::Unreachable, format!("it could not be looked at: {error}"))),
             Err(_) => Err(Failure::new(Class::Unreachable, format!("no answer within {} s", PATIENCE.as_secs()))),
         }
     }

@@ -55,16 +55,9 @@ pub fn take(path: &Path) -> Result<Taken, Trouble> {
 #[must_use]
 pub fn look(path: &Path) -> Vec<Lock> {
     let (Ok(file), Ok(locks)) = (fs::metadata(path), fs::read_to_string("/proc/locks")) else { return Vec::new() };
-    let (major, minor) = device(file.dev());
+    let (major, minor) = (rustix::fs::major(file.dev()), rustix::fs::minor(file.dev()));
     let program = |pid: u32| fs::read_to_string(format!("/proc/{pid}/comm")).ok().map(|name| name.trim().to_owned());
     holders(&locks, major, minor, file.ino()).into_iter().map(|pid| Lock { pid, program: program(pid) }).collect()
-}
-
-/// The two numbers of a device, as Linux packs them.
-fn device(dev: u64) -> (u32, u32) {
-    let major = ((dev >> 8) & 0xfff) | ((dev >> 32) & !0xfff);
-    let minor = (dev & 0xff) | ((dev >> 12) & !0xff);
-    (u32::try_from(major).unwrap_or_default(), u32::try_from(minor & 0xffff_ffff).unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -88,11 +81,5 @@ mod tests {
         child.wait().unwrap();
         assert!(matches!(take(&path).unwrap(), Taken::Ours(_)));
         assert_eq!(look(&path), []);
-    }
-
-    #[test]
-    fn a_device_has_two_numbers() {
-        assert_eq!(device(65024), (254, 0));
-        assert_eq!(device(0x1b), (0, 0x1b));
     }
 }
