@@ -14,3 +14,5 @@ mod creation;
 mod guards;
 #[path = "repair/ladders.rs"]
 mod ladders;
+#[path = "repair/pruning.rs"]
+mod pruning;

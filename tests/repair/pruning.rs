@@ -1,0 +1,159 @@
+//! The guards before the deletion of a VolumeSnapshot, through a real world: each obstacle holds it, and only that one.
+
+use volwarden::domain::fact::{Change, Fact, Source, SourceChange};
+use volwarden::domain::gate::{Gate, Said};
+use volwarden::domain::guard::Guard;
+use volwarden::domain::name::{Key, Uid};
+use volwarden::domain::policy::Mode;
+use volwarden::domain::prune::run::{Ask, Order};
+use volwarden::domain::record::{ClaimPhase, Namespace};
+
+use super::lab::hands::enforce;
+use super::lab::*;
+
+/// What a run asks about snapshot `old`, when `new` is to stay.
+fn ask() -> Ask {
+    Ask {
+        order: Order {
+            key: Key::namespaced("default", "old"),
+            uid: Uid::parse("uid-old"),
+            version: "7".into(),
+            content: Key::cluster("c-old"),
+            driver: DRIVER.into(),
+            staying: [(Key::namespaced("default", "new"), Uid::parse("uid-new"))].into(),
+        },
+        policy: "nightly".into(),
+        mode: Mode::Enforce,
+        approved: false,
+        suspended: false,
+        in_scope: true,
+        sent: 0,
+        limit: 10,
+        sent_in_minute: 0,
+        per_minute: 10,
+        window: Ok(()),
+    }
+}
+
+/// What holds it after this has happened.
+fn held(obstacle: impl FnOnce(&mut Lab)) -> Vec<Guard> {
+    let mut lab = Lab::led(enforce(|_| {}));
+    for name in ["old", "new"] {
+        let content = format!("c-{name}");
+        let bound = alive(&lab, &content, name);
+        lab.content(&content, bound);
+        let snapshot = ready(&lab, name, &content);
+        lab.snapshot(name, snapshot);
+    }
+    lab.pass(60);
+    obstacle(&mut lab);
+    let (judgement, guarded) = lab.engine.judge_prune(&ask(), lab.now());
+    let held: Vec<Guard> =
+        judgement.verdicts().iter().filter(|(_, one)| !one.allows()).map(|(guard, _)| *guard).collect();
+    assert_eq!(guarded.is_some(), held.is_empty());
+    held
+}
+
+#[test]
+fn nothing_is_in_the_way_of_the_plain_one() {
+    assert_eq!(held(|_| {}), []);
+}
+
+#[test]
+fn each_source_that_it_rests_on_has_to_be_followed() {
+    for source in [Source::Claims, Source::Namespaces, Source::Pods, Source::Leases, Source::CsiDrivers] {
+        let held = held(|lab| lab.feed(Fact::Source(source, SourceChange::Failing("500".into()))));
+        assert!(held.contains(&Guard::Synced), "{source}: {held:?}");
+    }
+    for source in [Source::Snapshots, Source::Contents] {
+        let held = held(|lab| lab.feed(Fact::Source(source, SourceChange::Failing("500".into()))));
+        assert!(held.contains(&Guard::Synced), "{source}: {held:?}");
+    }
+}
+
+#[test]
+fn without_our_lease() {
+    assert_eq!(held(Lab::lose_the_lease), [Guard::Leader]);
+}
+
+#[test]
+fn what_is_to_be_left_alone() {
+    let ignored = Namespace { ignored: true, ..Namespace::default() };
+    assert_eq!(
+        held(|lab| lab.feed(Fact::Namespace(Change::Applied(Key::cluster("default"), ignored)))),
+        [Guard::Paused]
+    );
+    let marked = |change: fn(&mut volwarden::domain::record::Snapshot)| {
+        held(|lab| {
+            let mut snapshot = ready(lab, "old", "c-old");
+            change(&mut snapshot);
+            lab.snapshot("old", snapshot);
+        })
+    };
+    assert_eq!(marked(|snapshot| snapshot.meta.ignored = true), [Guard::Paused]);
+    assert_eq!(marked(|snapshot| snapshot.do_not_delete = true), [Guard::Paused]);
+}
+
+#[test]
+fn while_it_is_being_restored_from() {
+    let claim = claim("restore", ClaimPhase::Pending, Some("default/old"));
+    assert_eq!(held(|lab| lab.claim("restore", claim)), [Guard::Quiet]);
+}
+
+#[test]
+fn without_those_that_finish_the_job() {
+    for lease in [DRIVER_LEASE, CONTROLLER_LEASE] {
+        let held = held(|lab| {
+            lab.stop_leader(lease);
+            lab.pass(300);
+        });
+        assert_eq!(held, [Guard::Controller], "{lease}");
+    }
+}
+
+#[test]
+fn while_deletions_of_its_driver_hang() {
+    let held = held(|lab| {
+        lab.log_failure("stuck", "Internal", "rados: ret=-5", 30);
+        let content = deleting(lab, "stuck", "gone", 2000);
+        lab.content("stuck", content);
+        lab.delete_error("stuck", "Failed to delete snapshot", 30);
+        lab.pass(300);
+    });
+    assert_eq!(held, [Guard::Storm]);
+}
+
+#[test]
+fn while_an_alert_of_any_policy_says_hold() {
+    let gate = || Gate { name: "ceph".into(), server: "http://p".into(), query: "ceph_health_status == 2".into() };
+    let with = |said: Option<Said>| {
+        held(|lab| {
+            lab.policy(enforce(|spec| spec.gates = vec![gate()]));
+            assert!(!lab.engine.settled(), "a plan waits until it has been asked");
+            if let Some(said) = said {
+                lab.feed(Fact::Gate(gate(), said));
+                assert!(lab.engine.settled());
+            }
+        })
+    };
+    assert_eq!(with(None), [Guard::Alerts]);
+    assert_eq!(with(Some(Said::Holds("{}".into()))), [Guard::Alerts]);
+    assert_eq!(with(Some(Said::Failed("timed out".into()))), [Guard::Alerts]);
+    assert_eq!(with(Some(Said::Quiet)), []);
+}
+
+#[test]
+fn when_what_was_to_stay_is_no_longer_there_and_ready() {
+    let changed = |change: fn(&mut volwarden::domain::record::Snapshot)| {
+        held(|lab| {
+            let mut snapshot = ready(lab, "new", "c-new");
+            change(&mut snapshot);
+            lab.snapshot("new", snapshot);
+        })
+    };
+    assert_eq!(changed(|snapshot| snapshot.ready = Some(false)), [Guard::Consequence]);
+    assert_eq!(changed(|snapshot| snapshot.meta.uid = Uid::parse("another")), [Guard::Consequence]);
+    assert_eq!(changed(|snapshot| snapshot.meta.deleted = snapshot.meta.created), [Guard::Consequence]);
+    let gone = held(|lab| lab.feed(Fact::Snapshot(Change::Gone(Key::namespaced("default", "new")))));
+    assert_eq!(gone, [Guard::Consequence]);
+}
