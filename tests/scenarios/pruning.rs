@@ -210,8 +210,8 @@ fn ten_2_a_run_that_broke_off_is_not_repeated_and_an_approval_is_of_one_plan() {
     std::thread::sleep(Duration::from_secs(15));
     assert_eq!(deletions(&stack).len(), before, "nobody asked for another run");
 
-    println!("10.2.3 when it asks for approvals, then nothing goes without one, and what was approved goes");
-    retention("Approve", 600);
+    println!("10.2.3 when it asks for approvals, then nothing goes without one");
+    retention("Approve", 6);
     let status = run(&stack, "two");
     assert_eq!(text(&status, "/history/0/outcome"), "AwaitingApproval");
     assert_eq!(deletions(&stack).len(), before);
@@ -219,15 +219,34 @@ fn ten_2_a_run_that_broke_off_is_not_repeated_and_an_approval_is_of_one_plan() {
     std::thread::sleep(Duration::from_secs(15));
     assert_eq!(deletions(&stack).len(), before, "that is another plan");
     let (_, plan) = planned(&stack, &[]);
-    let hash = text(&plan, "/policies/0/hash");
-    assert_eq!(hash, text(&status, "/plan/hash"), "what is shown is what is approved");
-    let approve = format!("volwarden.dev/approved={hash}");
-    stack.kubectl(["annotate", RETENTIONS, "nightly", &approve, "--overwrite"]).unwrap();
-    let done = stack.wait("the approved run is over", LONG, || {
-        let policy = stack.get(RETENTIONS, None, "nightly").ok()??;
-        (text(&policy, "/status/history/0/trigger") == "Approval").then(|| policy["status"]["history"][0].clone())
-    });
-    let done = done.unwrap();
+    assert_eq!(text(&plan, "/policies/0/hash"), text(&status, "/plan/hash"), "what is shown is what is approved");
+    let approve = |plan: &Value| {
+        let approval = format!("volwarden.dev/approved={}", text(plan, "/policies/0/hash"));
+        stack.kubectl(["annotate", RETENTIONS, "nightly", &approval, "--overwrite"]).unwrap();
+    };
+    approve(&plan);
+    stack.wait("some are deleted", LONG, || (deletions(&stack).len() >= before + 2).then_some(())).unwrap();
+
+    println!("10.2.4 when the approval is taken back in the middle, then what is left stays");
+    stack.kubectl(["annotate", RETENTIONS, "nightly", "volwarden.dev/approved-"]).unwrap();
+    std::thread::sleep(Duration::from_secs(15));
+    let taken_back = deletions(&stack).len();
+    std::thread::sleep(Duration::from_secs(70));
+    assert_eq!(deletions(&stack).len(), taken_back, "more than a minute's worth");
+    let policy = stack.get(RETENTIONS, None, "nightly").unwrap().unwrap();
+    assert!(text(&policy, "/status/run/heldBy").contains("not approved"), "{:#}", policy["status"]);
+
+    println!("10.2.5 and what is approved anew goes");
+    retention("Approve", 600);
+    stack
+        .wait("the run has ended", LONG, || {
+            let policy = stack.get(RETENTIONS, None, "nightly").ok()??;
+            policy["status"].get("run").is_none().then_some(())
+        })
+        .unwrap();
+    let (_, plan) = planned(&stack, &[]);
+    approve(&plan);
+    let done = run(&stack, "three")["history"][0].clone();
     let going = with_fate(&plan, "Pruned").len();
     assert_eq!((&done["outcome"], &done["deleted"]), (&json!("Done"), &json!(going.min(16))), "{done:#}");
     let all = deletions(&stack);
