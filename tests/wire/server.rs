@@ -172,7 +172,7 @@ fn body(steps: Vec<Step>) -> Body {
 fn default(seen: &Seen) -> Reply {
     match seen.path.as_str() {
         GROUP => discovery(),
-        path if path.starts_with("/apis/") && path.split('/').count() == 4 => Reply::Text(404, "404 page not found"),
+        path if path.starts_with("/apis/") && path.split('/').count() <= 4 => Reply::Text(404, "404 page not found"),
         _ if seen.streams() => Reply::Stream(vec![Step::Line(list_end("1")), Step::Hang]),
         _ if seen.get("watch").is_some() => Reply::Stream(vec![Step::Hang]),
         _ if seen.probes() => page(&[], "1", None),

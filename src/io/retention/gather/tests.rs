@@ -102,11 +102,12 @@ fn owners_groups_and_makers_are_read() {
     assert_eq!(&*owned.owner.unwrap().name, "b");
     for (version, kind) in [("volsync.backube/v1alpha1", "ReplicationSource"), ("x.io/v1", "x.io/v1 ReplicationSource")]
     {
-        let owned = extra(&|object| {
-            let owner = json!({"apiVersion": version, "kind": "ReplicationSource", "name": "a", "uid": "1", "controller": true});
-            object["metadata"]["ownerReferences"] = json!([owner]);
+        let one = extra(&|object| {
+            object["metadata"]["ownerReferences"] = json!([
+                {"apiVersion": version, "kind": "ReplicationSource", "name": "a", "uid": "1", "controller": true},
+            ]);
         });
-        assert_eq!(&*owned.owner.unwrap().kind, kind);
+        assert_eq!(&*one.owner.unwrap().kind, kind);
     }
     assert_eq!(extra(&|object| object["status"]["volumeGroupSnapshotName"] = json!("g")).group, Some("g".into()));
     let long = "x".repeat(63);
@@ -140,8 +141,15 @@ fn claims_destinations_and_namespaces() {
     assert!(field.namespaces["app"].ignored && field.namespaces["app"].labels.len() == 1);
 }
 
+/// What a server answers otherwise than usual.
+type Change = fn(&str) -> Option<Told>;
+
+fn gone(at: &str, uri: &str) -> Option<Told> {
+    uri.ends_with(at).then(|| refused(404, "NotFound"))
+}
+
 /// A server with one plain snapshot; what is installed and what is answered can be changed.
-fn answering(change: fn(&str) -> Option<Told>) -> impl Fn(&Asked) -> Told {
+fn answering(change: Change) -> impl Fn(&Asked) -> Told {
     move |asked| {
         let uri = asked.uri.split('?').next().unwrap();
         if let Some(told) = change(uri) {
@@ -169,10 +177,6 @@ async fn there_is_no_plan_without_a_list_that_it_rests_on() {
     let field = gather(&server(answering(|_| None)).0).await.unwrap();
     assert_eq!((field.cuts.len(), &field.backups), (1, &Owners::Absent));
     // A 404 out of the blue, as a proxy gives it, is no empty list.
-    type Change = fn(&str) -> Option<Told>;
-    fn gone(at: &str, uri: &str) -> Option<Told> {
-        uri.ends_with(at).then(|| refused(404, "NotFound"))
-    }
     let changes: [(&str, Change); 5] = [
         ("PersistentVolumeClaims", |uri| gone("/persistentvolumeclaims", uri)),
         ("Namespaces", |uri| gone("/namespaces", uri)),
