@@ -286,7 +286,7 @@ pub async fn gather(client: &Client) -> Result<Field, Unlisted> {
     Ok(field)
 }
 
-fn claim(field: &mut Field, json: &str) -> Result<(), serde_json::Error> {
+pub(crate) fn claim(field: &mut Field, json: &str) -> Result<(), serde_json::Error> {
     let ClaimView { metadata, spec } = serde_json::from_str(json)?;
     for source in [spec.data_source, spec.data_source_ref].into_iter().flatten() {
         if source.kind == "VolumeSnapshot" {
@@ -297,7 +297,7 @@ fn claim(field: &mut Field, json: &str) -> Result<(), serde_json::Error> {
     Ok(())
 }
 
-fn namespace(field: &mut Field, json: &str) -> Result<(), serde_json::Error> {
+pub(crate) fn namespace(field: &mut Field, json: &str) -> Result<(), serde_json::Error> {
     let Bare { metadata } = serde_json::from_str(json)?;
     let ignored = metadata.annotations.is_some_and(|marks| marks.contains_key(IGNORE));
     let found = Namespace { labels: metadata.labels.unwrap_or_default(), ignored };
@@ -305,7 +305,7 @@ fn namespace(field: &mut Field, json: &str) -> Result<(), serde_json::Error> {
     Ok(())
 }
 
-fn destination(field: &mut Field, json: &str) -> Result<(), serde_json::Error> {
+pub(crate) fn destination(field: &mut Field, json: &str) -> Result<(), serde_json::Error> {
     let DestinationView { metadata, status } = serde_json::from_str(json)?;
     if let Some(image) = status.and_then(|status| status.latest_image).filter(|image| image.kind == "VolumeSnapshot") {
         field.latest_images.insert(Key::namespaced(&*metadata.namespace, image.name));
@@ -316,6 +316,7 @@ fn destination(field: &mut Field, json: &str) -> Result<(), serde_json::Error> {
 // === Snapshots and their contents ===
 
 /// What a plan has to know of a content.
+#[derive(Debug)]
 struct Facts {
     snapshot: Option<Uid>,
     driver: Arc<str>,
@@ -327,13 +328,14 @@ struct Facts {
     in_group: bool,
 }
 
-#[derive(Default)]
-struct Assembly {
+/// The records of a plan, put together object by object as the API server sends them: contents first.
+#[derive(Debug, Default)]
+pub(crate) struct Assembly {
     names: Interner,
     labels: BTreeSet<Labels>,
     contents: BTreeMap<Box<str>, Facts>,
     shared: BTreeSet<u64>,
-    field: Field,
+    pub(crate) field: Field,
 }
 
 /// Two texts as one number; neither can be taken for the end of the other.
@@ -342,7 +344,7 @@ fn print(driver: &str, handle: &str) -> u64 {
 }
 
 impl Assembly {
-    fn content(&mut self, json: &str) -> Result<(), serde_json::Error> {
+    pub(crate) fn content(&mut self, json: &str) -> Result<(), serde_json::Error> {
         let ContentView { metadata, spec, status } = serde_json::from_str(json)?;
         let volume = spec.source.volume_handle.filter(|handle| !handle.is_empty());
         let handle = status.as_ref().and_then(|status| status.snapshot_handle.as_deref());
@@ -366,7 +368,7 @@ impl Assembly {
         Ok(())
     }
 
-    fn find_shared(&mut self) {
+    pub(crate) fn find_shared(&mut self) {
         let mut seen = BTreeSet::new();
         let handles = self.contents.values().filter_map(|facts| facts.handle);
         self.shared = handles.filter(|handle| !seen.insert(*handle)).collect();
@@ -381,7 +383,7 @@ impl Assembly {
         fresh
     }
 
-    fn snapshot(&mut self, json: &str) -> Result<(), serde_json::Error> {
+    pub(crate) fn snapshot(&mut self, json: &str) -> Result<(), serde_json::Error> {
         let SnapshotView { metadata, spec, status } = serde_json::from_str(json)?;
         let uid = Uid::parse(&metadata.uid);
         let usual = format!("snapcontent-{uid}");

@@ -4,7 +4,7 @@
 //! there is no plan: what cannot be listed may be what would have held a snapshot.
 
 pub mod file;
-mod gather;
+pub(crate) mod gather;
 mod status;
 
 use std::sync::Arc;

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::domain::guard::Guarded;
 use crate::domain::ledger::Record;
+use crate::domain::prune::run::Order;
 use crate::sim::store::{Refusal, Resource};
 
 /// What a write was for.
@@ -23,6 +24,10 @@ pub enum What {
     Announce,
     /// A record of the ledger was deleted.
     Forget,
+    /// The status of a SnapshotRetention was stored.
+    Retention,
+    /// A VolumeSnapshot was deleted by a SnapshotRetention.
+    Prune(Box<Order>),
     /// An action was carried out.
     Act {
         /// The action and its pass.
@@ -51,7 +56,7 @@ pub struct Entry {
     pub before: Option<Arc<Value>>,
     /// The object as it was right after, or why the write was refused.
     pub after: Result<Arc<Value>, Refusal>,
-    /// For an action: the record of its intent, as it was stored at that moment.
+    /// The record of an action's intent, or the SnapshotRetention of a deletion, as it was stored at that moment.
     pub intent: Option<Arc<Value>>,
 }
 

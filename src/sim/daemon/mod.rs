@@ -9,6 +9,7 @@ mod feed;
 pub mod journal;
 pub mod leader;
 mod line;
+mod prune;
 mod reads;
 mod wire;
 mod writes;
@@ -28,6 +29,7 @@ use crate::sim::store::Resource;
 use feed::Feed;
 use journal::Entry;
 use leader::Leader;
+use prune::Pruner;
 use reads::Reads;
 use writes::Writes;
 
@@ -139,11 +141,13 @@ pub enum Broken {
     NoOrphans,
     /// A source that cannot be read looks to it like one in which nothing happens.
     FailuresUntold,
+    /// It takes everybody to have agreed that the last ready snapshots of a volume go.
+    PrunesLast,
 }
 
 impl Broken {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::GapIsDeletion,
         Self::FloorsIgnored,
         Self::NeverAsks,
@@ -159,6 +163,7 @@ impl Broken {
         Self::OldPolicy,
         Self::NoOrphans,
         Self::FailuresUntold,
+        Self::PrunesLast,
     ];
 }
 
@@ -169,6 +174,20 @@ pub enum Moment {
     Unsent,
     /// It has arrived, and is not answered.
     Unanswered,
+}
+
+/// The write at which a process ends: this many from now on, if at all.
+#[derive(Clone, Copy, Debug, Default)]
+struct Doom(Option<(u32, Moment)>);
+
+impl Doom {
+    /// Counts a write; whether it is the one at which the process ends.
+    fn meets(&mut self, at: Moment) -> bool {
+        let Some((skip, moment)) = &mut self.0 else { return false };
+        let ends = *moment == at && *skip == 0;
+        *skip = skip.saturating_sub(u32::from(*moment == at));
+        ends
+    }
 }
 
 /// The monotonic clock of a process.
@@ -214,6 +233,7 @@ pub struct Daemon {
     reads: Reads,
     leader: Leader,
     writes: Writes,
+    pruner: Pruner,
     journal: Vec<Entry>,
     /// Who this process is in the ledger and in the lease: another one after each start.
     identity: Arc<str>,
@@ -221,8 +241,8 @@ pub struct Daemon {
     starts: u32,
     /// It stands still until then.
     frozen_until: Duration,
-    /// It ends at the write of this number from now on: before it is sent, or before its answer comes.
-    doomed: Option<(u32, Moment)>,
+    /// It ends at a write to come: before that is sent, or before its answer comes.
+    doom: Doom,
     /// What it has to live with. Skies are turned with [`Daemon::turn`].
     pub weather: Weather,
     born: Duration,
@@ -252,12 +272,13 @@ impl Daemon {
             reads: Reads::new(broken, rng.fork()),
             leader: Leader::new(&identity, rng.fork()),
             writes: Writes::new(&identity, broken, rng.fork()),
+            pruner: Pruner::new(&identity, at, broken, rng.fork()),
             journal: Vec::new(),
             identity,
             seed,
             starts: 1,
             frozen_until: Duration::ZERO,
-            doomed: None,
+            doom: Doom::default(),
             weather: Weather::default(),
             born: at,
             seen: cluster.store.version(),
@@ -281,8 +302,9 @@ impl Daemon {
         self.reads = Reads::new(self.broken, self.rng.fork());
         self.leader = Leader::new(&self.identity, self.rng.fork());
         self.writes.restart(&self.identity);
+        self.pruner.restart(&self.identity, at);
         self.frozen_until = Duration::ZERO;
-        self.doomed = None;
+        self.doom = Doom::default();
         self.born = at;
         self.ticked = at;
         self.seen = cluster.store.version();
@@ -321,15 +343,7 @@ impl Daemon {
 
     /// The process will end, and start again, at a write to come: `skip` others go well before.
     pub fn doom(&mut self, skip: u32, moment: Moment) {
-        self.doomed = Some((skip, moment));
-    }
-
-    /// Counts a write; whether it is the one at which the process ends.
-    fn meets_its_end(&mut self, at: Moment) -> bool {
-        let Some((skip, moment)) = &mut self.doomed else { return false };
-        let ends = *moment == at && *skip == 0;
-        *skip = skip.saturating_sub(u32::from(*moment == at));
-        ends
+        self.doom = Doom(Some((skip, moment)));
     }
 
     /// The process stands still until then, as one that gets no processor; what it had sent goes on.
@@ -393,9 +407,13 @@ impl Daemon {
 
     fn reckon(&mut self) {
         let leader = self.leader.due(self.clock());
-        let next = [Some(self.feeds_due), self.reads.due(), leader, self.writes.due(), self.tick_due()];
+        let next =
+            [Some(self.feeds_due), self.reads.due(), leader, self.writes.due(), self.pruner.due(), self.tick_due()];
         let ours = next.into_iter().flatten().min().unwrap_or(Duration::MAX).max(self.frozen_until);
-        self.due = [self.leader.arrives(), self.writes.arrives()].into_iter().flatten().fold(ours, Duration::min);
+        self.due = [self.leader.arrives(), self.writes.arrives(), self.pruner.arrives()]
+            .into_iter()
+            .flatten()
+            .fold(ours, Duration::min);
     }
 
     fn clock(&self) -> Clock {
@@ -430,8 +448,9 @@ impl Daemon {
         self.leader.arrive(at, cluster, &mut self.journal);
         let known = self.journal.len();
         self.writes.arrive(at, &self.weather, cluster, &mut self.journal);
+        self.pruner.arrive(at, cluster, &mut self.journal);
         let arrived = self.journal.len().saturating_sub(known);
-        let ends = (0..arrived).fold(false, |ends, _| self.meets_its_end(Moment::Unanswered) || ends);
+        let ends = (0..arrived).fold(false, |ends, _| self.doom.meets(Moment::Unanswered) || ends);
         if ends || (at >= self.frozen_until && self.run(at, cluster)) {
             self.crash(cluster);
         }
@@ -466,7 +485,17 @@ impl Daemon {
         if ticks {
             self.ticked = at;
         }
-        ticks && self.step(Fact::Tick, cluster)
+        (ticks && self.step(Fact::Tick, cluster)) || self.prune(at, cluster)
+    }
+
+    /// Goes on with pruning; whether the process ends over it.
+    fn prune(&mut self, at: Duration, cluster: &Cluster) -> bool {
+        if self.pruner.due().is_none_or(|due| due > at) {
+            return false;
+        }
+        let (now, leads_until) = (self.now(cluster), self.leads_until());
+        let sky = writes::Sky { now, clock: self.clock(), weather: &self.weather, leads_until };
+        self.pruner.advance(sky, &self.engine, cluster, &mut self.doom)
     }
 
     fn leads_until(&self) -> Option<Duration> {
@@ -480,7 +509,7 @@ impl Daemon {
         for effect in self.engine.step(fact, now) {
             let writes =
                 matches!(effect, Effect::Record(_) | Effect::Announce(..) | Effect::Act(_) | Effect::Forget(_));
-            if writes && self.meets_its_end(Moment::Unsent) {
+            if writes && self.doom.meets(Moment::Unsent) {
                 return true;
             }
             self.obey(effect, now, cluster);

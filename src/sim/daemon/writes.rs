@@ -112,11 +112,11 @@ pub(super) struct Sky<'a> {
 }
 
 impl Sky<'_> {
-    fn at(&self) -> Duration {
+    pub(super) fn at(&self) -> Duration {
         self.clock.time_of(self.now.mono)
     }
 
-    fn left(&self) -> Duration {
+    pub(super) fn left(&self) -> Duration {
         self.leads_until.map_or(Duration::ZERO, |until| until.saturating_sub(self.now.mono))
     }
 }
@@ -353,7 +353,7 @@ fn recorded(record: &Record, heard: Heard) -> Fact {
 }
 
 /// What a refusal means for an action.
-fn outcome(refusal: &Refusal) -> Outcome {
+pub(super) fn outcome(refusal: &Refusal) -> Outcome {
     // A failed test and an invalid object share their code: only the second says what is invalid.
     let failed_test = refusal.code == 422 && refusal.details.as_ref().is_none_or(|details| details.causes.is_empty());
     match refusal.code {

@@ -15,6 +15,7 @@ use super::governance::Regime;
 use super::home::Home;
 use super::invariants::{Invariant, SLACK, Violation};
 use super::moment::Moment;
+use super::pruned::Pruned;
 use crate::domain::fact::Source;
 use crate::domain::finding::{Class, Subject};
 use crate::domain::guard::{Guard, Guarded};
@@ -22,6 +23,7 @@ use crate::domain::ledger::Record;
 use crate::domain::ledger::count::Budget;
 use crate::domain::plan::Course;
 use crate::domain::policy::Budgets;
+use crate::domain::prune::run::Order;
 use crate::domain::remedy::action::TargetKind;
 use crate::domain::remedy::{Rung, Step};
 use crate::io::ledger;
@@ -40,6 +42,8 @@ const HEALED_BY: Duration = Duration::from_secs(35 * 60);
 const LOOSE: Duration = Duration::from_secs(20 * 60);
 /// A record is written no more often than this in the quiet.
 const CHURN: usize = 16;
+/// And the status of a SnapshotRetention: a few times for each of its runs.
+const TOLD: usize = 60;
 /// Whatever ended is written down by then.
 const STILL_FOR: Duration = Duration::from_secs(300);
 /// What holds a repair for longer than a run lasts, or until somebody else does something.
@@ -79,6 +83,8 @@ pub(super) struct Audit {
     busy: Duration,
     /// Steps that were taken, by name.
     pub(super) repairs: BTreeMap<&'static str, u64>,
+    /// What was let go by SnapshotRetentions.
+    pruned: Pruned,
     accused: BTreeSet<(Invariant, String)>,
     pub(super) violations: Vec<Violation>,
 }
@@ -99,7 +105,7 @@ impl Scene<'_> {
     }
 
     /// Up to when the daemon can have known this, with the time of a decision.
-    fn sight(&self, sources: &[Source]) -> Duration {
+    pub(super) fn sight(&self, sources: &[Source]) -> Duration {
         self.daemon.known_up_to(sources, self.entry.at).saturating_sub(SLACK)
     }
 
@@ -132,6 +138,8 @@ impl Audit {
         } else if resource == table::POLICIES {
             let there = change.kind != ChangeKind::Deleted;
             self.policy.push((at, there.then(|| one.get("spec").cloned().unwrap_or_default())));
+        } else if resource == table::RETENTIONS {
+            self.pruned.changed(change, at);
         } else if resource == table::NAMESPACES {
             let ignored = object::annotation(one, crate::api::IGNORE).is_some();
             let spans = self.ignored.entry(object::name(one).to_owned()).or_default();
@@ -160,10 +168,15 @@ impl Audit {
             return;
         }
         self.is_led(entry);
+        match &entry.what {
+            What::Retention => return self.tells(entry),
+            What::Prune(order) => return self.prunes(order, scene),
+            _ => {}
+        }
         let record = match &entry.what {
             What::Record(record) => Some(record.name.clone()),
             What::Act { guarded, .. } => Some(guarded.record().as_ref().into()),
-            What::Lease | What::Announce | What::Forget => None,
+            What::Lease | What::Announce | What::Forget | What::Retention | What::Prune(_) => None,
         };
         self.is_called_for(entry);
         self.written.push((entry.at, record));
@@ -185,6 +198,34 @@ impl Audit {
             }
             _ => {}
         }
+    }
+
+    fn tells(&mut self, entry: &Entry) {
+        if entry.at >= SETTLED_AT {
+            self.pruned.wrote();
+        }
+    }
+
+    /// A VolumeSnapshot was deleted by a SnapshotRetention.
+    fn prunes(&mut self, order: &Order, scene: &Scene<'_>) {
+        let entry = scene.entry;
+        if !entry.took() {
+            return;
+        }
+        *self.repairs.entry("Prune").or_default() += 1;
+        for (invariant, words) in self.pruned.judge(order, scene) {
+            self.accuse(invariant, entry.at, &order.key.to_string(), &words);
+        }
+        let sight = scene.sight(&[Source::Namespaces]);
+        if self.is_ignored(&order.key.namespace, sight, entry.at) {
+            self.accuse(Invariant::Permitted, entry.at, &order.key.to_string(), "pruned in a namespace to be ignored");
+        }
+    }
+
+    /// The namespace was to be ignored all the time since then.
+    fn is_ignored(&self, namespace: &str, sight: Duration, at: Duration) -> bool {
+        let spans = self.ignored.get(namespace).into_iter().flatten();
+        spans.into_iter().any(|(begin, end)| *begin <= sight && at < *end)
     }
 
     /// Whoever writes holds our lease.
@@ -333,8 +374,7 @@ impl Audit {
             return self.accuse(Invariant::Permitted, entry.at, guarded.record(), &words);
         }
         let namespace = namespace_of(entry.before.as_deref());
-        let ignored = self.ignored.get(namespace).into_iter().flatten();
-        if ignored.into_iter().any(|(begin, end)| *begin <= sight && entry.at < *end) {
+        if self.is_ignored(namespace, sight, entry.at) {
             let words = format!("{} in a namespace that is to be ignored", guarded.action().summary);
             return self.accuse(Invariant::Permitted, entry.at, guarded.record(), &words);
         }
@@ -427,8 +467,12 @@ impl Audit {
         }
     }
 
-    /// No record is written over and over.
+    /// No record is written over and over, and no status of a SnapshotRetention.
     pub(super) fn rests(&mut self, at: Duration) {
+        let told = self.pruned.told();
+        if told > TOLD {
+            self.accuse(Invariant::Still, at, "a SnapshotRetention", &format!("told {told} times in the quiet"));
+        }
         let mut times: BTreeMap<&Option<Box<str>>, usize> = BTreeMap::new();
         for (_, record) in self.written.iter().filter(|(at, _)| *at >= SETTLED_AT) {
             *times.entry(record).or_default() += 1;

@@ -16,6 +16,8 @@ use crate::sim::store::{Part, Patch, object, table};
 
 /// The policy's name.
 pub(super) const POLICY: &str = "main";
+/// The name of the SnapshotRetention.
+const RETENTION: &str = "nightlies";
 /// When a window opens, and for how long: minutes of the hour.
 const WINDOW: (u64, u64) = (15, 6);
 /// An approver looks this often.
@@ -40,6 +42,8 @@ pub(super) struct Governance {
     pub(super) windowed: bool,
     /// The policy's spec.
     pub(super) spec: Value,
+    /// The spec of a SnapshotRetention, if there is one.
+    retention: Option<Value>,
     /// The CephCluster is somewhere else: only the policy tells of the backend's health.
     external: bool,
 }
@@ -73,7 +77,13 @@ impl Governance {
         let spec = json!({"mode": mode, "scope": {"drivers": [driver]}, "rungs": rungs,
             "limits": {"budgets": budgets, "firstSingly": rng.u32(1..=3), "maxInFlight": rng.u32(1..=4)},
             "windows": windows, "backend": {"assumeHealthy": true}});
-        Self { regime, windowed, spec, external: rng.u8(..3) == 0 }
+        let external = rng.u8(..3) == 0;
+        let retention = rng.bool().then(|| {
+            json!({"mode": mode, "drivers": [driver], "keep": {"latest": rng.u32(1..=2)}, "minReady": rng.u32(1..=3),
+                "minAge": format!("{}m", rng.u32(2..=10)), "schedule": {"cron": "*/5 * * * *"},
+                "maxDeletionsPerRun": rng.u32(1..=4), "deletionsPerMinute": rng.u32(1..=3)})
+        });
+        Self { regime, windowed, spec, retention, external }
     }
 
     /// Whether a repair may begin at this minute of an hour.
@@ -100,6 +110,13 @@ impl Governance {
 
     fn apply(&self, home: &mut Home) {
         home.create(table::POLICIES, "", json!({"metadata": {"name": POLICY}, "spec": self.spec}));
+    }
+
+    /// Puts its SnapshotRetention in force, if there is one.
+    pub(super) fn retain(&self, home: &mut Home) {
+        if let (Some(spec), Regime::Mode(_)) = (&self.retention, self.regime) {
+            home.create(table::RETENTIONS, "", json!({"metadata": {"name": RETENTION}, "spec": spec}));
+        }
     }
 
     /// Changes it, as a fault says.
@@ -153,6 +170,7 @@ impl Governance {
             let now = home.cluster.now().wall;
             home.cluster.store.install(table::OUR_GROUP, now);
             self.restore(home);
+            self.retain(home);
         }
     }
 }
@@ -185,6 +203,11 @@ impl Approver {
             home.cluster.store.list(table::REMEDIATIONS, None).filter_map(|one| waits(one)).collect();
         for (name, hash) in waiting {
             annotate(home, (table::REMEDIATIONS, "", &name), api::APPROVED, Some(&hash));
+        }
+        let retention = home.cluster.store.get(table::RETENTIONS, "", RETENTION).ok();
+        let hash = retention.map(|one| object::text(&one, "/status/plan/hash").to_owned()).unwrap_or_default();
+        if !hash.is_empty() {
+            annotate(home, (table::RETENTIONS, "", RETENTION), api::APPROVED, Some(&hash));
         }
     }
 }

@@ -69,6 +69,8 @@ pub enum Invariant {
     Announced,
     /// Nothing is done twice.
     Once,
+    /// No deletion leaves a volume fewer ready snapshots than the policy says.
+    MinReady,
     /// No two episodes of one object are acted in at the same time.
     OneEpisode,
     /// No more is done than the budgets let, whoever was started anew.

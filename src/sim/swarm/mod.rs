@@ -17,6 +17,7 @@ mod inject;
 mod invariants;
 mod moment;
 mod people;
+mod pruned;
 pub mod rehearsal;
 mod rules;
 pub mod script;
@@ -26,6 +27,7 @@ mod truth;
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::domain::finding::{Class, Subject};
@@ -118,7 +120,12 @@ struct Run {
 
 impl Run {
     fn new(seed: u64, script: &[Fault], broken: Option<Broken>) -> Result<Self, Refusal> {
-        let home = Home::new(seed)?;
+        let mut home = Home::new(seed)?;
+        // Without faults nothing but the lease may be written, and pruning is writing.
+        if !script.is_empty() {
+            let governance = Arc::clone(&home.governance);
+            governance.retain(&mut home);
+        }
         Ok(Self {
             tenants: Tenants::new(seed, home.parts.apps.len()),
             approver: Approver::new(&home.governance),
@@ -212,7 +219,7 @@ impl Run {
         for daemon in self.daemons.iter_mut().filter(|daemon| daemon.due() <= now) {
             daemon.advance(&mut self.home.cluster);
             for entry in daemon.take_written() {
-                if matches!(entry.what, What::Act { .. }) {
+                if matches!(entry.what, What::Act { .. } | What::Prune(_)) {
                     // What a write leaves may pass in a moment, and be spoken of.
                     self.judge.look(&self.home.cluster);
                 }
