@@ -127,6 +127,8 @@ pub(super) struct Pruner {
     left_behind: Vec<Sent>,
     next: Duration,
     served: Arc<str>,
+    /// Policies that were read before, with the objects they were read of.
+    known: Vec<(Arc<Value>, Policy)>,
     broken: Option<Broken>,
     rng: Rng,
 }
@@ -140,6 +142,7 @@ impl Pruner {
             left_behind: Vec::new(),
             next: at + LOOK,
             served: Arc::from(""),
+            known: Vec::new(),
             broken,
             rng,
         }
@@ -245,7 +248,7 @@ impl Pruner {
 
     fn look_around(&mut self, sky: Sky<'_>, cluster: &Cluster, doom: &mut Doom) -> bool {
         let at = sky.at();
-        let Some(policies) = policies(sky.weather, cluster) else { return self.rest(at, LOOK) };
+        let Some(policies) = self.policies(sky.weather, cluster) else { return self.rest(at, LOOK) };
         let due = policies.iter().map(|one| (agenda::due(&one.pruning, &one.told, sky.now.wall), one));
         let due = due.filter(|(due, _)| *due != Due::Nothing);
         let after = |(_, one): &(Due, &Policy)| (*one.pruning.name() <= self.served, Arc::clone(one.pruning.name()));
@@ -261,6 +264,22 @@ impl Pruner {
         self.next = listing.at;
         self.stage = Stage::Listing(Box::new(listing));
         false
+    }
+
+    /// The policies, by name; `None`: they cannot be read.
+    fn policies(&mut self, weather: &Weather, cluster: &Cluster) -> Option<Vec<Policy>> {
+        if !readable(weather, &[Source::Policies]) {
+            return None;
+        }
+        let all: Vec<&Arc<Value>> = cluster.store.list(table::RETENTIONS, None).collect();
+        // A schedule takes longer to read than all the rest of a look.
+        let same = all.len() == self.known.len()
+            && all.iter().zip(&self.known).all(|(one, (known, _))| Arc::ptr_eq(one, known));
+        if !same {
+            let read = |one: &Arc<Value>| Some((Arc::clone(one), retention::read(&one.to_string())?));
+            self.known = all.into_iter().filter_map(read).collect();
+        }
+        Some(self.known.iter().map(|(_, policy)| policy.clone()).collect())
     }
 
     fn takes(&mut self, sky: Sky<'_>) -> Duration {
@@ -286,7 +305,7 @@ impl Pruner {
             return false;
         };
         let (Some(mut field), Some(policies)) =
-            (others(assembly, sky.weather, cluster), policies(sky.weather, cluster))
+            (others(assembly, sky.weather, cluster), self.policies(sky.weather, cluster))
         else {
             return self.rest(at, LOOK);
         };
@@ -422,7 +441,7 @@ impl Pruner {
         if !over && sky.now.mono.saturating_sub(active.stored) < PROGRESS {
             return self.run_on(active, at);
         }
-        let Some(policies) = policies(sky.weather, cluster) else { return self.run_on(active, at) };
+        let Some(policies) = self.policies(sky.weather, cluster) else { return self.run_on(active, at) };
         let fresh = policies.into_iter().find(|one| one.pruning.name() == active.policy.pruning.name());
         let began = |policy: &Policy| policy.status.run.as_ref().map(|run| (run.by.clone(), run.started_at));
         let ours = |fresh: &Policy| began(fresh).is_some() && began(fresh) == began(&active.policy);
@@ -531,15 +550,6 @@ fn readable(weather: &Weather, sources: &[Source]) -> bool {
         sky.trouble().is_none() && sky != super::Sky::Garbled
     };
     matches!(weather.reads, Reading::Fine | Reading::Slow) && sources.iter().all(fine)
-}
-
-/// The policies, by name; `None`: they cannot be read.
-fn policies(weather: &Weather, cluster: &Cluster) -> Option<Vec<Policy>> {
-    if !readable(weather, &[Source::Policies]) {
-        return None;
-    }
-    let all = cluster.store.list(table::RETENTIONS, None);
-    Some(all.filter_map(|one| retention::read(&one.to_string())).collect())
 }
 
 fn contents(weather: &Weather, cluster: &Cluster) -> Option<Assembly> {
