@@ -10,6 +10,8 @@ mod lab;
 mod crash;
 #[path = "repair/creation.rs"]
 mod creation;
+#[path = "repair/deaths.rs"]
+mod deaths;
 #[path = "repair/guards.rs"]
 mod guards;
 #[path = "repair/ladders.rs"]

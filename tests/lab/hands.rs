@@ -41,6 +41,15 @@ pub enum Answer {
     Unreachable,
 }
 
+/// The process ends at the write of this number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Death {
+    /// The first is 1.
+    pub at: usize,
+    /// It ends before the write is made, and not right after.
+    pub before: bool,
+}
+
 /// The hands.
 pub struct Hands {
     pub works: Works,
@@ -63,6 +72,12 @@ pub struct Hands {
     pub gates: Vec<(Gate, Said)>,
     /// What was already there when an intent was written: the record as stored at each act.
     pub intents: Vec<Record>,
+    /// Writes that were asked for.
+    pub writes: usize,
+    /// When the process ends; taken away when it has.
+    pub death: Option<Death>,
+    /// It has ended, and the next one has not begun.
+    pub dead: bool,
 }
 
 impl Default for Hands {
@@ -81,6 +96,9 @@ impl Default for Hands {
             nudges: BTreeMap::new(),
             gates: Vec::new(),
             intents: Vec::new(),
+            writes: 0,
+            death: None,
+            dead: false,
         }
     }
 }
@@ -224,6 +242,24 @@ impl Lab {
     }
 
     pub(super) fn carry_out(&mut self, effect: &Effect) -> Vec<Fact> {
+        if matches!(effect, Effect::Probe(_) | Effect::Found(_) | Effect::Cleared(..)) {
+            return Vec::new();
+        }
+        self.hands.writes += 1;
+        let Some(death) = self.hands.death.take_if(|death| death.at == self.hands.writes) else {
+            return self.write(effect);
+        };
+        self.hands.dead = true;
+        if death.before {
+            return Vec::new();
+        }
+        // The cluster is changed, and nobody hears the answer.
+        let mut told = self.write(effect);
+        told.retain(|fact| !matches!(fact, Fact::Recorded(..) | Fact::Acted(_)));
+        told
+    }
+
+    fn write(&mut self, effect: &Effect) -> Vec<Fact> {
         match effect {
             Effect::Record(record) => self.record(record),
             Effect::Announce(orphan, _) => {
@@ -309,7 +345,10 @@ impl Lab {
                 content.being_deleted = true;
                 facts.push(Fact::Content(Change::Applied(key, content)));
             }
-            (_, TargetKind::Content) => facts.push(Fact::Content(Change::Gone(key))),
+            (_, TargetKind::Content) => {
+                self.hands.looks.remove(&(TargetKind::Content, key.clone()));
+                facts.push(Fact::Content(Change::Gone(key)));
+            }
             (_, TargetKind::Snapshot) => facts.push(Fact::Snapshot(Change::Gone(key))),
             (_, TargetKind::Pod) => facts.extend(self.replace_pod(&key)),
             (_, TargetKind::Lease) => facts.push(Fact::Lease(Change::Gone(key))),

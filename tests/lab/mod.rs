@@ -134,7 +134,11 @@ impl Lab {
     pub fn feed(&mut self, fact: Fact) {
         let mut queue = vec![fact];
         while let Some(fact) = queue.pop() {
-            for effect in self.engine.step(fact, self.now()) {
+            let effects = self.engine.step(fact, self.now());
+            for effect in effects {
+                if self.hands.dead {
+                    break;
+                }
                 if let Effect::Probe(probe) = &effect {
                     self.probes.push(probe.clone());
                     if !self.mute {
@@ -145,6 +149,9 @@ impl Lab {
                 queue.extend(self.carry_out(&effect));
                 self.effects.push(effect);
             }
+        }
+        if std::mem::take(&mut self.hands.dead) {
+            self.restarted("the next one");
         }
     }
 

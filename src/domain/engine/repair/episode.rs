@@ -349,7 +349,7 @@ impl Engine {
             Position::Failed => self.end(record, Phase::Failed, how, now, effects),
             // Its end is written with the same stroke: in between, the next of its batch would begin.
             Position::At(_) => {
-                if let Some((phase, why)) = self.over(&record) {
+                if let Some((phase, why)) = self.over(&record).filter(|_| !self.may_be_found(&record, now)) {
                     return self.end(record, phase, why, now, effects);
                 }
                 let finding = self.finding_for(&record);
@@ -387,6 +387,9 @@ impl Engine {
                 return self.repair.wake(&subject, rest);
             }
         }
+        if self.may_be_found(&record, now) {
+            return self.repair.wake(&subject, now.mono + AGAIN);
+        }
         if let Some((phase, why)) = self.over(&record) {
             return self.end(record, phase, why, now, effects);
         }
@@ -411,6 +414,15 @@ impl Engine {
             Course::Exhausted(why) => self.end(record, Phase::Failed, &why, now, effects),
             Course::Repaired => self.end(record, Phase::Done, "repaired", now, effects),
         }
+    }
+
+    /// Its object is there, and what is wrong with it is not found, or called by another name: by who has not led for
+    /// long enough to say that this is so.
+    fn may_be_found(&self, record: &Record, now: Now) -> bool {
+        let goes_on_without = record.climbed() && record.subject.kind != Kind::CsiDriver;
+        let found = self.findings.get(&record.subject).is_some_and(|finding| finding.class == record.class);
+        let unfound = !goes_on_without && !found;
+        unfound && self.there(record) && !self.repair.has_found(now)
     }
 
     /// Whether an episode has come to its end by itself.
