@@ -126,7 +126,7 @@ pub(super) struct Judge {
 
 impl Judge {
     pub(super) fn look(&mut self, cluster: &Cluster) {
-        self.tries.harvest(cluster);
+        self.tries.harvest(cluster, self.moments.back());
         let moment = Moment::take(cluster);
         let old = moment.at.saturating_sub(KEPT);
         while self.moments.front().is_some_and(|first| first.at < old) {

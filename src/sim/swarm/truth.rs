@@ -196,8 +196,8 @@ pub(super) struct Tries {
 }
 
 impl Tries {
-    /// Reads what was written since the last time.
-    pub(super) fn harvest(&mut self, cluster: &Cluster) {
+    /// Reads what was written since the last time. `before` is the moment before these lines.
+    pub(super) fn harvest(&mut self, cluster: &Cluster, before: Option<&Moment>) {
         let pods = cluster.store.list(table::PODS, None);
         for place in pods.flat_map(|pod| places(pod)).filter(|place| place.container == SNAPSHOTTER) {
             let Some(log) = cluster.process_in(&place).and_then(|process| cluster.log(process)) else { continue };
@@ -207,14 +207,18 @@ impl Tries {
                 *read = at;
                 let Some((_, rest)) = line.split_once("could not sync content \"") else { continue };
                 let Some((content, rest)) = rest.split_once('"') else { continue };
-                // It also fails at creations. A deletion that cannot be written down is one that failed.
-                if ![" to delete snapshot ", " failed to update "].iter().any(|words| rest.contains(words)) {
+                // It also fails at creations. A deletion that cannot be written down is one that failed; as long as the
+                // content is marked as being created, what cannot be written is about that.
+                let unwritten = !rest.contains(" to delete snapshot ");
+                let content_before = before.and_then(|moment| moment.get(table::CONTENTS, &Key::cluster(content)));
+                let creating = content_before.is_some_and(|one| object::annotation(one, BEING_CREATED).is_some());
+                let own = [": snapshot controller failed to update ", ": error get snapshot content "];
+                if unwritten && (creating || !own.iter().any(|words| rest.starts_with(words))) {
                     continue;
                 }
                 let code =
                     rest.split_once("code = ").map_or("", |(_, rest)| rest.split(' ').next().unwrap_or_default());
                 let secret = rest.contains("cannot get credentials");
-                let unwritten = !rest.contains(" to delete snapshot ");
                 let one = Try { at, code: code.to_owned(), secret, unwritten };
                 self.tries.entry(content.to_owned()).or_default().push(one);
             }
