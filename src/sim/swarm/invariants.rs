@@ -218,7 +218,7 @@ impl Judge {
     /// Everything that is stuck is named, or lies beneath what is.
     pub(super) fn all_is_named(&mut self, daemon: &Daemon, cluster: &Cluster) {
         let Some(moment) = self.moments.back() else { return };
-        for stuck in truth::stuck(moment, NAMED_BY) {
+        for stuck in truth::stuck(&self.moments, NAMED_BY) {
             let explanation = daemon.engine().explain(&stuck.subject, daemon.now(cluster));
             if !matches!(explanation.verdict, Verdict::Finding(_)) {
                 let words =

@@ -190,5 +190,6 @@ pub(super) fn unexplained(case: &Case<'_>) -> Option<Diagnosis> {
         .evidence(health)
         .evidence(log)
         .repair(Rung::Report, remedy);
-    Some(case.settle(Floor::age(case.timing.general_floor()), draft))
+    // It rests on its still being there: after a jump of the clock, of something that was seen a moment before.
+    Some(case.settle(Floor::age(case.timing.general_floor()).told_by(Source::Contents), draft))
 }

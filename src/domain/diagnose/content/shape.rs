@@ -203,7 +203,8 @@ pub(super) fn driver_mismatch(case: &Case<'_>) -> Option<Diagnosis> {
         Rung::Report,
         format!("make VolumeSnapshotClass {name} name {} again until the content is gone", case.content.driver),
     );
-    Some(case.settle(Floor::age(case.timing.short_floor()), draft))
+    // What the class names is told by one watch, that the content is still there by another.
+    Some(case.settle(Floor::age(case.timing.short_floor()).told_by(Source::Contents), draft))
 }
 
 pub(super) fn driver_unknown(case: &Case<'_>) -> Option<Diagnosis> {

@@ -337,5 +337,6 @@ fn unexplained(case: &Case<'_>) -> Option<Diagnosis> {
         )
         .caused_by(case.ctx.controller_cause())
         .repair(Rung::Report, "look at snapshot-controller's log for this object; do not remove its finalizers");
-    Some(case.settle(Floor::age(case.timing.general_floor()), draft))
+    // It rests on its still being there: after a jump of the clock, of something that was seen a moment before.
+    Some(case.settle(Floor::age(case.timing.general_floor()).told_by(Source::Snapshots), draft))
 }
