@@ -320,3 +320,23 @@ fn a_content_that_is_marked_late_and_goes_at_once_holds_nothing() {
     lab.pass(15);
     assert_eq!(lab.class(VolumeSnapshot, "s"), Some(Class::WaitingForContent));
 }
+
+#[test]
+fn a_snapshot_whose_readiness_comes_and_goes_is_not_found_at_each_turn() {
+    let mut lab = Lab::new();
+    // Its status names a content that belonged to the one before it: "missing" and "ready" are said in turn.
+    let mut snapshot = ready(&lab, "s", "of-the-one-before");
+    lab.claim("data", claim("data", volwarden::domain::record::ClaimPhase::Bound, None));
+    for turn in 0..60 {
+        snapshot.ready = Some(turn % 2 == 1);
+        snapshot.error = if turn % 2 == 1 { None } else { status_error("VolumeSnapshotContent is missing") };
+        lab.snapshot("s", snapshot.clone());
+        lab.pass(5);
+        assert_eq!(lab.class(VolumeSnapshot, "s"), None, "turn {turn}");
+    }
+    snapshot.ready = Some(false);
+    snapshot.error = status_error("VolumeSnapshotContent is missing");
+    lab.snapshot("s", snapshot);
+    lab.pass(35);
+    assert_eq!(lab.class(VolumeSnapshot, "s"), Some(Class::CreateStuck), "where it stops it is named");
+}
