@@ -307,6 +307,48 @@ fn two_11_a_missed_event_rests_on_silence_that_would_have_been_heard() {
 }
 
 #[test]
+fn two_11_a_release_that_the_server_refuses_is_a_try() {
+    let readable = |lab: &mut Lab| {
+        let pod = ctrlplugin(lab, "leader-0", &["--leader-election=true"]);
+        lab.pod("rook-ceph", "leader-0", pod);
+        lab.empty_log();
+    };
+    let retained = |lab: &mut Lab, c: &mut volwarden::domain::record::Content| {
+        readable(lab);
+        c.policy = volwarden::domain::record::DeletionPolicy::Retain;
+    };
+    assert_eq!(content_class(200, retained), Some(Class::MissedEvent), "no try in the log");
+    let refused = |lab: &mut Lab, c: &mut volwarden::domain::record::Content| {
+        retained(lab, c);
+        lab.log_line("c", "snapshot controller failed to update c on API server: etcdserver: request timed out", 20);
+    };
+    assert_eq!(content_class(200, refused), Some(Class::Retrying));
+    // Nor do Events tell of it: with them alone nobody knows whether it was tried.
+    let unlogged = |lab: &mut Lab, c: &mut volwarden::domain::record::Content| {
+        retained(lab, c);
+        lab.log = volwarden::domain::fact::LogTail::Forbidden;
+    };
+    assert_eq!(content_class(200, unlogged), None);
+    let unread = |lab: &mut Lab, _: &mut volwarden::domain::record::Content| {
+        readable(lab);
+        lab.log_line("c", "error get snapshot content c from api server: etcdserver: request timed out", 20);
+        lab.delete_error("c", "Failed to clear content status", 20);
+    };
+    assert_eq!(content_class(200, unread), Some(Class::Retrying));
+    // Under Delete that Event always comes too: a write that is refused without it was about the creation.
+    let created = |lab: &mut Lab, _: &mut volwarden::domain::record::Content| {
+        readable(lab);
+        lab.log_line("c", "snapshot controller failed to update c on API server: etcdserver: request timed out", 20);
+    };
+    assert_eq!(content_class(200, created), Some(Class::MissedEvent));
+    let deaf = |lab: &mut Lab, c: &mut volwarden::domain::record::Content| {
+        created(lab, c);
+        lab.feed(Fact::Source(Source::ContentEvents, SourceChange::Forbidden("no".into())));
+    };
+    assert_eq!(content_class(200, deaf), None, "and without Events nobody knows");
+}
+
+#[test]
 fn two_11_what_is_marked_late_is_not_missed_at_once() {
     let mut lab = Lab::new();
     let mut content = deleting(&lab, "c", "s", 3600);

@@ -4,7 +4,8 @@
 mod lab;
 
 use lab::*;
-use volwarden::domain::fact::{Change, Fact, Source, SourceChange};
+use volwarden::domain::engine::Effect;
+use volwarden::domain::fact::{Change, Fact, Live, Source, SourceChange};
 use volwarden::domain::finding::Class;
 use volwarden::domain::name::{Key, Uid};
 use volwarden::domain::record::Kind::{CsiDriver, VolumeSnapshot, VolumeSnapshotContent};
@@ -194,4 +195,148 @@ fn a_deletion_that_cannot_be_written_down_is_not_laid_at_the_drivers_door() {
     let finding = lab.finding(VolumeSnapshotContent, "c").unwrap();
     assert_eq!(finding.class, Class::Retrying);
     assert!(finding.summary.contains("has deleted it"), "{}", finding.summary);
+}
+
+fn cannot_be_read(lab: &mut Lab, source: Source, key: Key) {
+    lab.feed(Fact::Source(source, SourceChange::Unreadable(key)));
+}
+
+#[test]
+fn what_is_known_of_an_object_that_could_not_be_read_since_stands_still() {
+    let mut lab = Lab::new();
+    let snapshot = ready(&lab, "s", "c");
+    lab.snapshot("s", snapshot);
+    let content = alive(&lab, "c", "s");
+    lab.content("c", content);
+    // It is deleted with its VolumeSnapshot, and what tells so is in a shape that nobody can read.
+    cannot_be_read(&mut lab, Source::Contents, Key::cluster("c"));
+    lab.feed(Fact::Snapshot(Change::Gone(Key::namespaced("app", "s"))));
+    lab.pass(300);
+    assert_eq!(lab.class(VolumeSnapshotContent, "c"), None);
+    let content = deleting(&lab, "c", "s", 300);
+    lab.content("c", content);
+    lab.pass(5);
+    assert_eq!(lab.class(VolumeSnapshotContent, "c"), Some(Class::MissedEvent));
+    cannot_be_read(&mut lab, Source::Contents, Key::cluster("c"));
+    lab.delete_error("c", "Failed to delete snapshot", 1);
+    lab.pass(70);
+    assert_eq!(lab.class(VolumeSnapshotContent, "c"), Some(Class::MissedEvent), "nor is anything taken back");
+    lab.feed(Fact::Content(Change::Gone(Key::cluster("c"))));
+    lab.pass(5);
+    assert_eq!(lab.class(VolumeSnapshotContent, "c"), None);
+}
+
+#[test]
+fn another_snapshot_of_its_name_that_could_not_be_read_since_orphans_no_content() {
+    let mut lab = Lab::new();
+    let mut other = ready(&lab, "s", "c");
+    other.meta.uid = Uid::parse("the-one-before");
+    lab.snapshot("s", other);
+    let key = Key::namespaced("app", "s");
+    cannot_be_read(&mut lab, Source::Snapshots, key.clone());
+    lab.live.insert((VolumeSnapshot, key.clone()), Live::Present(Uid::parse("uid-s")));
+    let mut content = deleting(&lab, "c", "s", 100);
+    content.being_deleted = false;
+    lab.content("c", content);
+    lab.pass(120);
+    assert_eq!(lab.class(VolumeSnapshotContent, "c"), None);
+    // Gone by a live read: it comes again in a shape that nobody can read, and that answer is void.
+    lab.feed(Fact::Snapshot(Change::Gone(key.clone())));
+    lab.live.insert((VolumeSnapshot, key.clone()), Live::Absent);
+    cannot_be_read(&mut lab, Source::Snapshots, key.clone());
+    lab.pass(120);
+    assert_eq!(lab.class(VolumeSnapshotContent, "c"), Some(Class::OrphanedContent));
+    lab.live.insert((VolumeSnapshot, key.clone()), Live::Present(Uid::parse("uid-s")));
+    cannot_be_read(&mut lab, Source::Snapshots, key);
+    lab.pass(60);
+    assert_eq!(lab.class(VolumeSnapshotContent, "c"), None);
+}
+
+#[test]
+fn a_content_that_was_last_seen_before_its_snapshot_went_may_have_been_deleted_with_it() {
+    let mut lab = Lab::new();
+    let snapshot = ready(&lab, "s", "c");
+    lab.snapshot("s", snapshot);
+    let content = alive(&lab, "c", "s");
+    lab.content("c", content);
+    lab.pass(20);
+    lab.silent.insert(Source::Contents);
+    lab.pass(20);
+    lab.feed(Fact::Snapshot(Change::Gone(Key::namespaced("app", "s"))));
+    lab.pass(120);
+    assert_eq!(lab.class(VolumeSnapshotContent, "c"), None);
+    lab.silent.clear();
+    lab.pass(50);
+    assert_eq!(lab.class(VolumeSnapshotContent, "c"), Some(Class::AbandonedContent));
+}
+
+#[test]
+fn a_creation_that_is_refused_at_once_is_not_owed() {
+    let mut lab = Lab::new();
+    let mut content = deleting(&lab, "c", "s", 400);
+    content.being_deleted = false;
+    content.being_created = true;
+    lab.content("c", content.clone());
+    lab.pass(25);
+    assert_eq!(lab.class(VolumeSnapshotContent, "c"), None, "it is tried, and may be refused");
+    lab.pass(10);
+    assert_eq!(lab.class(VolumeSnapshotContent, "c"), Some(Class::StillCreating));
+}
+
+#[test]
+fn a_restore_that_was_last_seen_before_its_snapshot_was_deleted_may_have_ended() {
+    let mut lab = Lab::new();
+    lab.claim("restore", claim("restore", volwarden::domain::record::ClaimPhase::Pending, Some("s")));
+    lab.pass(20);
+    lab.silent.insert(Source::Claims);
+    lab.pass(20);
+    let snapshot = going(&lab, "s", "c", 0, &[AS_SOURCE, BOUND]);
+    lab.snapshot("s", snapshot);
+    let content = alive(&lab, "c", "s");
+    lab.content("c", content);
+    lab.pass(90);
+    assert_eq!(lab.class(VolumeSnapshot, "s"), None);
+    lab.silent.clear();
+    lab.pass(50);
+    assert_eq!(lab.class(VolumeSnapshot, "s"), Some(Class::RestoreInProgress));
+}
+
+#[test]
+fn a_content_that_is_marked_late_and_goes_at_once_holds_nothing() {
+    let mut lab = Lab::new();
+    let snapshot = going(&lab, "s", "c", 2000, &[BOUND]);
+    lab.snapshot("s", snapshot);
+    let mut content = deleting(&lab, "c", "s", 2000);
+    content.being_deleted = false;
+    lab.content("c", content.clone());
+    lab.pass(60);
+    assert_eq!(lab.class(VolumeSnapshotContent, "c"), Some(Class::AwaitingSnapshot));
+    let found = lab.effects.len();
+    content.being_deleted = true;
+    lab.content("c", content);
+    lab.pass(20);
+    let waits = |effect: &Effect| matches!(effect, Effect::Found(one) if one.class == Class::WaitingForContent);
+    assert!(!lab.effects[found..].iter().any(waits));
+    lab.pass(15);
+    assert_eq!(lab.class(VolumeSnapshot, "s"), Some(Class::WaitingForContent));
+}
+
+#[test]
+fn a_snapshot_whose_readiness_comes_and_goes_is_not_found_at_each_turn() {
+    let mut lab = Lab::new();
+    // Its status names a content that belonged to the one before it: "missing" and "ready" are said in turn.
+    let mut snapshot = ready(&lab, "s", "of-the-one-before");
+    lab.claim("data", claim("data", volwarden::domain::record::ClaimPhase::Bound, None));
+    for turn in 0..60 {
+        snapshot.ready = Some(turn % 2 == 1);
+        snapshot.error = if turn % 2 == 1 { None } else { status_error("VolumeSnapshotContent is missing") };
+        lab.snapshot("s", snapshot.clone());
+        lab.pass(5);
+        assert_eq!(lab.class(VolumeSnapshot, "s"), None, "turn {turn}");
+    }
+    snapshot.ready = Some(false);
+    snapshot.error = status_error("VolumeSnapshotContent is missing");
+    lab.snapshot("s", snapshot);
+    lab.pass(35);
+    assert_eq!(lab.class(VolumeSnapshot, "s"), Some(Class::CreateStuck), "where it stops it is named");
 }

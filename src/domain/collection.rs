@@ -103,11 +103,11 @@ impl<T> Collection<T> {
         self.list = self.list.wrapping_add(1);
     }
 
-    /// The object is there, although it could not be read: the list under way holds it.
-    pub fn mark_listed(&mut self, key: &Key) {
-        if let Some(entry) = self.slots.get(key) {
-            entry.0.seen_in.set(self.list);
-        }
+    /// The object is there, although it could not be read: the list under way holds it. Whether an older state of it is
+    /// known.
+    pub fn mark_listed(&mut self, key: &Key) -> bool {
+        let entry = self.slots.get(key);
+        entry.inspect(|entry| entry.0.seen_in.set(self.list)).is_some()
     }
 
     /// The list is complete: the keys it did not hold.
@@ -135,7 +135,7 @@ mod tests {
         set.put(Key::cluster("a"), 2);
         set.begin_list();
         assert_eq!(set.put(Key::cluster("a"), 3), Some(2));
-        set.mark_listed(&Key::cluster("b"));
+        assert!(set.mark_listed(&Key::cluster("b")) && !set.mark_listed(&Key::cluster("z")));
         assert_eq!(set.unlisted(), [Key::cluster("c")]);
         assert_eq!((set.get(&Key::cluster("a")), set.len()), (Some(&3), 3));
     }

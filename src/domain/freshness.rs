@@ -64,16 +64,37 @@ pub struct Freshness {
 struct Followed {
     /// When it said something last.
     last: Option<Duration>,
-    /// The last long silence: what came before it, and what ended it.
-    silence: Option<(Duration, Duration)>,
+    silence: Option<Silence>,
+}
+
+/// The last silence that was long enough for something to have been missed.
+#[derive(Clone, Copy, Debug)]
+struct Silence {
+    /// Up to here everything had been told.
+    before: Duration,
+    /// What ended it.
+    end: Duration,
+    /// Not even a bookmark came: the watch may have been another one since.
+    broken: bool,
 }
 
 impl Followed {
     fn speaks(&mut self, now: Now) {
         if let Some(last) = self.last.filter(|last| now.mono.saturating_sub(*last) > CATCHING_UP) {
-            self.silence = Some((last, now.mono));
+            // Cut off again before it had caught up, it has told no more than before the first time.
+            let before = self.catching_up(now).map_or(last, |silence| silence.before);
+            let broken = now.mono.saturating_sub(last) > NOT_FOLLOWED;
+            self.silence = Some(Silence { before, end: now.mono, broken });
         }
         self.last = Some(now.mono);
+    }
+
+    /// The silence whose gap it has not told yet. A watch that broke has to be heard again after that time: the mere
+    /// passing of it tells nothing, it may have died once more.
+    fn catching_up(&self, now: Now) -> Option<Silence> {
+        let silence = self.silence?;
+        let heard = if silence.broken { self.last? } else { now.mono };
+        (heard.saturating_sub(silence.end) < CATCHING_UP).then_some(silence)
     }
 }
 
@@ -141,18 +162,16 @@ impl Sources {
     /// that time only. A watch that is dead or cut off says nothing, and after a silence it first catches up.
     #[must_use]
     pub fn told_up_to(&self, source: Source, now: Now) -> Option<Duration> {
-        let Followed { last, silence } = self.get(source)?.followed;
-        let catching_up = silence.filter(|(_, end)| now.mono.saturating_sub(*end) < CATCHING_UP);
-        catching_up.map(|(before, _)| before).or(last)
+        let followed = self.get(source)?.followed;
+        followed.catching_up(now).map(|silence| silence.before).or(followed.last)
     }
 
     /// After a long silence its watch is told what happened meanwhile: when that was cannot be said.
     #[must_use]
     pub fn catches_up(&self, source: Source, now: Now) -> bool {
         self.get(source).is_some_and(|entry| {
-            entry.followed.silence.is_some_and(|(before, end)| {
-                end.saturating_sub(before) > NOT_FOLLOWED && now.mono.saturating_sub(end) < CATCHING_UP
-            })
+            let silence = entry.followed.silence;
+            silence.is_some_and(|silence| silence.broken && now.mono.saturating_sub(silence.end) < CATCHING_UP)
         })
     }
 
@@ -248,12 +267,33 @@ mod tests {
         sources.heard(Source::Leases, at(166));
         assert_eq!(told(&sources, 195), Some(16), "what came meanwhile may be on its way");
         assert!(sources.catches_up(Source::Leases, at(195)));
-        assert_eq!(told(&sources, 196), Some(166));
+        assert_eq!(told(&sources, 196), Some(16), "nobody has heard of it since");
         assert!(!sources.catches_up(Source::Leases, at(196)));
         sources.apply(Source::Leases, &SourceChange::Progress, at(226));
-        assert_eq!(told(&sources, 226), Some(166), "a bookmark a minute takes nothing back");
-        assert!(!sources.catches_up(Source::Leases, at(226)), "nor is it a silence");
+        assert_eq!(told(&sources, 255), Some(16), "what this ended was a silence too");
+        assert!(!sources.catches_up(Source::Leases, at(226)), "but none in which a bookmark was missed");
         assert_eq!(told(&sources, 256), Some(226));
+        sources.apply(Source::Leases, &SourceChange::Progress, at(286));
+        assert_eq!(told(&sources, 286), Some(226), "a bookmark a minute takes nothing back");
+        assert_eq!(told(&sources, 316), Some(286));
+    }
+
+    #[test]
+    fn a_watch_that_breaks_again_while_it_catches_up_has_told_nothing_of_the_gap() {
+        let mut sources = Sources::default();
+        let told =
+            |sources: &Sources, second| sources.told_up_to(Source::Leases, at(second)).map(|told| told.as_secs());
+        sources.heard(Source::Leases, at(10));
+        for second in [160, 162, 165] {
+            sources.heard(Source::Leases, at(second));
+        }
+        assert_eq!(told(&sources, 230), Some(10), "it died over the second line");
+        sources.heard(Source::Leases, at(260));
+        assert_eq!(told(&sources, 260), Some(10), "and told no more when it came back");
+        for second in (262..=290).step_by(2) {
+            sources.heard(Source::Leases, at(second));
+        }
+        assert_eq!(told(&sources, 290), Some(290));
     }
 
     #[test]

@@ -2,8 +2,9 @@
 //!
 //! The driver's real answer is neither in the content's status nor in its Event; only the sidecar logs it,
 //! at every verbosity, as `could not sync content "X": failed to delete snapshot ... rpc error: code = C desc = D`.
-//! A line that does not have this shape is skipped: the log is a hint that confirms, never the only ground for a
-//! repair. So is a failed creation: a driver that was slow to cut has refused no deletion.
+//! A try also fails when the API server refuses what the sidecar writes of it; under `Retain`, where no driver is asked,
+//! only this line tells of the try. A line of neither shape is skipped: the log is a hint that confirms, never the only
+//! ground for a repair. So is a failed creation: a driver that was slow to cut has refused no deletion.
 
 use std::collections::BTreeMap;
 
@@ -20,6 +21,8 @@ pub struct Attempt {
     pub at: Option<Timestamp>,
     /// How many tries in the log ended with this code in a row, up to this one.
     pub in_a_row: u32,
+    /// The driver refused nothing: the API server did, what csi-snapshotter had to write of the content.
+    pub unwritten: bool,
 }
 
 impl Attempt {
@@ -56,7 +59,8 @@ pub fn attempts(log: &str) -> BTreeMap<Box<str>, Attempt> {
     for line in log.lines() {
         let Some((content, mut attempt)) = parse_line(line) else { continue };
         if let Some(before) = found.get(content) {
-            attempt.in_a_row = if before.code == attempt.code { before.in_a_row.saturating_add(1) } else { 1 };
+            let same = (&before.code, before.unwritten) == (&attempt.code, attempt.unwritten);
+            attempt.in_a_row = if same { before.in_a_row.saturating_add(1) } else { 1 };
         }
         found.insert(content.into(), attempt);
     }
@@ -81,16 +85,23 @@ fn parse_line(line: &str) -> Option<(&str, Attempt)> {
     let at = line.split_once(' ').and_then(|(stamp, _)| stamp.parse().ok());
     let (_, rest) = line.split_once(MARK)?;
     let (content, rest) = rest.split_once('"')?;
-    let rest = rest.strip_prefix(':').unwrap_or(rest);
-    if !rest.contains(DELETION) {
+    let rest = rest.strip_prefix(':').unwrap_or(rest).trim_start();
+    let unwritten = is_unwritten(rest);
+    if !unwritten && !rest.contains(DELETION) {
         return None;
     }
-    let (code, words) = match rest.split_once("rpc error: code = ") {
+    let (code, words) = match rest.split_once("rpc error: code = ").filter(|_| !unwritten) {
         Some((_, answer)) => answer.split_once(" desc = ").unwrap_or((answer, "")),
-        None => ("", rest.trim_start()),
+        None => ("", rest),
     };
-    let attempt = Attempt { code: code.trim().into(), words: words.trim().trim_matches('"').into(), at, in_a_row: 1 };
-    (!content.is_empty()).then_some((content, attempt))
+    let (code, words) = (code.trim().into(), words.trim().trim_matches('"').into());
+    (!content.is_empty()).then_some((content, Attempt { code, words, at, in_a_row: 1, unwritten }))
+}
+
+/// csi-snapshotter's words for a read or a write of the content itself that failed. Those of a creation stand behind
+/// words of their own.
+fn is_unwritten(rest: &str) -> bool {
+    rest.starts_with("snapshot controller failed to update ") || rest.starts_with("error get snapshot content ")
 }
 
 #[cfg(test)]
@@ -127,6 +138,20 @@ mod tests {
         let secret = "could not sync content \"c\": failed to get input parameters to create snapshot for content c: \"cannot get credentials for snapshot content \\\"c\\\"\"";
         assert!(attempts(&[took, secret].join("\n")).is_empty());
         assert_eq!(attempts(&[SLOW, took].join("\n")).len(), 1);
+    }
+
+    #[test]
+    fn a_write_that_the_server_refuses_is_a_failed_try_and_not_the_drivers() {
+        const REFUSED: &str = "2026-11-22T19:46:31.5Z E1122 19:46:31.500000       1 snapshot_controller_base.go:298] could not sync content \"snapcontent-a\": snapshot controller failed to update snapcontent-a on API server: etcdserver: request timed out";
+        const UNREAD: &str = "2026-11-22T19:47:31.5Z E1122 19:47:31.500000       1 snapshot_controller_base.go:298] could not sync content \"snapcontent-a\": error get snapshot content snapcontent-a from api server: rpc error: code = Unavailable desc = transport is closing";
+        let found = attempts(&[LOCK, REFUSED, UNREAD].join("\n"));
+        let a = &found["snapcontent-a"];
+        assert_eq!((&*a.code, a.in_a_row, a.unwritten), ("", 2, true), "whatever the server's words are");
+        assert!(a.words.starts_with("error get snapshot content"), "{}", a.words);
+        assert!(!attempts(&[REFUSED, LOCK].join("\n"))["snapcontent-a"].unwritten);
+        let creating = "could not sync content \"c\": failed to add VolumeSnapshotBeingCreated annotation on the content c: \"snapshot controller failed to update c on API server: no\"";
+        let cut = "could not sync content \"c\": error updating status for volume snapshot content c: error get snapshot content c from api server: no";
+        assert!(attempts(&[creating, cut].join("\n")).is_empty());
     }
 
     #[test]

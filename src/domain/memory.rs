@@ -122,6 +122,11 @@ impl Memory {
         }
     }
 
+    /// What was read of this object is void.
+    pub fn forget_live(&mut self, kind: Kind, key: &Key) {
+        self.live.remove(&(kind, key.clone()));
+    }
+
     /// What the log of this pod's sidecar said.
     #[must_use]
     pub fn log(&self, pod: &Key, uid: &Uid) -> Option<&Log> {

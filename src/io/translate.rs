@@ -233,11 +233,15 @@ impl Translator {
         };
         done.map(|(fact, version)| Translated { fact, version }).map_err(|Flaw(why)| {
             match serde_json::from_str::<foreign::NameOnly<'_>>(json) {
-                Ok(foreign::NameOnly { metadata }) if !metadata.name.is_empty() => Unreadable {
-                    key: Some(self.key_of(metadata.namespace.as_deref(), &metadata.name)),
-                    version: metadata.resource_version.map(|version| version.to_string()),
-                    why,
-                },
+                Ok(foreign::NameOnly { metadata }) if !metadata.name.is_empty() => {
+                    let key = self.key_of(metadata.namespace.as_deref(), &metadata.name);
+                    // It may be one of ours: its end is passed on.
+                    if self.chooses() {
+                        self.kept.insert(key.clone());
+                    }
+                    let version = metadata.resource_version.map(|version| version.to_string());
+                    Unreadable { key: Some(key), version, why }
+                }
                 _ => Unreadable { key: None, version: None, why },
             }
         })

@@ -332,6 +332,7 @@ impl Cluster {
             next_timer: &mut self.next_timer,
             next_process: &mut self.next_process,
             commands: Vec::new(),
+            writes: 0,
         };
         match what {
             What::Start => actor.start(&mut ctx),

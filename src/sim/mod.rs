@@ -22,6 +22,7 @@ pub mod process;
 pub mod recorder;
 pub mod refuse;
 pub mod task;
+pub mod throttle;
 pub mod work_queue;
 
 // Its incidents as stories, for people.

@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use super::actors::csi;
 use super::refuse::{Refusals, Verb};
-use super::store::table::Resource;
+use super::store::table::{EVENTS, Resource};
 use super::store::{Change, DeleteOptions, Part, Patch, Refusal, Store, Writer};
 use crate::domain::fact::Now;
 
@@ -169,6 +169,8 @@ pub struct Context<'a> {
     pub(super) next_timer: &'a mut u64,
     pub(super) next_process: &'a mut u32,
     pub(super) commands: Vec<Command>,
+    /// Requests of this call that are to change something; Events go by a client of their own.
+    pub(super) writes: u32,
 }
 
 /// What a write gives: the object as stored, or why not.
@@ -260,12 +262,23 @@ impl Context<'_> {
         self.commands.push(Command::Exit { code });
     }
 
+    /// How many requests of this call were to change something, Events left out.
+    #[must_use]
+    pub fn writes(&self) -> u32 {
+        self.writes
+    }
+
+    fn sends(&mut self, verb: Verb, resource: &'static Resource, name: &str) -> Result<(), Refusal> {
+        self.writes += u32::from(verb != Verb::Get && resource != EVENTS);
+        self.refusals.check(self.me, verb, resource, name)
+    }
+
     /// GET, past every cache.
     ///
     /// # Errors
     /// What the server refuses with.
     pub fn get(&mut self, resource: &'static Resource, namespace: &str, name: &str) -> Written {
-        self.refusals.check(self.me, Verb::Get, resource, name)?;
+        self.sends(Verb::Get, resource, name)?;
         self.store.get(resource, namespace, name)
     }
 
@@ -279,7 +292,7 @@ impl Context<'_> {
     /// # Errors
     /// What the server refuses with.
     pub fn create(&mut self, resource: &'static Resource, namespace: &str, object: Value) -> Written {
-        self.refusals.check(self.me, Verb::Create, resource, "")?;
+        self.sends(Verb::Create, resource, "")?;
         let writer = Writer { name: &self.program, at: self.now.wall };
         self.store.create(writer, resource, namespace, object)
     }
@@ -291,7 +304,7 @@ impl Context<'_> {
     pub fn replace(&mut self, resource: &'static Resource, part: Part, object: Value) -> Written {
         let namespace = super::actors::object::namespace(&object).to_owned();
         let name = super::actors::object::name(&object).to_owned();
-        self.refusals.check(self.me, Verb::Update, resource, &name)?;
+        self.sends(Verb::Update, resource, &name)?;
         let writer = Writer { name: &self.program, at: self.now.wall };
         self.store.replace(writer, resource, &namespace, &name, part, object)
     }
@@ -308,7 +321,7 @@ impl Context<'_> {
         part: Part,
         patch: &Patch,
     ) -> Written {
-        self.refusals.check(self.me, Verb::Patch, resource, name)?;
+        self.sends(Verb::Patch, resource, name)?;
         let writer = Writer { name: &self.program, at: self.now.wall };
         self.store.patch(writer, resource, namespace, name, part, patch)
     }
@@ -324,7 +337,7 @@ impl Context<'_> {
         name: &str,
         options: &DeleteOptions,
     ) -> Written {
-        self.refusals.check(self.me, Verb::Delete, resource, name)?;
+        self.sends(Verb::Delete, resource, name)?;
         let writer = Writer { name: &self.program, at: self.now.wall };
         self.store.delete(writer, resource, namespace, name, options)
     }

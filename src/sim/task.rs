@@ -13,6 +13,8 @@ use std::time::Duration;
 
 use super::actors::csi;
 use super::process::{Body, Context, ProcessId};
+use super::store::table::Resource;
+use super::throttle::Clients;
 use crate::domain::fact::Now;
 
 /// How long a request takes to reach the API server, and its answer to come back.
@@ -49,7 +51,7 @@ type Called = Result<csi::Response, csi::Status>;
 
 enum Ask {
     Sleep { time: Duration, reply: Reply<()> },
-    Api { request: Request },
+    Api { of: &'static Resource, request: Request },
     Call { to: ProcessId, request: csi::Request, timeout: Duration, reply: Reply<Called> },
 }
 
@@ -82,14 +84,19 @@ impl Desk {
         self.ask(|reply| Ask::Sleep { time, reply }).await;
     }
 
-    /// A request to the API server: it reaches it after a while, and so does its answer come back.
-    pub async fn api<R: Send + 'static>(&self, request: impl FnOnce(&mut Context<'_>) -> R + Send + 'static) -> R {
+    /// A request about a resource to the API server: it is sent when the client's rate limiter lets it, it reaches the
+    /// server after a while, and so does its answer come back.
+    pub async fn api<R: Send + 'static>(
+        &self,
+        of: &'static Resource,
+        request: impl FnOnce(&mut Context<'_>) -> R + Send + 'static,
+    ) -> R {
         self.ask(|reply: Reply<R>| {
             let request: Request = Box::new(move |ctx| {
                 let result = request(ctx);
                 reply.with(|reply| *reply = Some(result));
             });
-            Ask::Api { request }
+            Ask::Api { of, request }
         })
         .await
     }
@@ -133,12 +140,13 @@ pub struct Tasks<T> {
     running: BTreeMap<u64, Task<T>>,
     /// The timer that wakes a task; for a call it is the call's number too.
     timers: BTreeMap<u64, u64>,
+    clients: Clients,
     started: u64,
 }
 
 impl<T> Default for Tasks<T> {
     fn default() -> Self {
-        Self { running: BTreeMap::new(), timers: BTreeMap::new(), started: 0 }
+        Self { running: BTreeMap::new(), timers: BTreeMap::new(), clients: Clients::default(), started: 0 }
     }
 }
 
@@ -206,9 +214,10 @@ impl<T> Tasks<T> {
                 task.waits = Some(Waits::Sleep { reply });
                 self.wake_after(ctx, id, (time, time));
             }
-            Ask::Api { request } => {
+            Ask::Api { of, request } => {
                 task.waits = Some(Waits::Request { request });
-                self.wake_after(ctx, id, ON_THE_WIRE);
+                let held = self.clients.reserve(of, ctx.now().mono);
+                self.wake_after(ctx, id, (held + ON_THE_WIRE.0, held + ON_THE_WIRE.1));
             }
             Ask::Call { to, request, timeout, reply } => {
                 task.waits = Some(Waits::Call { reply });

@@ -254,11 +254,18 @@ impl Lab {
 
     /// The sidecar's log says that `content` failed with this code and these words, `ago` seconds ago.
     pub fn log_failure(&mut self, content: &str, code: &str, words: &str, ago: u64) {
-        let at = self.ago(Duration::from_secs(ago));
-        let line = format!(
-            "{at} E1122 snapshot_controller_base.go:359] could not sync content \"{content}\": failed to delete snapshot \
-             \"{content}\", err: failed to delete snapshot content {content}: \"rpc error: code = {code} desc = {words}\"\n"
+        let words = format!(
+            "failed to delete snapshot \"{content}\", err: failed to delete snapshot content {content}: \"rpc error: code = \
+             {code} desc = {words}\""
         );
+        self.log_line(content, &words, ago);
+    }
+
+    /// The sidecar's log says that its turn of `content` ended with these words, `ago` seconds ago.
+    pub fn log_line(&mut self, content: &str, words: &str, ago: u64) {
+        let at = self.ago(Duration::from_secs(ago));
+        let line =
+            format!("{at} E1122 snapshot_controller_base.go:359] could not sync content \"{content}\": {words}\n");
         let before = if let LogTail::Lines { text, .. } = &self.log { text.to_string() } else { String::new() };
         self.log = LogTail::Lines { text: (before + &line).into(), since: Some(self.start) };
     }

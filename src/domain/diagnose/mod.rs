@@ -179,6 +179,9 @@ pub struct Floor {
     pub age: Duration,
     /// And seen twice, not only once.
     pub twice: bool,
+    /// And the daemon has seen it stand for a while: what is on its way looks the same for a moment. A one-shot command
+    /// says what it sees.
+    pub stands: bool,
     /// And this collection has told everything up to when it was first seen: what it shows from before that is of no
     /// use beside something newer.
     pub told_by: Option<Source>,
@@ -188,13 +191,19 @@ impl Floor {
     /// By the object's own timestamp only.
     #[must_use]
     pub fn age(age: Duration) -> Self {
-        Self { age, twice: false, told_by: None }
+        Self { age, twice: false, stands: false, told_by: None }
     }
 
     /// And seen twice.
     #[must_use]
     pub fn seen_twice(age: Duration) -> Self {
-        Self { age, twice: true, told_by: None }
+        Self { age, twice: true, stands: false, told_by: None }
+    }
+
+    /// And not only for a moment.
+    #[must_use]
+    pub fn standing(age: Duration) -> Self {
+        Self { stands: true, ..Self::age(age) }
     }
 
     /// And told by this collection since.
@@ -252,7 +261,8 @@ impl<'a> Context<'a> {
         let first_seen = self.now.mono.saturating_sub(held);
         let told = |source| self.world.sources.told_up_to(source, self.now).is_some_and(|told| told >= first_seen);
         let untold = if floor.told_by.is_none_or(told) { Duration::ZERO } else { UNTOLD };
-        let wait = if self.settings.eager { too_young } else { too_young.max(too_new).max(untold) };
+        let fleeting = if floor.stands { SECOND_LOOK.saturating_sub(held) } else { Duration::ZERO };
+        let wait = if self.settings.eager { too_young } else { too_young.max(too_new).max(fleeting).max(untold) };
         // The daemon can wait for the answer that is missing; a one-shot command says that it is not sure.
         let unsure = draft.unverified && !self.settings.eager;
         if !wait.is_zero() || unsure {
@@ -364,10 +374,12 @@ impl<'a> Context<'a> {
     fn snapshot_by_name(&self, content: &Content) -> SnapshotState<'a> {
         let key = &content.snapshot.key;
         let Some(uid) = &content.snapshot.uid else { return SnapshotState::Unbound };
+        let outgrown = || self.world.is_outgrown(Source::Snapshots, key);
         match self.world.snapshots.get(key) {
             Some(snapshot) if snapshot.meta.uid == *uid => return SnapshotState::Lives(snapshot),
-            // Seen before the watch broke off, it may be the one that came before this content's own.
-            Some(other) if self.world.sources.outdated(Source::Snapshots).is_none() => {
+            // Seen before the watch broke off, or before what could not be read, it may be the one that came before this
+            // content's own.
+            Some(other) if self.world.sources.outdated(Source::Snapshots).is_none() && !outgrown() => {
                 let words = format!("VolumeSnapshot {key} exists again under uid {}, not {uid}", other.meta.uid);
                 return SnapshotState::Gone(words);
             }

@@ -4,6 +4,7 @@
 //! every month; it is found here, and never deleted without an approval.
 
 use super::{Context, Diagnosis, Draft, Floor, SnapshotState, get_both};
+use crate::domain::fact::Source;
 use crate::domain::finding::{Class, Rung, Subject};
 use crate::domain::logline;
 use crate::domain::record::{Content, ContentSource, DeletionPolicy};
@@ -58,8 +59,9 @@ fn abandoned(ctx: &Context<'_>, subject: &Subject, content: &Content, how: &str,
             "if nobody needs the data: delete the content, by approval and once it is 24 h old; csi-snapshotter then has to \
              be told with the being-deleted annotation",
         );
-    // Its age says nothing about when the VolumeSnapshot went: that must be seen twice.
-    let floor = Floor::seen_twice(timing.nudge_floor());
+    // Its age says nothing about when the VolumeSnapshot went: that must be seen twice. That it is gone is told by one
+    // watch, that the content still lives by another.
+    let floor = Floor::seen_twice(timing.nudge_floor()).told_by(Source::Contents);
     ctx.settle(subject, &content.meta, Some(&content.driver), floor, draft)
 }
 

@@ -405,6 +405,13 @@ impl Engine {
             Fact::Content(Change::Applied(key, content)) if self.world.contents.get(key) != Some(content) => {
                 self.memory.forget_absence(Kind::VolumeSnapshotContent, key, &content.meta.uid);
             }
+            // Which one it is cannot be told: it is asked for anew.
+            Fact::Source(Source::Snapshots, SourceChange::Unreadable(key)) => {
+                self.memory.forget_live(Kind::VolumeSnapshot, key);
+            }
+            Fact::Source(Source::Contents, SourceChange::Unreadable(key)) => {
+                self.memory.forget_live(Kind::VolumeSnapshotContent, key);
+            }
             _ => {}
         }
     }
@@ -485,8 +492,9 @@ impl Engine {
         alive && bound.is_some_and(|snapshot| Some(&snapshot.meta.uid) == content.snapshot.uid.as_ref())
     }
 
-    /// While its collection cannot be read, what is known of an object stands still: what others do meanwhile
-    /// would be laid at the door of something that may be long gone. Nothing new is said of it, nothing is taken back.
+    /// While its collection or its newest state cannot be read, what is known of an object stands still: what others do
+    /// meanwhile would be laid at the door of something that may be long gone. Nothing new is said of it, nothing is
+    /// taken back.
     fn stands_still(&self, subject: &Subject) -> bool {
         let key = &subject.key;
         let (source, is_there) = match subject.kind {
@@ -495,8 +503,9 @@ impl Engine {
             Kind::PersistentVolumeClaim => (Source::Claims, self.world.claims.get(key).is_some()),
             Kind::CsiDriver | Kind::Lease => return false,
         };
+        let outdated = || self.world.sources.outdated(source).is_some() || self.world.is_outgrown(source, key);
         // A one-shot command says what it saw, and shows the source that failed beside it.
-        is_there && !self.settings.eager && self.world.sources.outdated(source).is_some()
+        is_there && !self.settings.eager && outdated()
     }
 
     /// Looks at one subject; whether its finding changed in a way that others can see.

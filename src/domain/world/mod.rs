@@ -114,6 +114,8 @@ pub struct World {
     pub orphans: Collection<Left>,
     /// Entries of either ledger that cannot be read.
     pub unread: Unread,
+    /// Objects that findings are about whose newest state could not be read: what is known of them is an older one.
+    outgrown: BTreeSet<(Source, Key)>,
     /// Warning Events about contents.
     pub content_events: Collection<EventRecord>,
     /// Warning Events about snapshots.
@@ -272,7 +274,10 @@ impl World {
                 vec![Touch::Everything]
             }
             SourceChange::Unreadable(key) => {
-                for_source!(self, source, mark_listed, key);
+                let known = for_source!(self, source, mark_listed, key);
+                if known && matches!(source, Source::Snapshots | Source::Contents | Source::Claims) {
+                    self.outgrown.insert((source, key.clone()));
+                }
                 if self.unread.note(source, key) {
                     return vec![Touch::Repairs];
                 }
@@ -298,7 +303,14 @@ impl World {
         }
     }
 
+    /// What is known of this object is older than what the watch has shown, and could not be read.
+    #[must_use]
+    pub fn is_outgrown(&self, source: Source, key: &Key) -> bool {
+        !self.outgrown.is_empty() && self.outgrown.contains(&(source, key.clone()))
+    }
+
     fn apply_object(&mut self, fact: Fact, now: Now) -> Vec<Touch> {
+        self.is_read(&fact);
         match fact {
             Fact::Snapshot(change) => self.unless_idle(|world| world.apply_snapshot(change)),
             Fact::Content(change) => self.unless_idle(|world| world.apply_content(change, now)),
@@ -348,6 +360,18 @@ impl World {
             | Fact::Acted(_)
             | Fact::Tick => Vec::new(),
         }
+    }
+
+    /// It can be read again, or is gone.
+    fn is_read(&mut self, fact: &Fact) {
+        let (source, key) = match fact {
+            _ if self.outgrown.is_empty() => return,
+            Fact::Snapshot(Change::Applied(key, _) | Change::Gone(key)) => (Source::Snapshots, key),
+            Fact::Content(Change::Applied(key, _) | Change::Gone(key)) => (Source::Contents, key),
+            Fact::Claim(Change::Applied(key, _) | Change::Gone(key)) => (Source::Claims, key),
+            _ => return,
+        };
+        self.outgrown.remove(&(source, key.clone()));
     }
 
     /// A policy whose status alone was written says nothing new: it would have everything planned anew.

@@ -1,6 +1,6 @@
 //! Entries of the two ledgers that are there and cannot be read: of another version, or edited by hand.
 //!
-//! Of any other object the last readable state is enough. Of a ledger it is not: budgets, the breaker and what was
+//! Of any other object the last readable state is kept, and said to be outgrown. Of a ledger it is not enough: budgets, the breaker and what was
 //! left behind are counted from its entries, and one that is passed over would be work nobody remembers. So as long
 //! as one is there, nothing is repaired, and it is named.
 

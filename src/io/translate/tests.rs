@@ -249,6 +249,18 @@ fn pods_of_the_storage_machinery_are_kept_and_no_others() {
 }
 
 #[test]
+fn the_end_of_a_pod_that_a_list_shows_in_a_shape_nobody_can_read_is_told() {
+    let mut translator = Translator::new(Source::Pods);
+    let whole = pod(&json!({"name": "csi-snapshotter"}));
+    assert!(translator.object(Verb::Applied, &whole.to_string()).unwrap().fact.is_some());
+    translator.begin_list();
+    let odd = json!({"metadata": {"name": "p", "namespace": "rook-ceph", "uid": 7}}).to_string();
+    assert!(translator.object(Verb::Applied, &odd).unwrap_err().key.is_some());
+    let gone = translator.object(Verb::Gone, &whole.to_string()).unwrap().fact;
+    assert_eq!(gone, Some(Fact::Pod(Change::Gone(Key::namespaced("rook-ceph", "p")))));
+}
+
+#[test]
 fn a_pod_in_full() {
     let record: Pod = record!(
         Pods,

@@ -128,7 +128,7 @@ pub(super) struct Judge {
 
 impl Judge {
     pub(super) fn look(&mut self, cluster: &Cluster) {
-        self.tries.harvest(cluster);
+        self.tries.harvest(cluster, self.moments.back());
         let moment = Moment::take(cluster);
         let old = moment.at.saturating_sub(KEPT);
         while self.moments.front().is_some_and(|first| first.at < old) {
@@ -220,7 +220,7 @@ impl Judge {
     /// Everything that is stuck is named, or lies beneath what is.
     pub(super) fn all_is_named(&mut self, daemon: &Daemon, cluster: &Cluster) {
         let Some(moment) = self.moments.back() else { return };
-        for stuck in truth::stuck(moment, NAMED_BY) {
+        for stuck in truth::stuck(&self.moments, NAMED_BY) {
             let explanation = daemon.engine().explain(&stuck.subject, daemon.now(cluster));
             if !matches!(explanation.verdict, Verdict::Finding(_)) {
                 let words =

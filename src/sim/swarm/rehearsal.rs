@@ -121,7 +121,7 @@ fn gone_wrong(seed: u64) -> Option<Home> {
                 break;
             }
         }
-        if !truth::stuck(&Moment::take(&home.cluster), STUCK).is_empty() {
+        if !truth::stuck(&VecDeque::from([Moment::take(&home.cluster)]), STUCK).is_empty() {
             return Some(home);
         }
         end += STRIDE;

@@ -3,7 +3,7 @@
 //! The rules here are written from what the classes mean and not from how the engine finds them; a copy of its
 //! rules would agree with its mistakes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -27,6 +27,9 @@ const PROVISIONER: &str = "provisioner.storage.kubernetes.io/volumesnapshot-as-s
 const PVC_SOURCE: &str = "snapshot.storage.kubernetes.io/pvc-as-source-protection";
 const BEING_DELETED: &str = "snapshot.storage.kubernetes.io/volumesnapshot-being-deleted";
 const BEING_CREATED: &str = "snapshot.storage.kubernetes.io/volumesnapshot-being-created";
+
+/// A snapshot whose readiness comes and goes shows it within this time.
+const RESTLESS: Duration = Duration::from_secs(300);
 
 /// Fewer failing objects than this are no storm.
 const STORM: usize = 5;
@@ -196,8 +199,8 @@ pub(super) struct Tries {
 }
 
 impl Tries {
-    /// Reads what was written since the last time.
-    pub(super) fn harvest(&mut self, cluster: &Cluster) {
+    /// Reads what was written since the last time. `before` is the moment before these lines.
+    pub(super) fn harvest(&mut self, cluster: &Cluster, before: Option<&Moment>) {
         let pods = cluster.store.list(table::PODS, None);
         for place in pods.flat_map(|pod| places(pod)).filter(|place| place.container == SNAPSHOTTER) {
             let Some(log) = cluster.process_in(&place).and_then(|process| cluster.log(process)) else { continue };
@@ -207,14 +210,18 @@ impl Tries {
                 *read = at;
                 let Some((_, rest)) = line.split_once("could not sync content \"") else { continue };
                 let Some((content, rest)) = rest.split_once('"') else { continue };
-                // It also fails at creations. A deletion that cannot be written down is one that failed.
-                if ![" to delete snapshot ", " failed to update "].iter().any(|words| rest.contains(words)) {
+                // It also fails at creations. A deletion that cannot be written down is one that failed; as long as the
+                // content is marked as being created, what cannot be written is about that.
+                let unwritten = !rest.contains(" to delete snapshot ");
+                let content_before = before.and_then(|moment| moment.get(table::CONTENTS, &Key::cluster(content)));
+                let creating = content_before.is_some_and(|one| object::annotation(one, BEING_CREATED).is_some());
+                let own = [": snapshot controller failed to update ", ": error get snapshot content "];
+                if unwritten && (creating || !own.iter().any(|words| rest.starts_with(words))) {
                     continue;
                 }
                 let code =
                     rest.split_once("code = ").map_or("", |(_, rest)| rest.split(' ').next().unwrap_or_default());
                 let secret = rest.contains("cannot get credentials");
-                let unwritten = !rest.contains(" to delete snapshot ");
                 let one = Try { at, code: code.to_owned(), secret, unwritten };
                 self.tries.entry(content.to_owned()).or_default().push(one);
             }
@@ -250,15 +257,21 @@ pub(super) struct Stuck {
     pub(super) age: Duration,
 }
 
-/// Everything that is being deleted, or waits to be cut, for longer than this.
-pub(super) fn stuck(moment: &Moment, longer_than: Duration) -> Vec<Stuck> {
+/// Everything that is being deleted, or waits to be cut, for longer than this. What was ready for a moment not long ago
+/// has moved, and may go on doing so.
+pub(super) fn stuck(moments: &VecDeque<Moment>, longer_than: Duration) -> Vec<Stuck> {
     let kinds: [(&'static Resource, Kind); 2] =
         [(table::CONTENTS, Kind::VolumeSnapshotContent), (table::SNAPSHOTS, Kind::VolumeSnapshot)];
+    let Some(moment) = moments.back() else { return Vec::new() };
+    let was_ready = |key: &Key, uid: &Uid| {
+        let recent = moments.iter().rev().take_while(|one| one.at + RESTLESS >= moment.at);
+        recent.filter_map(|one| one.under(table::SNAPSHOTS, key, Some(uid))).any(is_cut)
+    };
     let mut found = Vec::new();
     for (resource, kind) in kinds {
         for one in moment.list(resource) {
-            let uncut = kind == Kind::VolumeSnapshot
-                && one.pointer("/status/readyToUse").and_then(Value::as_bool) != Some(true);
+            let key = Key::namespaced(object::namespace(one), object::name(one));
+            let uncut = kind == Kind::VolumeSnapshot && !was_ready(&key, &Uid::parse(object::uid(one)));
             let field = match (object::is_deleting(one), uncut) {
                 (true, _) => "/metadata/deletionTimestamp",
                 (false, true) => "/metadata/creationTimestamp",
@@ -266,12 +279,15 @@ pub(super) fn stuck(moment: &Moment, longer_than: Duration) -> Vec<Stuck> {
             };
             let age = age(one, field, moment.wall);
             if age > longer_than {
-                let key = Key::namespaced(object::namespace(one), object::name(one));
                 found.push(Stuck { subject: Subject::new(kind, key), age });
             }
         }
     }
     found
+}
+
+fn is_cut(snapshot: &Value) -> bool {
+    snapshot.pointer("/status/readyToUse").and_then(Value::as_bool) == Some(true)
 }
 
 /// How long ago the time in this field was.

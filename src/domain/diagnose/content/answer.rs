@@ -2,21 +2,18 @@
 
 use std::time::Duration;
 
-use super::Case;
+use super::{Case, NOT_WRITTEN};
 use crate::domain::components::Health;
 use crate::domain::diagnose::{Diagnosis, Floor};
 use crate::domain::fact::Source;
 use crate::domain::finding::{Class, Rung};
 use crate::domain::logline::Attempt;
 use crate::domain::memory::Log;
-use crate::domain::record::SecretName;
+use crate::domain::record::{DeletionPolicy, SecretName};
 use crate::domain::words;
 
 /// Message of the deletion error event when the secret could not be read.
 const NO_CREDENTIALS: &str = "Failed to get snapshot credentials";
-
-/// Message of the deletion error event when the driver's word could not be written down.
-const NOT_WRITTEN: &str = "Failed to clear content status";
 
 pub(super) fn secret_missing(case: &Case<'_>) -> Option<Diagnosis> {
     let event = case.error_event();
@@ -89,7 +86,11 @@ pub(super) fn retrying(case: &Case<'_>) -> Option<Diagnosis> {
         return None;
     }
     let code = case.attempt().filter(|attempt| !attempt.code.is_empty()).map(|attempt| format!(" ({})", attempt.code));
-    let fails = if code.is_none() && case.error_event().is_some_and(|event| event.message.starts_with(NOT_WRITTEN)) {
+    let by_event = case.error_event().is_some_and(|event| event.message.starts_with(NOT_WRITTEN));
+    let unwritten = case.attempt().map_or(by_event, |one| one.unwritten || (by_event && one.code.is_empty()));
+    let fails = if unwritten && case.content.policy != DeletionPolicy::Delete {
+        "csi-snapshotter's write of it is refused".to_owned()
+    } else if unwritten {
         format!("driver {} has deleted it, but csi-snapshotter's write of that is refused", case.content.driver)
     } else {
         format!("driver {} fails to delete{}", case.content.driver, code.unwrap_or_default())
@@ -119,8 +120,9 @@ pub(super) fn missed_event(case: &Case<'_>) -> Option<Diagnosis> {
     }
     let view = case.view?;
     let Health::Alive { seen } = view.health else { return None };
-    let events =
-        sources.known(Source::ContentEvents) && sources.get(Source::ContentEvents).is_some_and(|f| f.ever_synced);
+    // A release under Retain that fails leaves no Event, for no driver was asked.
+    let told = content.policy == DeletionPolicy::Delete && sources.known(Source::ContentEvents);
+    let events = told && sources.get(Source::ContentEvents).is_some_and(|f| f.ever_synced);
     let logged = match case.log() {
         // It speaks for the time from the deletion to the reading: that has to be as long as the floor.
         Some(Log::Read { since, read, .. }) => {
@@ -131,7 +133,9 @@ pub(super) fn missed_event(case: &Case<'_>) -> Option<Diagnosis> {
         None if view.log.is_some() => return None,
         Some(Log::Forbidden | Log::Failed(_)) | None => false,
     };
-    if !events && !logged {
+    // Without the Events nobody knows what it was that could not be written.
+    let unclear = !events && case.newest_line().is_some_and(|line| line.unwritten);
+    if (!events && !logged) || unclear {
         return None;
     }
     let witness = if logged { "csi-snapshotter's log since the deletion" } else { "the Events about it" };
@@ -186,5 +190,6 @@ pub(super) fn unexplained(case: &Case<'_>) -> Option<Diagnosis> {
         .evidence(health)
         .evidence(log)
         .repair(Rung::Report, remedy);
-    Some(case.settle(Floor::age(case.timing.general_floor()), draft))
+    // It rests on its still being there: after a jump of the clock, of something that was seen a moment before.
+    Some(case.settle(Floor::age(case.timing.general_floor()).told_by(Source::Contents), draft))
 }

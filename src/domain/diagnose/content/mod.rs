@@ -17,12 +17,15 @@ use crate::domain::finding::{Cause, Class, Subject, Verdict};
 use crate::domain::logline::Attempt;
 use crate::domain::memory::Log;
 use crate::domain::name::Key;
-use crate::domain::record::{Content, EventRecord, Kind};
+use crate::domain::record::{Content, DeletionPolicy, EventRecord, Kind};
 use crate::domain::timing::Timing;
 use crate::domain::words;
 
 /// The csi-snapshotter's own finalizer on a content.
 pub const OWN_FINALIZER: &str = "snapshot.storage.kubernetes.io/volumesnapshotcontent-bound-protection";
+
+/// Message of the deletion error event when the driver's word could not be written down.
+const NOT_WRITTEN: &str = "Failed to clear content status";
 
 /// The rules for a content that is being deleted, in order.
 const RULES: [fn(&Case<'_>) -> Option<Diagnosis>; 14] = [
@@ -138,8 +141,20 @@ impl<'a> Case<'a> {
         self.ctx.memory.log(&source.pod, &source.uid)
     }
 
-    /// The newest failure that the sidecar's log tells of this content.
+    /// The newest failed try to delete that the sidecar's log tells of this content.
     fn attempt(&self) -> Option<&'a Attempt> {
+        self.newest_line().filter(|attempt| !attempt.unwritten || self.release_refused())
+    }
+
+    /// A write that is refused was one of a deletion. Under `Delete` the status is emptied first, and an Event tells
+    /// when that fails; a refused write without one was about the creation, such as the mark of it that must go.
+    fn release_refused(&self) -> bool {
+        self.content.policy != DeletionPolicy::Delete
+            || self.error_event().is_some_and(|event| event.message.starts_with(NOT_WRITTEN))
+    }
+
+    /// The newest line of the sidecar's log about this content.
+    fn newest_line(&self) -> Option<&'a Attempt> {
         match self.log()? {
             Log::Read { attempts, .. } => {
                 attempts.get(&self.subject.key.name).filter(|attempt| attempt.at.is_none_or(|at| at >= self.since))

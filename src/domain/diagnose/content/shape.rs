@@ -64,7 +64,8 @@ pub(super) fn still_creating(case: &Case<'_>) -> Option<Diagnosis> {
             "let csi-snapshotter learn the handle first: mend the driver, then nudge; removing the finalizer now would \
              leave a backend snapshot nobody knows",
         );
-    Some(case.settle(Floor::age(case.timing.nudge_floor()), draft))
+    // A creation that is refused has the mark for a moment at each try.
+    Some(case.settle(Floor::standing(case.timing.nudge_floor()), draft))
 }
 
 /// Deleted, bound to a VolumeSnapshot, and nobody told the driver: the sidecar will not touch it.
@@ -202,7 +203,8 @@ pub(super) fn driver_mismatch(case: &Case<'_>) -> Option<Diagnosis> {
         Rung::Report,
         format!("make VolumeSnapshotClass {name} name {} again until the content is gone", case.content.driver),
     );
-    Some(case.settle(Floor::age(case.timing.short_floor()), draft))
+    // What the class names is told by one watch, that the content is still there by another.
+    Some(case.settle(Floor::age(case.timing.short_floor()).told_by(Source::Contents), draft))
 }
 
 pub(super) fn driver_unknown(case: &Case<'_>) -> Option<Diagnosis> {

@@ -65,7 +65,8 @@ pub(super) fn live(
         .unverified(blocked.unverified)
         .repair(Rung::Report, blocked.remedy);
     // One that was cut once has lost its readiness since, and its age says nothing about when: often for a moment.
-    let cut = content.is_some_and(|content| content.handle().is_some());
+    // So has one that is bound to a content that is not there.
+    let cut = content.map_or(snapshot.content.is_some(), |content| content.handle().is_some());
     let floor = if cut { Floor::seen_twice(floor) } else { Floor::age(floor) };
     let mut diagnosis = ctx.settle(subject, &snapshot.meta, driver, floor, draft);
     if let Verdict::Normal { summary, until } = &mut diagnosis.verdict {

@@ -180,7 +180,8 @@ fn restore_in_progress(case: &Case<'_>) -> Option<Diagnosis> {
             Rung::Report,
             format!("wait for PersistentVolumeClaim {first}, or mend or delete it; the snapshot goes by itself then"),
         );
-    Some(case.settle(Floor::age(case.timing.short_floor()), draft).wanting(probe))
+    // That the snapshot is deleted is told by one watch, that the claim still waits by another.
+    Some(case.settle(Floor::age(case.timing.short_floor()).told_by(Source::Claims), draft).wanting(probe))
 }
 
 fn controller_down(case: &Case<'_>) -> Option<Diagnosis> {
@@ -207,7 +208,9 @@ fn controller_down(case: &Case<'_>) -> Option<Diagnosis> {
 /// The content is with the driver: whatever holds that one holds this one.
 fn waiting_for_content(case: &Case<'_>) -> Option<Diagnosis> {
     let content = case.content.filter(|content| content.being_deleted && case.has(BOUND))?;
+    // A content that waits for this very snapshot is no cause of it.
     let reason = case.ctx.cause(Kind::VolumeSnapshotContent, &case.content_key);
+    let reason = reason.filter(|cause| cause.class != Class::AwaitingSnapshot);
     // A storm swallows the findings of its contents: the driver's is the cause then.
     let folded =
         case.ctx.components.failing.get(&content.driver).is_some_and(|failing| {
@@ -224,7 +227,8 @@ fn waiting_for_content(case: &Case<'_>) -> Option<Diagnosis> {
             Rung::Report,
             format!("what helps VolumeSnapshotContent {} helps here; never strip this object", case.content_key),
         );
-    Some(case.settle(Floor::age(floor), draft))
+    // Marked, deleted and gone within a moment is how it should be, however late it begins.
+    Some(case.settle(Floor::standing(floor), draft))
 }
 
 fn provisioner_orphan(case: &Case<'_>) -> Option<Diagnosis> {
@@ -333,5 +337,6 @@ fn unexplained(case: &Case<'_>) -> Option<Diagnosis> {
         )
         .caused_by(case.ctx.controller_cause())
         .repair(Rung::Report, "look at snapshot-controller's log for this object; do not remove its finalizers");
-    Some(case.settle(Floor::age(case.timing.general_floor()), draft))
+    // It rests on its still being there: after a jump of the clock, of something that was seen a moment before.
+    Some(case.settle(Floor::age(case.timing.general_floor()).told_by(Source::Snapshots), draft))
 }

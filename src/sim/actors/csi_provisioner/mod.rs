@@ -213,7 +213,7 @@ impl Provisioner {
             let left = object::without_finalizers(&snapshot, &[PROVISIONER_FINALIZER]);
             let freed = object::with_finalizers(&snapshot, left);
             // Refused because it changed or went: the next sweep looks at it anew.
-            let _ = desk.api(move |ctx| ctx.replace(SNAPSHOTS, Part::Object, freed)).await;
+            let _ = desk.api(SNAPSHOTS, move |ctx| ctx.replace(SNAPSHOTS, Part::Object, freed)).await;
         }
     }
 

@@ -89,7 +89,7 @@ impl Provisioner {
             self.let_go(&key, desk).await;
         }
         let volume = self.volume_for(claim, class, &handle, size);
-        match desk.api(move |ctx| ctx.create(VOLUMES, "", volume)).await {
+        match desk.api(VOLUMES, move |ctx| ctx.create(VOLUMES, "", volume)).await {
             Err(refusal) if !refusal.is_already_exists() => Err(refusal.message),
             _ => Ok(()),
         }
@@ -101,12 +101,12 @@ impl Provisioner {
         let prefix = format!("error getting handle for DataSource Type VolumeSnapshot by Name {name}: ");
         let handle = self.snapshot_handle(key, class, desk).await.map_err(|words| format!("{prefix}{words}"))?;
         let (namespace, wanted) = key.clone();
-        let held = desk.api(move |ctx| ctx.get(SNAPSHOTS, &namespace, &wanted)).await;
+        let held = desk.api(SNAPSHOTS, move |ctx| ctx.get(SNAPSHOTS, &namespace, &wanted)).await;
         let held = held.map_err(|refusal| refusal.message)?;
         if !object::has_finalizer(&held, PROVISIONER_FINALIZER) {
             let all: Vec<&str> = object::finalizers(&held).chain([PROVISIONER_FINALIZER]).collect();
             let held = object::with_finalizers(&held, json!(all));
-            let written = desk.api(move |ctx| ctx.replace(SNAPSHOTS, Part::Object, held)).await;
+            let written = desk.api(SNAPSHOTS, move |ctx| ctx.replace(SNAPSHOTS, Part::Object, held)).await;
             written.map_err(|refusal| refusal.message)?;
         }
         Ok(handle)
@@ -119,7 +119,7 @@ impl Provisioner {
         desk: &Desk,
     ) -> Result<String, String> {
         let key = (namespace.clone(), name.clone());
-        let snapshot = desk.api(move |ctx| ctx.get(SNAPSHOTS, &key.0, &key.1)).await;
+        let snapshot = desk.api(SNAPSHOTS, move |ctx| ctx.get(SNAPSHOTS, &key.0, &key.1)).await;
         let snapshot =
             snapshot.map_err(|refusal| format!("error getting snapshot {name} from api server: {refusal}"))?;
         // One that is deleted may be restored to the end, but not be begun.
@@ -131,7 +131,7 @@ impl Provisioner {
             return Err(format!("snapshot {name} not bound"));
         }
         let wanted = bound.clone();
-        let content = desk.api(move |ctx| ctx.get(CONTENTS, "", &wanted)).await;
+        let content = desk.api(CONTENTS, move |ctx| ctx.get(CONTENTS, "", &wanted)).await;
         let content = content.map_err(|_| format!("error getting snapshotcontent {bound} for snapshot {name}"))?;
         if !points_to(&content, &snapshot) {
             return Err(format!("snapshotcontent {bound} for snapshot {name} is bound to a different snapshot"));
@@ -156,11 +156,11 @@ impl Provisioner {
     /// Lets a restored snapshot go. What fails here is left to the sweep.
     async fn let_go(&self, key: &object::Key, desk: &Desk) {
         let (namespace, name) = key.clone();
-        let Ok(snapshot) = desk.api(move |ctx| ctx.get(SNAPSHOTS, &namespace, &name)).await else { return };
+        let Ok(snapshot) = desk.api(SNAPSHOTS, move |ctx| ctx.get(SNAPSHOTS, &namespace, &name)).await else { return };
         if object::has_finalizer(&snapshot, PROVISIONER_FINALIZER) {
             let left = object::without_finalizers(&snapshot, &[PROVISIONER_FINALIZER]);
             let freed = object::with_finalizers(&snapshot, left);
-            let written = desk.api(move |ctx| ctx.replace(SNAPSHOTS, Part::Object, freed)).await;
+            let written = desk.api(SNAPSHOTS, move |ctx| ctx.replace(SNAPSHOTS, Part::Object, freed)).await;
             if let Err(refusal) = written {
                 let line = format!("Failed to remove snapshot finalizer from {}/{}: {refusal}", key.0, key.1);
                 desk.note(move |ctx| ctx.klog('W', "controller.go:1046", &line));
@@ -214,6 +214,6 @@ pub(super) async fn secrets_of(class: &Value, desk: &Desk) -> Result<Secrets, St
     let namespace = parameter("csi.storage.k8s.io/provisioner-secret-namespace");
     let (Some(name), Some(namespace)) = (name, namespace) else { return Ok(Secrets::new()) };
     let words = format!("error getting secret {name} in namespace {namespace}: ");
-    let secret = desk.api(move |ctx| ctx.get(SECRETS, &namespace, &name)).await;
+    let secret = desk.api(SECRETS, move |ctx| ctx.get(SECRETS, &namespace, &name)).await;
     secret.map(|secret| object::data(&secret)).map_err(|refusal| format!("{words}{refusal}"))
 }

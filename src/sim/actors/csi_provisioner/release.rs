@@ -22,7 +22,7 @@ impl Provisioner {
         };
         desk.call(self.socket, request, self.timeout).await.map_err(|status| status.to_string())?;
         let wanted = name.to_owned();
-        let deleted = desk.api(move |ctx| ctx.delete(VOLUMES, "", &wanted, &DeleteOptions::default())).await;
+        let deleted = desk.api(VOLUMES, move |ctx| ctx.delete(VOLUMES, "", &wanted, &DeleteOptions::default())).await;
         let deleted = match deleted {
             Err(refusal) if refusal.is_not_found() => return Ok(()),
             other => other.map_err(|refusal| refusal.message)?,
@@ -30,7 +30,7 @@ impl Provisioner {
         if object::has_finalizer(&deleted, VOLUME_FINALIZER) {
             let left = object::without_finalizers(&deleted, &[VOLUME_FINALIZER]);
             let freed = object::with_finalizers(&deleted, left);
-            let written = desk.api(move |ctx| ctx.replace(VOLUMES, Part::Object, freed)).await;
+            let written = desk.api(VOLUMES, move |ctx| ctx.replace(VOLUMES, Part::Object, freed)).await;
             written.map_err(|refusal| refusal.message)?;
         }
         Ok(())

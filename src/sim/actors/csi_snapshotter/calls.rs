@@ -83,7 +83,7 @@ impl Sidecar {
             let why = "secret name or namespace not specified";
             return Err(format!("cannot retrieve secrets for snapshot content {content}, err: {why}"));
         }
-        let secret = desk.api(move |ctx| ctx.get(SECRETS, &namespace, &name)).await;
+        let secret = desk.api(SECRETS, move |ctx| ctx.get(SECRETS, &namespace, &name)).await;
         secret.map(|secret| object::data(&secret)).map_err(|refusal| {
             let line = format!("Failed to get credentials for snapshot {content}: {refusal}");
             desk.note(move |ctx| ctx.klog('E', "snapshot_controller.go:590", &line));

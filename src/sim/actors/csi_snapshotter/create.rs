@@ -176,7 +176,7 @@ impl Sidecar {
     async fn write_status(&self, content: &Value, snapshot: &Snapshot, desk: &Desk) -> Result<Arc<Value>, String> {
         let name = object::name(content).to_owned();
         let wanted = name.clone();
-        let now = desk.api(move |ctx| ctx.get(CONTENTS, "", &wanted)).await;
+        let now = desk.api(CONTENTS, move |ctx| ctx.get(CONTENTS, "", &wanted)).await;
         let now = now.map_err(|refusal| format!("error get snapshot content {name} from api server: {refusal}"))?;
         let Some(status) = changed_status(object::status(&now), snapshot) else { return Ok(now) };
         let operations = json!([{"op": "add", "path": "/status", "value": status}]);

@@ -59,7 +59,7 @@ impl Sidecar {
 
     async fn empty_status(&self, name: &str, desk: &Desk) -> Result<Arc<Value>, String> {
         let wanted = name.to_owned();
-        let content = desk.api(move |ctx| ctx.get(CONTENTS, "", &wanted)).await;
+        let content = desk.api(CONTENTS, move |ctx| ctx.get(CONTENTS, "", &wanted)).await;
         let content =
             content.map_err(|refusal| format!("error get snapshot content {name} from api server: {refusal}"))?;
         let mut emptied = Value::clone(&content);
@@ -68,7 +68,7 @@ impl Sidecar {
                 status.remove(field);
             }
         }
-        let written = desk.api(move |ctx| ctx.replace(CONTENTS, Part::Status, emptied)).await;
+        let written = desk.api(CONTENTS, move |ctx| ctx.replace(CONTENTS, Part::Status, emptied)).await;
         written.map_err(|refusal| update_failed(name, &refusal.message))
     }
 

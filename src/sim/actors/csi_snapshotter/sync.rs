@@ -82,7 +82,7 @@ impl Sidecar {
     pub(super) async fn patch(&self, content: &Value, part: Part, operations: Value, desk: &Desk) -> Written {
         let patch = Patch::json(operations)?;
         let name = object::name(content).to_owned();
-        desk.api(move |ctx| ctx.patch(CONTENTS, "", &name, part, &patch)).await
+        desk.api(CONTENTS, move |ctx| ctx.patch(CONTENTS, "", &name, part, &patch)).await
     }
 
     /// The same, recorded as the newest version.

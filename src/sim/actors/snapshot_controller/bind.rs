@@ -118,7 +118,7 @@ impl Controller {
             format!("failed to get input parameters to create snapshot {}: {words:?}", object::name(snapshot))
         })?;
         let body = content.clone();
-        let created = match desk.api(move |ctx| ctx.create(CONTENTS, "", body)).await {
+        let created = match desk.api(CONTENTS, move |ctx| ctx.create(CONTENTS, "", body)).await {
             Ok(created) => created,
             Err(refusal) if refusal.is_already_exists() => Arc::new(content),
             Err(refusal) => {
@@ -183,7 +183,7 @@ impl Controller {
         let wanted = object::text(&claim, "/spec/volumeName").to_owned();
         let volume = {
             let wanted = wanted.clone();
-            desk.api(move |ctx| ctx.get(VOLUMES, "", &wanted)).await
+            desk.api(VOLUMES, move |ctx| ctx.get(VOLUMES, "", &wanted)).await
         };
         let volume = volume
             .map_err(|refusal| format!("failed to retrieve PV {wanted} from the API server: {:?}", refusal.message))?;

@@ -37,7 +37,7 @@ impl Controller {
         }
         let all: Vec<&str> = object::finalizers(&claim).chain([CLAIM_FINALIZER]).collect();
         let held = object::with_finalizers(&claim, json!(all));
-        let written = desk.api(move |ctx| ctx.replace(CLAIMS, Part::Object, held)).await;
+        let written = desk.api(CLAIMS, move |ctx| ctx.replace(CLAIMS, Part::Object, held)).await;
         written.map(drop).map_err(|refusal| update_failed(object::name(&claim), &refusal.message))
     }
 
@@ -59,9 +59,9 @@ impl Controller {
 
     async fn drop_claim_finalizer(&self, claim: &Value, desk: &Desk) -> Result<(), Refusal> {
         let (namespace, name) = object::key(claim);
-        let claim = desk.api(move |ctx| ctx.get(CLAIMS, &namespace, &name)).await?;
+        let claim = desk.api(CLAIMS, move |ctx| ctx.get(CLAIMS, &namespace, &name)).await?;
         let left = object::with_finalizers(&claim, object::without_finalizers(&claim, &[CLAIM_FINALIZER]));
-        desk.api(move |ctx| ctx.replace(CLAIMS, Part::Object, left)).await.map(drop)
+        desk.api(CLAIMS, move |ctx| ctx.replace(CLAIMS, Part::Object, left)).await.map(drop)
     }
 
     fn is_being_cut(&self, claim: &Value, snapshot: &Value, without: bool) -> bool {

@@ -104,7 +104,7 @@ impl Controller {
     pub(super) async fn patch_content(&self, content: &Value, operations: Value, desk: &Desk) -> Written {
         let patch = Patch::json(operations)?;
         let name = object::name(content).to_owned();
-        desk.api(move |ctx| ctx.patch(CONTENTS, "", &name, Part::Object, &patch)).await
+        desk.api(CONTENTS, move |ctx| ctx.patch(CONTENTS, "", &name, Part::Object, &patch)).await
     }
 }
 

@@ -62,7 +62,7 @@ impl Controller {
             return Ok(false);
         }
         let name = object::name(&content).to_owned();
-        let deleted = desk.api(move |ctx| ctx.delete(CONTENTS, "", &name, &DeleteOptions::default())).await;
+        let deleted = desk.api(CONTENTS, move |ctx| ctx.delete(CONTENTS, "", &name, &DeleteOptions::default())).await;
         match deleted {
             Err(refusal) if !refusal.is_not_found() => {
                 let words = "Failed to delete snapshot content API object";
@@ -123,7 +123,7 @@ impl Controller {
             return Err(update_failed(object::name(snapshot), &words));
         }
         let left = object::with_finalizers(snapshot, object::without_finalizers(snapshot, gone));
-        let written = desk.api(move |ctx| ctx.replace(SNAPSHOTS, Part::Object, left)).await;
+        let written = desk.api(SNAPSHOTS, move |ctx| ctx.replace(SNAPSHOTS, Part::Object, left)).await;
         let written = written.map_err(|refusal| update_failed(object::name(snapshot), &refusal.message))?;
         self.snapshots.with(|snapshots| snapshots.store(&written));
         Ok(())

@@ -115,7 +115,7 @@ impl Controller {
     ) -> Result<Arc<Value>, Refusal> {
         if object::finalizers(snapshot).next().is_none() {
             let first = object::with_finalizers(snapshot, json!(missing));
-            return desk.api(move |ctx| ctx.replace(SNAPSHOTS, Part::Object, first)).await;
+            return desk.api(SNAPSHOTS, move |ctx| ctx.replace(SNAPSHOTS, Part::Object, first)).await;
         }
         let add = |finalizer: &&str| json!({"op": "add", "path": "/metadata/finalizers/-", "value": finalizer});
         let operations: Vec<Value> = missing.iter().map(add).collect();
@@ -125,7 +125,7 @@ impl Controller {
     async fn patch_snapshot(&self, snapshot: &Value, operations: Value, desk: &Desk) -> Result<Arc<Value>, Refusal> {
         let patch = Patch::json(operations)?;
         let (namespace, name) = object::key(snapshot);
-        desk.api(move |ctx| ctx.patch(SNAPSHOTS, &namespace, &name, Part::Object, &patch)).await
+        desk.api(SNAPSHOTS, move |ctx| ctx.patch(SNAPSHOTS, &namespace, &name, Part::Object, &patch)).await
     }
 
     /// The snapshot with a class that exists; the default of its driver is written into it.
@@ -198,7 +198,7 @@ impl Controller {
             status.insert("readyToUse".to_owned(), false.into());
         }
         let wanted = object::with_status(snapshot, status.into());
-        let written = desk.api(move |ctx| ctx.replace(SNAPSHOTS, Part::Status, wanted)).await;
+        let written = desk.api(SNAPSHOTS, move |ctx| ctx.replace(SNAPSHOTS, Part::Status, wanted)).await;
         self.say(written.as_ref().unwrap_or(snapshot), Type::Warning, reason, words, desk);
         if let Ok(written) = written {
             self.snapshots.with(|snapshots| snapshots.store(&written));

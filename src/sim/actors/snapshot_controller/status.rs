@@ -31,13 +31,13 @@ impl Controller {
     async fn write_status(&self, snapshot: &Arc<Value>, content: &Value, desk: &Desk) -> Result<Arc<Value>, String> {
         let group = self.group_of(snapshot, content)?;
         let (namespace, name) = object::key(snapshot);
-        let now = desk.api(move |ctx| ctx.get(SNAPSHOTS, &namespace, &name)).await;
+        let now = desk.api(SNAPSHOTS, move |ctx| ctx.get(SNAPSHOTS, &namespace, &name)).await;
         let now =
             now.map_err(|refusal| format!("error get snapshot {} from api server: {refusal}", label(snapshot)))?;
         let Some(status) = changed_status(&now, content, group) else { return Ok(now) };
         let wanted = object::with_status(&now, status.into());
         self.say_progress(snapshot, &now, &wanted, desk);
-        let written = desk.api(move |ctx| ctx.replace(SNAPSHOTS, Part::Status, wanted)).await;
+        let written = desk.api(SNAPSHOTS, move |ctx| ctx.replace(SNAPSHOTS, Part::Status, wanted)).await;
         written.map_err(|refusal| update_failed(&label(snapshot), &refusal.message))
     }
 

@@ -29,6 +29,7 @@ use crate::sim::store::table::{
 };
 use crate::sim::store::{Change, ChangeKind, Part, Patch};
 use crate::sim::task::Shared;
+use crate::sim::throttle::Throttle;
 use crate::sim::work_queue::Backoff;
 pub use mover::{Backup, MoverProgram, Repository, Trouble};
 
@@ -63,6 +64,7 @@ pub struct VolSync {
     options: Options,
     repository: Shared<Repository>,
     keys: Keys<Work>,
+    client: Throttle,
     recorder: Recorder,
 }
 
@@ -71,7 +73,9 @@ impl VolSync {
     #[must_use]
     pub fn new(options: Options, repository: Shared<Repository>) -> Self {
         let recorder = Recorder::new("volsync-controller");
-        Self { options, repository, keys: Keys::new(BACKOFF), recorder }
+        // The defaults of controller-runtime; what it reads comes from its caches.
+        let client = Throttle::new(20, 30);
+        Self { options, repository, keys: Keys::new(BACKOFF), client, recorder }
     }
 
     fn look(&mut self, ctx: &mut Context<'_>, work: &Work) -> Result<Option<Duration>, String> {
@@ -258,7 +262,16 @@ impl Actor for VolSync {
 
     fn timer(&mut self, ctx: &mut Context<'_>, timer: u64) {
         let Some(work) = self.keys.timer(timer) else { return };
-        match self.look(ctx, &work) {
+        let now = ctx.now().mono;
+        let held = self.client.wait(now);
+        if !held.is_zero() {
+            return self.keys.add_after(ctx, work, held);
+        }
+        let outcome = self.look(ctx, &work);
+        for _ in 0..ctx.writes() {
+            self.client.reserve(now);
+        }
+        match outcome {
             Ok(again) => {
                 self.keys.forget(&work);
                 if let Some(after) = again {
