@@ -137,7 +137,7 @@ fn field(volumes: usize, degraded: bool) -> Field {
         }
     }
     for driver in drivers.iter().take(if degraded { 2 } else { 0 }) {
-        field.drivers.insert(Arc::clone(driver), DriverSight { degraded: true, failing: 100 });
+        field.drivers.insert(Arc::clone(driver), DriverSight { degraded: true, failing: 100, stuck: 100 });
     }
     field
 }

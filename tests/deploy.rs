@@ -54,7 +54,8 @@ fn yaml_files(folder: &Path, out: &mut BTreeSet<String>) {
 fn every_file_is_installed() {
     let mut files = BTreeSet::new();
     yaml_files(&base(), &mut files);
-    let installed: BTreeSet<String> = resources("").into_iter().chain(resources("driver-namespace/")).collect();
+    let folders = ["", "driver-namespace/", "volsync-leftovers/"];
+    let installed: BTreeSet<String> = folders.into_iter().flat_map(resources).collect();
     assert_eq!(files, installed);
 }
 
@@ -125,8 +126,8 @@ fn words(rule: &Value, key: &str) -> Vec<String> {
 }
 
 fn rules() -> Vec<Value> {
-    let all = objects("rbac.yaml").into_iter().chain(objects("driver-namespace/role.yaml"));
-    all.filter_map(|role| role.get("rules")?.as_array().cloned()).flatten().collect()
+    let files = ["rbac.yaml", "driver-namespace/role.yaml", "volsync-leftovers/role.yaml"];
+    files.into_iter().flat_map(objects).filter_map(|role| role.get("rules")?.as_array().cloned()).flatten().collect()
 }
 
 #[test]
@@ -167,15 +168,21 @@ fn everything_that_is_watched_may_be_read() {
 
 // === the fence ===
 
-const FENCE: [&str; 5] =
-    ["fence/scope.yaml", "fence/contents.yaml", "fence/snapshots.yaml", "fence/components.yaml", "fence/ledger.yaml"];
+const FENCE: [&str; 6] = [
+    "fence/scope.yaml",
+    "fence/contents.yaml",
+    "fence/snapshots.yaml",
+    "fence/components.yaml",
+    "fence/ledger.yaml",
+    "fence/leftovers.yaml",
+];
 
 #[test]
 fn every_policy_is_bound_denies_and_fails_closed() {
     let all: Vec<Value> = FENCE.iter().flat_map(|file| objects(file)).collect();
     let of = |kind: &str| all.iter().filter(|object| object["kind"] == kind).cloned().collect::<Vec<_>>();
     let (policies, bindings) = (of("ValidatingAdmissionPolicy"), of("ValidatingAdmissionPolicyBinding"));
-    assert_eq!((policies.len(), bindings.len(), all.len()), (6, 6, 12));
+    assert_eq!((policies.len(), bindings.len(), all.len()), (7, 7, 14));
     for policy in &policies {
         let name = &policy["metadata"]["name"];
         let spec = &policy["spec"];

@@ -10,6 +10,8 @@ use std::path::Path;
 use volwarden::api::policy::Rungs;
 use volwarden::domain::finding::Class;
 use volwarden::domain::guard::{Guard, TABLE, stands_before};
+use volwarden::domain::prune::hold::Hold;
+use volwarden::domain::prune::part::Part;
 use volwarden::domain::remedy::{Step, Then, ladder};
 
 #[test]
@@ -203,4 +205,17 @@ fn every_path_in_the_architecture_exists() {
         count += 1;
     }
     assert!(count > 15, "the check sees nothing");
+}
+
+#[test]
+fn every_reason_to_stay_is_explained() {
+    let text = read("docs/retention.md");
+    let rows = rows(&text);
+    let named: BTreeSet<&str> = rows.iter().flat_map(|row| quoted(&row[0])).collect();
+    let missing: Vec<&str> = Hold::ALL.iter().map(|hold| hold.as_str()).filter(|name| !named.contains(name)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+    for part in Part::CLEANUP {
+        let field = part.field().rsplit('.').next().unwrap();
+        assert!(text.contains(&format!("**`{field}`**")), "{field}");
+    }
 }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::condition::Condition;
 use super::period::Period;
-use super::policy::{Mode, Selector, Window, utc};
+use super::policy::{Approvals, Mode, Selector, Window, utc};
 use super::within;
 
 /// Which VolumeSnapshots are kept and which may be pruned.
@@ -47,7 +47,9 @@ use super::within;
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 #[schemars(extend("x-kubernetes-validations" = super::rule(
-    "self.mode != 'Enforce' || size(self.drivers) > 0",
+    "size(self.drivers) > 0 || (self.mode != 'Enforce' && (!has(self.cleanup) || \
+     ((!has(self.cleanup.volsyncLeftovers) || self.cleanup.volsyncLeftovers.mode != 'Enforce') && \
+     (!has(self.cleanup.failedSnapshots) || self.cleanup.failedSnapshots.mode != 'Enforce'))))",
     "mode Enforce needs the drivers named in drivers",
 )))]
 pub struct SnapshotRetentionSpec {
@@ -100,6 +102,11 @@ pub struct SnapshotRetentionSpec {
     /// When deletions may begin: in any of these windows; always, if there is none.
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "atomic"))]
     pub windows: Vec<Window>,
+    /// How approvals are taken.
+    pub approval: Approvals,
+    /// What is left over beside good snapshots, and may go by its age.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cleanup: Option<Cleanup>,
 }
 
 impl Default for SnapshotRetentionSpec {
@@ -120,8 +127,71 @@ impl Default for SnapshotRetentionSpec {
             max_deletions_per_run: 100,
             deletions_per_minute: 10,
             windows: Vec::new(),
+            approval: Approvals::default(),
+            cleanup: None,
         }
     }
+}
+
+/// What is left over, each part with its own mode. An approval is of one part.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Cleanup {
+    /// VolumeSnapshotContents that policy Retain kept and whose VolumeSnapshot is gone: they go with their backend
+    /// snapshot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retained_contents: Option<RetainedContents>,
+    /// What VolSync made for the time of one synchronisation and whose owner is gone: `volsync-*-src` snapshots, temporary
+    /// claims, finished Jobs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub volsync_leftovers: Option<ByAge>,
+    /// VolumeSnapshots in error that never became ready.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failed_snapshots: Option<ByAge>,
+}
+
+/// What goes by its age.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct ByAge {
+    /// Observe: only say what would go. Approve: prune a plan that somebody approved. Enforce: prune.
+    pub mode: Mode,
+    /// Nothing younger goes.
+    #[schemars(extend("x-kubernetes-validations" = within("1m", "8760h")))]
+    pub older_than: Period,
+}
+
+impl Default for ByAge {
+    fn default() -> Self {
+        Self { mode: Mode::Observe, older_than: Period::hours(168) }
+    }
+}
+
+/// Contents kept by policy Retain.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct RetainedContents {
+    /// Observe: only say what would go. Approve: prune a plan that somebody approved.
+    pub mode: ConsentMode,
+    /// Nothing goes whose VolumeSnapshot went less long ago.
+    #[schemars(extend("x-kubernetes-validations" = within("1m", "8760h")))]
+    pub older_than: Period,
+}
+
+impl Default for RetainedContents {
+    fn default() -> Self {
+        Self { mode: ConsentMode::Observe, older_than: Period::hours(168) }
+    }
+}
+
+/// The modes of what no mode alone may destroy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub enum ConsentMode {
+    /// Only say what would go.
+    #[default]
+    Observe,
+    /// Prune a plan that somebody approved.
+    Approve,
 }
 
 /// How many of each period are kept; zero and "not set" are the same.
@@ -204,11 +274,17 @@ pub struct SnapshotRetentionStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub counts: Option<RetentionCounts>,
     /// What is held, by reason.
-    #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["reason"]))]
+    #[schemars(length(max = 48), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["reason"]))]
     pub held_by: Vec<Held>,
     /// What would go, as of the last look.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plan: Option<RetentionPlan>,
+    /// What each part of `cleanup` comes to, as of the last look.
+    #[schemars(length(max = 3), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["part"]))]
+    pub cleanup: Vec<CleanupStatus>,
+    /// The approvals that were noticed.
+    #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["hash"]))]
+    pub approvals: Vec<Approved>,
     /// The run under way, or broken off: written before its first deletion.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub run: Option<Run>,
@@ -264,6 +340,47 @@ pub struct RetentionPlan {
     pub reclaimable_bytes: i64,
 }
 
+/// What a part of `cleanup` comes to.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CleanupStatus {
+    /// RetainedContents, VolsyncLeftovers or FailedSnapshots.
+    #[schemars(length(min = 1, max = 63), regex(pattern = "^[A-Z][A-Za-z]*$"))]
+    pub part: String,
+    /// So many would go.
+    #[schemars(with = "i32", range(min = 0))]
+    pub to_prune: u32,
+    /// So many are held.
+    #[schemars(with = "i32", range(min = 0))]
+    pub held: u32,
+    /// The same by reason.
+    #[serde(default)]
+    #[schemars(length(max = 48), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["reason"]))]
+    pub held_by: Vec<Held>,
+    /// Over all that would go. As the value of volwarden.dev/approved it approves that.
+    #[schemars(length(min = 8, max = 128), regex(pattern = "^[A-Za-z0-9]+$"))]
+    pub hash: String,
+    /// Restore sizes of what would go, in bytes, as far as they are known.
+    #[schemars(range(min = 0))]
+    pub reclaimable_bytes: i64,
+}
+
+/// An approval that was noticed.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Approved {
+    /// What is approved.
+    #[schemars(length(min = 1, max = 128))]
+    pub hash: String,
+    /// When it was noticed.
+    pub at: Timestamp,
+    /// Until when it is good. For longer, take the annotation away and set it anew.
+    pub expires: Timestamp,
+    /// When a run by it ended last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_run: Option<Timestamp>,
+}
+
 /// Why a run was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 pub enum Trigger {
@@ -287,8 +404,8 @@ pub struct Run {
     pub request: Option<String>,
     /// When it began.
     pub started_at: Timestamp,
-    /// The hash of the plan it carries out.
-    #[schemars(length(max = 128))]
+    /// The hashes of the plans it carries out.
+    #[schemars(length(max = 160))]
     pub hash: String,
     /// So many it will delete at most.
     #[schemars(with = "i32", range(min = 0))]

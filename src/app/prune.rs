@@ -4,6 +4,7 @@
 //! sent now by the guards, and everything is written by `io::act`. The run itself is in this process's memory: its
 //! beginning is stored before its first deletion, and a process that finds one that is not its own closes it.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use crate::domain::guard::{Guard, Verdict};
 use crate::domain::policy::Mode;
 use crate::domain::prune::agenda::{self, Due, Trigger};
 use crate::domain::prune::field::Field;
+use crate::domain::prune::part::Part;
 use crate::domain::prune::plan::{Plan, plan};
 use crate::domain::prune::policy::Pruning;
 use crate::domain::prune::run::Run;
@@ -38,6 +40,8 @@ const LOOK: Duration = Duration::from_secs(10);
 const PACE: Duration = Duration::from_secs(1);
 /// How often a run's progress is stored.
 const PROGRESS: Duration = Duration::from_secs(10);
+/// A policy that was not read for so long lets nothing more go.
+const UNREAD: Duration = Duration::from_secs(30);
 /// So much of the lease has to be left to begin anything.
 const LEAST_LEASE: Duration = Duration::from_secs(3);
 /// Looks at deletions under way at the same time.
@@ -61,7 +65,8 @@ pub async fn planned(
     policies: &[Pruning],
     now: jiff::Timestamp,
 ) -> Result<Option<Planned>, Unlisted> {
-    let mut field = retention::gather(client).await?;
+    let parts: BTreeSet<Part> = policies.iter().flat_map(Pruning::parts).map(|(part, _)| part).collect();
+    let mut field = retention::gather(client, &parts).await?;
     let Some(drivers) = desk.drivers().await else { return Ok(None) };
     field.drivers = drivers;
     let alone: Vec<Plan> = policies.iter().map(|pruning| plan(&field, pruning, &[], now)).collect();
@@ -127,8 +132,10 @@ pub(super) struct Pruner {
 struct Active {
     entry: Entry,
     run: Run,
-    hash: Hash,
+    hashes: BTreeMap<Part, Hash>,
     stored: Duration,
+    /// When the policy was read last.
+    read: Duration,
 }
 
 /// The engine's loop has ended.
@@ -237,18 +244,20 @@ impl Pruner {
     /// Says what a policy comes to, and begins its run if there is one to make.
     async fn take_up(&mut self, mut entry: Entry, plan: &Plan, field: &Field, trigger: Option<Trigger>) {
         let now = self.now();
-        let hash = plan.hash(field, &entry.pruning);
-        retention::looked(&mut entry, plan, field, &hash, now.wall);
+        retention::notice(&mut entry, now.wall);
+        let hashes = retention::looked(&mut entry, plan, field, now.wall);
         let Some(trigger) = trigger else {
             retention::said(&mut entry, None, now.wall);
             self.store(&mut entry).await;
             return;
         };
         let slot = agenda::scheduled(&entry.pruning, &entry.told, now.wall);
-        let run = Run::of(plan, field, &entry.pruning);
-        let begins = (&hash, run.tally().planned);
+        let parts = agenda::parts(&entry.pruning, &entry.told, &hashes, trigger, now.wall);
+        let run = Run::of_parts(plan, field, &entry.pruning, &parts);
+        let carried: Vec<&Hash> = parts.iter().filter_map(|part| hashes.get(part)).collect();
+        let begins = (carried.as_slice(), run.tally().planned);
         retention::begun(&mut entry, trigger, slot, begins, &self.identity, now.wall);
-        if let Some((outcome, message)) = idle(&entry, plan, &run, &hash) {
+        if let Some((outcome, message)) = idle(&entry, plan, field, &run, &hashes, now.wall) {
             retention::ended(&mut entry, outcome, run.tally(), &message, now.wall);
             retention::said(&mut entry, None, now.wall);
             self.store(&mut entry).await;
@@ -257,24 +266,31 @@ impl Pruner {
         retention::said(&mut entry, None, now.wall);
         // Not stored, not begun.
         if self.store(&mut entry).await {
-            info!(policy = &**entry.pruning.name(), planned = run.tally().planned, %hash, "a run begins");
-            self.active = Some(Active { entry, run, hash, stored: now.mono });
+            info!(policy = &**entry.pruning.name(), planned = run.tally().planned, "a run begins");
+            self.active = Some(Active { entry, run, hashes, stored: now.mono, read: now.mono });
         }
     }
 
     /// One round of a run: look at what was sent, send what may be sent.
     async fn go_on(&mut self, mut active: Active) -> Result<(), Gone> {
         self.verify(&mut active).await;
-        let next: Vec<_> = active.run.next(self.now().mono).into_iter().map(|(at, one)| (at, one.clone())).collect();
+        let now = self.now().mono;
+        let mut next: Vec<_> = active.run.next(now).into_iter().map(|(at, one)| (at, one.clone())).collect();
+        if now.saturating_sub(active.read) > UNREAD {
+            // It may have been suspended meanwhile, or an approval taken back.
+            active.run.hold("its policy cannot be read".to_owned(), now);
+            next.clear();
+        }
         for (number, order) in next {
             let now = self.now();
-            // As the policy was read last: an approval that is taken back holds what is left.
-            let approved = approves(&active.entry, &active.hash);
+            // As the policy was read last: an approval that is taken back or expires holds what is left.
+            let hash = active.hashes.get(&order.part);
+            let approved = hash.is_some_and(|hash| active.entry.told.approves(hash, now.wall));
             let ask = active.run.ask(&order, &active.entry.pruning, approved, now.wall, now.mono);
             let Some((judgement, guarded)) = self.desk.prune(ask).await else { return Err(Gone) };
             if let Some(guarded) = guarded {
                 let (outcome, words) = hands::prune(&self.client, &guarded, &self.lease, &self.clock).await;
-                info!(policy = &**active.entry.pruning.name(), snapshot = %order.key, outcome = outcome.as_str(), words, "pruned");
+                info!(policy = &**active.entry.pruning.name(), object = %order, outcome = outcome.as_str(), words, "pruned");
                 active.run.sent(number, outcome, &words, self.now().mono);
             } else if judgement.holds(Guard::Quiet) || judgement.holds(Guard::Consequence) {
                 active.run.skip(number);
@@ -320,6 +336,8 @@ impl Pruner {
                 let status = std::mem::take(&mut active.entry.status);
                 let same = fresh.told.generation == active.entry.told.generation;
                 active.entry = Entry { status, ..fresh };
+                active.read = now.mono;
+                retention::notice(&mut active.entry, now.wall);
                 if !same {
                     active.run.hold("a change of the policy".to_owned(), now.mono);
                     active.run.end();
@@ -358,31 +376,49 @@ fn ours(fresh: &Entry, known: &Entry) -> bool {
     began(fresh).is_some() && began(fresh) == began(known)
 }
 
-/// Whether this very plan is approved.
-fn approves(entry: &Entry, hash: &Hash) -> bool {
-    entry.told.approved.as_ref() == Some(hash)
-}
-
 /// Why a run deletes nothing, if it does not.
-fn idle(entry: &Entry, plan: &Plan, run: &Run, hash: &Hash) -> Option<(RunOutcome, String)> {
-    let counts = plan.counts();
+fn idle(
+    entry: &Entry,
+    plan: &Plan,
+    field: &Field,
+    run: &Run,
+    hashes: &BTreeMap<Part, Hash>,
+    now: jiff::Timestamp,
+) -> Option<(RunOutcome, String)> {
     if let Some(why) = &plan.refused {
         return Some((RunOutcome::Refused, format!("nothing is deleted: {why}")));
     }
-    if run.tally().planned == 0 {
-        return Some((RunOutcome::Done, format!("nothing is to go; {} are kept, {} held", counts.kept, counts.held)));
+    if run.tally().planned > 0 {
+        return None;
     }
-    match entry.pruning.mode() {
-        Mode::Observe => {
-            Some((RunOutcome::Observed, format!("{} would go; mode Observe deletes nothing", counts.going)))
+    let (mut observed, mut awaiting) = (Vec::new(), Vec::new());
+    for (part, mode) in entry.pruning.parts() {
+        let going = plan.counts_of(part, field).going;
+        let what = if part == Part::Snapshots { String::new() } else { format!(" by {}", part.field()) };
+        match (mode, hashes.get(&part)) {
+            _ if going == 0 => {}
+            (Mode::Approve, Some(hash)) if !entry.told.approves(hash, now) => {
+                let name = entry.pruning.name();
+                let how =
+                    format!("kubectl annotate snapshotretention {name} volwarden.dev/approved={hash} --overwrite");
+                awaiting.push(format!("{going} would go{what}; approve this plan: {how}"));
+            }
+            (Mode::Observe, _) => observed.push(format!("{going} would go{what}; mode Observe deletes nothing")),
+            // It goes with the next run by schedule or on request.
+            _ => {}
         }
-        Mode::Approve if !approves(entry, hash) => {
-            let name = entry.pruning.name();
-            let how = format!("kubectl annotate snapshotretention {name} volwarden.dev/approved={hash} --overwrite");
-            Some((RunOutcome::AwaitingApproval, format!("{} would go; approve this plan: {how}", counts.going)))
-        }
-        Mode::Approve | Mode::Enforce => None,
     }
+    let outcome = match (awaiting.is_empty(), observed.is_empty()) {
+        (false, _) => RunOutcome::AwaitingApproval,
+        (true, false) => RunOutcome::Observed,
+        (true, true) => {
+            let counts = plan.counts();
+            let message = format!("nothing is to go; {} are kept, {} held", counts.kept, counts.held);
+            return Some((RunOutcome::Done, message));
+        }
+    };
+    awaiting.append(&mut observed);
+    Some((outcome, awaiting.join("; ")))
 }
 
 /// How a run ended.
@@ -391,7 +427,7 @@ fn result(run: &Run) -> (RunOutcome, String) {
     let mut parts = vec![format!("{} of {} are deleted and gone", tally.deleted, tally.planned)];
     if tally.hanging > 0 {
         let names: Vec<String> = run.hanging().take(3).map(ToString::to_string).collect();
-        parts.push(format!("{} deletions hang ({}); see `volwarden why vs NAME`", tally.hanging, names.join(", ")));
+        parts.push(format!("{} deletions hang ({}); see `volwarden why KIND NAME`", tally.hanging, names.join(", ")));
     }
     if tally.changed > 0 {
         parts.push(format!("{} had changed since the plan and were left alone", tally.changed));

@@ -14,7 +14,14 @@ use crate::{Ask, SOON, Server, VOLWARDEN, deploy, fenced};
 /// What may be tried at the same time: a row is judged by one of these, so they do not get in each other's way. The
 /// scope policy has a say in all of them.
 const TOGETHER: [&[&str]; 2] = [
-    &["volwarden-contents", "volwarden-leases", "volwarden-ledger", "volwarden-pods", "volwarden-snapshots"],
+    &[
+        "volwarden-contents",
+        "volwarden-leases",
+        "volwarden-ledger",
+        "volwarden-leftovers",
+        "volwarden-pods",
+        "volwarden-snapshots",
+    ],
     &["volwarden-scope"],
 ];
 
@@ -25,6 +32,7 @@ fn fenced_in() -> Option<(Server, Vec<Row>)> {
     server.namespace("rook-ceph", &json!({}));
     server.namespace("ignored", &json!({"volwarden.dev/ignore": "by storage"}));
     server.apply_folder(&deploy().join("base/driver-namespace"), Some("rook-ceph"));
+    server.apply_folder(&deploy().join("base/volsync-leftovers"), None);
     let rows = table(&server);
     Some((server, rows))
 }
@@ -74,6 +82,7 @@ fn every_word_of_the_fence_is_needed() {
     let Some((server, rows)) = fenced_in() else { return };
     server.bind_admin("everything", VOLWARDEN);
     server.pod("rook-ceph", "sign-of-volwarden-pods", None, &json!([{"name": "sign", "image": "sign"}]));
+    server.claim("rook-ceph", "sign-of-volwarden-leftovers", &json!({}));
     let volwarden = server.user(VOLWARDEN);
     let (mut unnoticed, mut tried) = (Vec::new(), 0);
     for policies in TOGETHER {
@@ -178,6 +187,9 @@ fn sign_of(policy: &str) -> Ask {
             "/apis/coordination.k8s.io/v1/namespaces/volwarden-system/leases",
             named(json!({"metadata": {}})),
         ),
+        "volwarden-leftovers" => {
+            Ask::delete("/api/v1/namespaces/rook-ceph/persistentvolumeclaims/sign-of-volwarden-leftovers", Value::Null)
+        }
         "volwarden-pods" => Ask::delete("/api/v1/namespaces/rook-ceph/pods/sign-of-volwarden-pods", Value::Null),
         _ => Ask::create("/api/v1/namespaces/default/configmaps", named(json!({"metadata": {}}))),
     }

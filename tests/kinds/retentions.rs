@@ -5,8 +5,8 @@ use volwarden::api::check;
 use volwarden::api::period::Period;
 use volwarden::api::policy;
 use volwarden::api::retention::{
-    Calendar, Held, Keep, RetentionCounts, RetentionPlan, Run, RunOutcome, RunRecord, Schedule, SnapshotRetentionSpec,
-    SnapshotRetentionStatus, Trigger,
+    Approved, ByAge, Calendar, Cleanup, CleanupStatus, ConsentMode, Held, Keep, RetainedContents, RetentionCounts,
+    RetentionPlan, Run, RunOutcome, RunRecord, Schedule, SnapshotRetentionSpec, SnapshotRetentionStatus, Trigger,
 };
 
 use crate::Ask;
@@ -27,6 +27,15 @@ fn wrong() -> Vec<(Value, &'static str)> {
     vec![
         (json!({"mode": "Auto"}), "spec.mode: Unsupported value"),
         (json!({"mode": "Enforce"}), "mode Enforce needs the drivers named"),
+        (json!({"cleanup": {"volsyncLeftovers": {"mode": "Enforce"}}}), "mode Enforce needs the drivers named"),
+        (json!({"cleanup": {"failedSnapshots": {"mode": "Enforce"}}}), "mode Enforce needs the drivers named"),
+        (
+            json!({"drivers": ["d"], "cleanup": {"retainedContents": {"mode": "Enforce"}}}),
+            "retainedContents.mode: Unsupported value",
+        ),
+        (json!({"cleanup": {"failedSnapshots": {"olderThan": "59s"}}}), "has to be from 1m to 8760h"),
+        (json!({"cleanup": {"jobs": {}}}), "unknown field \"spec.cleanup.jobs\""),
+        (json!({"approval": {"validFor": "25h"}}), "has to be from 1m to 24h"),
         (json!({"keep": {"dayly": 7}}), "unknown field \"spec.keep.dayly\""),
         (json!({"keep": {"daily": -1}}), "daily"),
         (json!({"keep": {"annual": 100_001}}), "annual"),
@@ -55,6 +64,9 @@ fn a_wrong_retention_is_refused_by_the_server_and_by_us() {
     let right = [
         json!({}),
         json!({"schedule": null, "selector": null}),
+        json!({"cleanup": {"retainedContents": {"mode": "Approve"}, "volsyncLeftovers": {}, "failedSnapshots": null}}),
+        json!({"drivers": ["d"], "cleanup": {"volsyncLeftovers": {"mode": "Enforce", "olderThan": "1h"}}}),
+        json!({"approval": {"validFor": "30m"}}),
         json!({"mode": "Enforce", "drivers": ["csi.example.com"], "keep": {"daily": 7}, "classes": ["fast", "a.b-c"]}),
         json!({"schedule": {"cron": "30 2 * * *"}, "minAge": "0s", "minReady": 1000, "calendar": "Strict"}),
     ];
@@ -69,7 +81,7 @@ fn a_wrong_retention_is_refused_by_the_server_and_by_us() {
         assert!([400, 422].contains(&code), "{spec}: {code}");
         assert!(said["message"].as_str().unwrap().contains(because), "{spec}: {said}");
         // The one rule over several fields is the core's.
-        if spec != json!({"mode": "Enforce"}) {
+        if because != "mode Enforce needs the drivers named" {
             assert!(!check::retention(&spec).flaws.is_empty(), "{spec}: the server refuses it, and a file is taken");
         }
     }
@@ -121,6 +133,12 @@ fn full() -> SnapshotRetentionSpec {
             duration: Period::hours(6),
             time_zone: "UTC".to_owned(),
         }],
+        approval: policy::Approvals { valid_for: Period::minutes(30) },
+        cleanup: Some(Cleanup {
+            retained_contents: Some(RetainedContents { mode: ConsentMode::Approve, older_than: Period::hours(720) }),
+            volsync_leftovers: Some(ByAge { mode: policy::Mode::Enforce, older_than: Period::hours(24) }),
+            failed_snapshots: Some(ByAge { mode: policy::Mode::Observe, older_than: Period::hours(48) }),
+        }),
     }
 }
 
@@ -139,6 +157,20 @@ fn full_status() -> SnapshotRetentionStatus {
             to_prune: 41,
             reclaimable_bytes: 1 << 40,
         }),
+        cleanup: vec![CleanupStatus {
+            part: "RetainedContents".to_owned(),
+            to_prune: 3,
+            held: 1,
+            held_by: vec![Held { reason: "Unmarked".to_owned(), count: 1 }],
+            hash: "fedcba9876543210".to_owned(),
+            reclaimable_bytes: 1 << 30,
+        }],
+        approvals: vec![Approved {
+            hash: "fedcba9876543210".to_owned(),
+            at: at(),
+            expires: at(),
+            last_run: Some(at()),
+        }],
         run: Some(Run {
             trigger: Trigger::Schedule,
             request: Some("now".to_owned()),

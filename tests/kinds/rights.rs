@@ -5,7 +5,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 use stack::Options;
 
-use crate::{Ask, Server, VOLWARDEN, deploy};
+use crate::{Ask, SOON, Server, VOLWARDEN, deploy};
 
 const SNAPSHOTS: &str = "snapshot.storage.k8s.io";
 
@@ -62,6 +62,8 @@ fn it_may_do_what_it_needs_and_nothing_else() {
     }
     for (verb, group, resource, namespace, name) in [
         ("get", "", "secrets", "rook-ceph", "s"),
+        ("delete", "", "persistentvolumeclaims", "app", "volsync-data-src"),
+        ("delete", "batch", "jobs", "app", "volsync-src-data"),
         ("get", "", "pods/log", "app", "p"),
         ("delete", "", "pods", "app", "p"),
         ("create", "", "pods/exec", "rook-ceph", "p"),
@@ -85,6 +87,12 @@ fn it_may_do_what_it_needs_and_nothing_else() {
     ] {
         assert!(!may(verb, group, resource, namespace, name), "may {verb} {group} {resource} {namespace}/{name}");
     }
+    // Who wants VolSync's leftovers cleaned up says so by a folder of its own.
+    server.apply_folder(&deploy().join("base/volsync-leftovers"), None);
+    let soon = || may("delete", "", "persistentvolumeclaims", "app", "volsync-data-src").then_some(());
+    server.stack.wait("it may delete claims", SOON, soon).unwrap();
+    assert!(may("delete", "batch", "jobs", "app", "volsync-src-data"));
+    assert!(!may("delete", "", "persistentvolumes", "", "pv") && !may("create", "batch", "jobs", "app", "j"));
 }
 
 /// The real binary under that account, and what it says it could not read.

@@ -7,6 +7,7 @@ use crate::{Ask, Server};
 
 mod components;
 mod contents;
+mod leftovers;
 mod records;
 mod snapshots;
 
@@ -75,9 +76,12 @@ pub(crate) fn table(server: &Server) -> Vec<Row> {
     contents::withheld_removals(&mut table);
     contents::deletions(&mut table);
     contents::changes(&mut table);
+    contents::reclaimed(&mut table);
     snapshots::snapshots(&mut table);
     snapshots::reclaim(&mut table);
     snapshots::prunes(&mut table);
+    snapshots::failed(&mut table);
+    leftovers::leftovers(&mut table);
     components::pods(&mut table);
     components::leases(&mut table);
     records::records(&mut table);

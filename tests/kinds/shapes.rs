@@ -102,6 +102,32 @@ impl Server {
         path
     }
 
+    /// A claim nobody provisions, and its path.
+    pub(crate) fn claim(&self, namespace: &str, name: &str, metadata: &Value) -> String {
+        let path = format!("/api/v1/namespaces/{namespace}/persistentvolumeclaims");
+        let mut claim = json!({
+            "metadata": {"name": name},
+            "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
+        });
+        claim["metadata"].as_object_mut().unwrap().extend(metadata.as_object().unwrap().clone());
+        self.must(&Ask::create(&path, claim));
+        format!("{path}/{name}")
+    }
+
+    /// A Job with this status, and its path.
+    pub(crate) fn job(&self, namespace: &str, name: &str, metadata: &Value, status: &Value) -> String {
+        let path = format!("/apis/batch/v1/namespaces/{namespace}/jobs");
+        let template = json!({"spec": {"containers": [{"name": "kopia", "image": "kopia"}], "restartPolicy": "Never"}});
+        let mut job = json!({"metadata": {"name": name}, "spec": {"template": template}});
+        job["metadata"].as_object_mut().unwrap().extend(metadata.as_object().unwrap().clone());
+        self.must(&Ask::create(&path, job));
+        let path = format!("{path}/{name}");
+        if !status.is_null() {
+            self.must(&Ask::merge(&format!("{path}/status"), json!({"status": status})));
+        }
+        path
+    }
+
     /// A pod nobody runs, and its path.
     pub(crate) fn pod(&self, namespace: &str, name: &str, owner: Option<(&str, &str)>, containers: &Value) -> String {
         self.edited_pod(namespace, name, owner, containers, &Value::Null)

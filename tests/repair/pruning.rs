@@ -5,8 +5,10 @@ use volwarden::domain::gate::{Gate, Said};
 use volwarden::domain::guard::Guard;
 use volwarden::domain::name::{Key, Uid};
 use volwarden::domain::policy::Mode;
+use volwarden::domain::prune::part::Part;
+use volwarden::domain::prune::relic::{Kept, Thing};
 use volwarden::domain::prune::run::{Ask, Order};
-use volwarden::domain::record::{ClaimPhase, Namespace};
+use volwarden::domain::record::{ClaimPhase, DeletionPolicy, Namespace};
 
 use super::lab::hands::enforce;
 use super::lab::*;
@@ -15,12 +17,16 @@ use super::lab::*;
 fn ask() -> Ask {
     Ask {
         order: Order {
+            part: Part::Snapshots,
+            thing: Thing::Snapshot,
             key: Key::namespaced("default", "old"),
             uid: Uid::parse("uid-old"),
             version: "7".into(),
-            content: Key::cluster("c-old"),
-            driver: DRIVER.into(),
+            content: Some(Key::cluster("c-old")),
+            driver: Some(DRIVER.into()),
             staying: [(Key::namespaced("default", "new"), Uid::parse("uid-new"))].into(),
+            kept: None,
+            temporary: None,
         },
         policy: "nightly".into(),
         mode: Mode::Enforce,
@@ -156,4 +162,81 @@ fn when_what_was_to_stay_is_no_longer_there_and_ready() {
     assert_eq!(changed(|snapshot| snapshot.meta.deleted = snapshot.meta.created), [Guard::Consequence]);
     let gone = held(|lab| lab.feed(Fact::Snapshot(Change::Gone(Key::namespaced("default", "new")))));
     assert_eq!(gone, [Guard::Consequence]);
+}
+
+// === What is left over ===
+
+/// What holds the deletion of a retained content after this has happened, with this about the ask.
+fn held_content(change: fn(&mut Ask), obstacle: impl FnOnce(&mut Lab)) -> Vec<Guard> {
+    let mut lab = Lab::led(enforce(|_| {}));
+    for name in ["kept", "other"] {
+        let mut bound = alive(&lab, name, "old");
+        bound.snapshot.key = Key::namespaced("default", name);
+        bound.policy = DeletionPolicy::Retain;
+        lab.content(name, bound);
+    }
+    lab.pass(60);
+    obstacle(&mut lab);
+    let mut ask = ask();
+    ask.order = Order {
+        part: Part::RetainedContents,
+        thing: Thing::Content,
+        key: Key::cluster("kept"),
+        content: None,
+        staying: [].into(),
+        kept: Some(Kept {
+            snapshot: Some((Key::namespaced("default", "kept"), Uid::parse("gone"))),
+            ..Kept::default()
+        }),
+        ..ask.order
+    };
+    (ask.mode, ask.approved) = (Mode::Approve, true);
+    change(&mut ask);
+    let (judgement, guarded) = lab.engine.judge_prune(&ask, lab.now());
+    assert_eq!(guarded.is_some(), judgement.held_by().is_none());
+    judgement.verdicts().iter().filter(|(_, one)| !one.allows()).map(|(guard, _)| *guard).collect()
+}
+
+#[test]
+fn a_retained_content_goes_by_an_approval_and_by_no_mode() {
+    assert_eq!(held_content(|_| {}, |_| {}), []);
+    assert_eq!(held_content(|ask| ask.approved = false, |_| {}), [Guard::Mode]);
+    let enforced = |ask: &mut Ask| (ask.mode, ask.approved) = (Mode::Enforce, false);
+    assert_eq!(held_content(enforced, |_| {}), [Guard::Mode]);
+}
+
+#[test]
+fn what_has_come_up_about_a_retained_content_since_its_plan_holds_it() {
+    let shared = held_content(
+        |_| {},
+        |lab| {
+            let twin = lab.engine.world().contents.get(&Key::cluster("kept")).unwrap().clone();
+            lab.content("twin", twin);
+        },
+    );
+    assert_eq!(shared, [Guard::Consequence], "another content has its handle");
+    let back = held_content(
+        |_| {},
+        |lab| {
+            let mut snapshot = ready(lab, "kept", "kept");
+            snapshot.meta.uid = Uid::parse("gone");
+            lab.snapshot("kept", snapshot);
+        },
+    );
+    assert_eq!(back, [Guard::Consequence], "its VolumeSnapshot is there again");
+    let gone = held_content(|_| {}, |lab| lab.feed(Fact::Content(Change::Gone(Key::cluster("kept")))));
+    assert_eq!(gone, [Guard::Consequence]);
+    let restore = claim("restore", ClaimPhase::Pending, Some("default/kept"));
+    assert_eq!(held_content(|_| {}, |lab| lab.claim("restore", restore)), [Guard::Quiet]);
+    let ignored = Namespace { ignored: true, ..Namespace::default() };
+    let paused = |lab: &mut Lab| lab.feed(Fact::Namespace(Change::Applied(Key::cluster("default"), ignored)));
+    assert_eq!(held_content(|_| {}, paused), [Guard::Paused]);
+    let blind = |lab: &mut Lab| lab.feed(Fact::Source(Source::Orphans, SourceChange::Failing("500".into())));
+    assert!(held_content(|_| {}, blind).contains(&Guard::Synced));
+    assert_eq!(held_content(|_| {}, Lab::lose_the_lease), [Guard::Leader]);
+    let dead = |lab: &mut Lab| {
+        lab.stop_leader(DRIVER_LEASE);
+        lab.pass(300);
+    };
+    assert_eq!(held_content(|_| {}, dead), [Guard::Controller]);
 }

@@ -2,16 +2,16 @@
 //! list of snapshots before and after, and the API server's audit log.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde_json::{Value, json};
-use stack::{DRIVER, Options, Stack, Volume};
+use stack::{DRIVER, Fault, Options, Stack, Volume};
 
 use super::doctor::volwarden;
-use super::repairs::handles;
+use super::repairs::{handle_of, handles};
 use super::warden::{self, RETENTIONS, Warden, Written};
-use super::{SNAPSHOTS, text, turn};
+use super::{CONTENTS, SNAPSHOTS, text, turn};
 
 /// So many volumes, and so many snapshots of each, one a day.
 const VOLUMES: usize = 10;
@@ -50,16 +50,30 @@ fn given_volumes(count: usize) -> Stack {
     stack
 }
 
-/// So many real snapshots of each of so many volumes, then their times moved into the past, one a day.
+/// So many snapshots of each of so many volumes, one a day: the driver says that it cut them then. They are imported,
+/// those of one volume into one namespace, so that the real sidecar asks the driver for their times.
 fn given_snapshots(stack: &Stack, volumes: usize, each: usize) {
     let mut made = Vec::new();
+    let now = SystemTime::now();
     for volume in 0..volumes {
-        stack.bound_pvc("default", &format!("data-{volume}"), &format!("vol-{volume}")).unwrap();
+        let namespace = format!("vol-{volume}");
+        stack.namespace(&namespace).unwrap();
         for number in 0..each {
+            let (name, handle) = (format!("db-{volume}-{number:02}"), format!("h-{volume}-{number:02}"));
+            let hours = 24 * u64::try_from(number).unwrap() + 2;
+            stack.add_snapshot(&handle, &namespace, now - Duration::from_secs(hours * 3600)).unwrap();
+            made.push(json!({
+                "apiVersion": "snapshot.storage.k8s.io/v1", "kind": "VolumeSnapshotContent",
+                "metadata": {"name": format!("c-{name}")},
+                "spec": {
+                    "driver": DRIVER, "deletionPolicy": "Delete", "source": {"snapshotHandle": handle},
+                    "volumeSnapshotClassName": "fast", "volumeSnapshotRef": {"namespace": namespace, "name": name},
+                },
+            }));
             made.push(json!({
                 "apiVersion": "snapshot.storage.k8s.io/v1", "kind": "VolumeSnapshot",
-                "metadata": {"name": format!("db-{volume}-{number:02}"), "namespace": "default"},
-                "spec": {"volumeSnapshotClassName": "fast", "source": {"persistentVolumeClaimName": format!("data-{volume}")}},
+                "metadata": {"name": name, "namespace": namespace},
+                "spec": {"volumeSnapshotClassName": "fast", "source": {"volumeSnapshotContentName": format!("c-{name}")}},
             }));
         }
     }
@@ -72,17 +86,16 @@ fn given_snapshots(stack: &Stack, volumes: usize, each: usize) {
         let all = snapshots(stack);
         (all.len() == volumes * each && all.iter().all(settled)).then_some(all)
     });
-    let mut all = ready.unwrap();
-    for one in &mut all {
-        let name = text(one, "/metadata/name");
+    for one in ready.unwrap() {
+        let name = text(&one, "/metadata/name");
         let number: i64 = name.rsplit_once('-').unwrap().1.parse().unwrap();
-        let taken: Timestamp = text(one, "/status/creationTime").parse().unwrap();
-        let older = taken - SignedDuration::from_hours(24 * number + 2);
-        one["status"]["creationTime"] = json!(older.to_string());
+        let taken: Timestamp = text(&one, "/status/creationTime").parse().unwrap();
+        let hours = Timestamp::now().duration_since(taken).as_hours();
+        assert!(
+            (24 * number + 2..24 * number + 4).contains(&hours),
+            "{name} is {hours} hours old: the driver's own time"
+        );
     }
-    let file = stack.folder().join("aged.json");
-    std::fs::write(&file, json!({"apiVersion": "v1", "kind": "List", "items": all}).to_string()).unwrap();
-    stack.kubectl(["replace", "--subresource=status", "-f", file.to_str().unwrap()]).unwrap();
 }
 
 /// What `retention plan` says with the policies of a file, or the cluster's.
@@ -118,8 +131,8 @@ fn ten_1_a_run_prunes_exactly_what_the_plan_printed() {
 
     println!("10.1.1 given 300 snapshots over 10 volumes, some of them to be kept for a reason");
     given_snapshots(&stack, VOLUMES, EACH);
-    stack.kubectl(["label", SNAPSHOTS, "db-0-29", "volwarden.dev/keep=yes"]).unwrap();
-    stack.kubectl(["label", SNAPSHOTS, "db-1-29", "volsync.backube/do-not-delete="]).unwrap();
+    stack.kubectl(["label", "-n", "vol-0", SNAPSHOTS, "db-0-29", "volwarden.dev/keep=yes"]).unwrap();
+    stack.kubectl(["label", "-n", "vol-1", SNAPSHOTS, "db-1-29", "volsync.backube/do-not-delete="]).unwrap();
     let before = handles(&stack);
     assert_eq!(before.len(), VOLUMES * EACH);
 
@@ -252,4 +265,112 @@ fn ten_2_a_run_that_broke_off_is_not_repeated_and_an_approval_is_of_one_plan() {
     let all = deletions(&stack);
     assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), all.len(), "each once");
     assert_eq!(names(&stack).len(), 24 - all.len());
+}
+
+/// What a part of the plan says of each of its objects.
+fn part(plan: &Value, name: &str) -> Value {
+    let parts = plan["policies"][0]["cleanup"].as_array().unwrap();
+    parts.iter().find(|one| one["part"] == name).unwrap_or_else(|| panic!("{name}: {plan:#}")).clone()
+}
+
+fn of(part: &Value, name: &str) -> (String, String) {
+    let all = part["objects"].as_array().unwrap();
+    let one = all.iter().find(|one| one["name"] == name).unwrap_or_else(|| panic!("{name}: {part:#}"));
+    (text(one, "/fate"), text(one, "/hold"))
+}
+
+#[test]
+fn ten_3_what_is_left_over_goes_by_consent_and_the_driver_really_deletes() {
+    let Some(_turn) = turn() else { return };
+    let stack = given_volumes(1);
+    stack.snapshot_class("kept", "Retain").unwrap();
+    stack.bound_pvc("default", "data", "vol-0").unwrap();
+
+    println!(
+        "10.3.1 given contents that policy Retain kept, one of this cluster and one imported, and one that failed"
+    );
+    let ready = |name: &str| {
+        stack.wait(&format!("{name} is ready"), LONG, || {
+            let found = stack.get(SNAPSHOTS, Some("default"), name).ok()??;
+            (found.pointer("/status/readyToUse") == Some(&json!(true))).then_some(found)
+        })
+    };
+    stack.snapshot("default", "mine", "data", "kept").unwrap();
+    let mine = text(&ready("mine").unwrap(), "/status/boundVolumeSnapshotContentName");
+    stack.add_snapshot("h-other", "vol-0", SystemTime::now()).unwrap();
+    let imported = json!([
+        {
+            "apiVersion": "snapshot.storage.k8s.io/v1", "kind": "VolumeSnapshotContent", "metadata": {"name": "imported"},
+            "spec": {"driver": DRIVER, "deletionPolicy": "Retain", "source": {"snapshotHandle": "h-other"},
+                     "volumeSnapshotRef": {"namespace": "default", "name": "imported"}},
+        },
+        {
+            "apiVersion": "snapshot.storage.k8s.io/v1", "kind": "VolumeSnapshot",
+            "metadata": {"name": "imported", "namespace": "default"},
+            "spec": {"source": {"volumeSnapshotContentName": "imported"}},
+        },
+    ]);
+    stack.apply_json(&json!({"apiVersion": "v1", "kind": "List", "items": imported})).unwrap();
+    ready("imported").unwrap();
+    stack.kubectl(["delete", "-n", "default", SNAPSHOTS, "mine", "imported"]).unwrap();
+    let handle = handle_of(&stack, &mine);
+    assert_eq!(handles(&stack), BTreeSet::from([handle.clone(), "h-other".to_owned()]).into_iter().collect::<Vec<_>>());
+    stack.set_faults(&[Fault::of("CreateSnapshot").fail(3, "no such pool")]).unwrap();
+    stack.snapshot("default", "bad", "data", "fast").unwrap();
+    let failed = |one: &Value| one.pointer("/status/error/message").is_some();
+    stack.wait("bad has failed", LONG, || stack.get(SNAPSHOTS, Some("default"), "bad").ok()?.filter(failed)).unwrap();
+
+    println!("10.3.2 then a plan says what would go and what is held, by name");
+    let mut policy = policy("Observe");
+    policy["spec"]["cleanup"] = json!({
+        "retainedContents": {"mode": "Approve", "olderThan": "1m"},
+        "failedSnapshots": {"mode": "Enforce", "olderThan": "1m"},
+    });
+    stack.apply_json(&policy).unwrap();
+    let plan = stack.wait("they are old enough", LONG, || {
+        let (_, plan) = planned(&stack, &[]);
+        let goes = |name: &str, part: &Value| of(part, name).0 == "Pruned";
+        let both = goes(&mine, &part(&plan, "RetainedContents")) && goes("bad", &part(&plan, "FailedSnapshots"));
+        both.then_some(plan)
+    });
+    let plan = plan.unwrap();
+    let contents = part(&plan, "RetainedContents");
+    assert_eq!(of(&contents, "imported"), ("Held".to_owned(), "NotMadeHere".to_owned()));
+
+    println!("10.3.3 a run takes the failed one, and no content without an approval");
+    let _daemon = Warden::start(&stack, "volwarden");
+    warden::wait_leads(&stack);
+    let gone = |kind: &str, namespace: Option<&str>, name: &str| stack.get(kind, namespace, name).unwrap().is_none();
+    for round in 0.. {
+        // Its creation is tried again and again: one that has changed since the plan goes with the next run.
+        run(&stack, &format!("failed-{round}"));
+        if gone(SNAPSHOTS, Some("default"), "bad") {
+            break;
+        }
+        assert!(round < 20, "{:#}", stack.get(RETENTIONS, None, "nightly").unwrap().unwrap());
+    }
+    assert_eq!(handles(&stack).len(), 2);
+    let writes = |verb: &str| {
+        let all = warden::writes(&stack);
+        all.iter().filter(|one| one.verb == verb && one.resource == "volumesnapshotcontents" && one.code == 200).count()
+    };
+    assert_eq!((writes("patch"), writes("delete")), (0, 0));
+
+    println!("10.3.4 when its plan is approved, then its driver deletes that one and nothing else");
+    let approval = format!("volwarden.dev/approved={}", text(&contents, "/hash"));
+    stack.kubectl(["annotate", RETENTIONS, "nightly", &approval]).unwrap();
+    stack.wait("the content is gone", LONG, || gone(CONTENTS, None, &mine).then_some(())).unwrap();
+    assert_eq!(handles(&stack), ["h-other"], "by the driver's own list");
+    assert!(!gone(CONTENTS, None, "imported"));
+    assert_eq!((writes("patch"), writes("delete")), (1, 1));
+    let over = stack.wait("the run is over", LONG, || {
+        let found = stack.get(RETENTIONS, None, "nightly").ok()??;
+        (text(&found, "/status/history/0/trigger") == "Approval").then_some(found)
+    });
+    let over = over.unwrap();
+    assert_eq!(
+        (&over["status"]["history"][0]["outcome"], &over["status"]["history"][0]["deleted"]),
+        (&json!("Done"), &json!(1))
+    );
+    assert!(!text(&over, "/status/approvals/0/lastRun").is_empty(), "{:#}", over["status"]);
 }

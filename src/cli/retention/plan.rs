@@ -16,9 +16,12 @@ use crate::app::AppError;
 use crate::app::plan::Document;
 use crate::app::prune::{self, Planned};
 use crate::config::Settings;
+use crate::domain::policy::Mode;
 use crate::domain::prune::field::Cut;
-use crate::domain::prune::plan::{Fate, Plan};
+use crate::domain::prune::part::Part;
+use crate::domain::prune::plan::{Fate, Item, Object, Plan};
 use crate::domain::prune::policy::Pruning;
+use crate::domain::prune::relic::Detail;
 use crate::domain::words;
 
 /// Shown beneath the long help.
@@ -57,7 +60,10 @@ pub(super) async fn plan(args: &PlanArgs, settings: &Settings) -> Result<Outcome
     let (planned, at) = planned?.ok_or(AppError::EngineGone)?;
     let view = View::of(&planned, at);
     output::answer_as(args.look.output, &view, || table(&view))?;
-    let goes = planned.plans.iter().any(|(_, plan)| plan.going().next().is_some());
+    let goes = planned
+        .plans
+        .iter()
+        .any(|(pruning, plan)| pruning.parts().any(|(part, _)| plan.going_of(part, &planned.field).next().is_some()));
     Ok(if goes { Outcome::Findings } else { Outcome::Clean })
 }
 
@@ -92,6 +98,44 @@ struct PolicyView {
     reclaimable_bytes: u64,
     held_by: BTreeMap<&'static str, usize>,
     snapshots: Vec<SnapshotView>,
+    cleanup: Vec<CleanupView>,
+}
+
+/// A part that cleans up.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct CleanupView {
+    part: &'static str,
+    mode: &'static str,
+    older_than: String,
+    hash: String,
+    to_prune: usize,
+    held: usize,
+    reclaimable_bytes: u64,
+    held_by: BTreeMap<&'static str, usize>,
+    objects: Vec<ObjectView>,
+}
+
+/// Something left over.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ObjectView {
+    kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    namespace: Option<String>,
+    name: String,
+    uid: String,
+    driver: Option<String>,
+    /// What its age is measured from.
+    since: Option<Timestamp>,
+    restore_size: Option<u64>,
+    /// `Held` or `Pruned`.
+    fate: &'static str,
+    /// What holds it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hold: Option<&'static str>,
+    /// The same in words.
+    why: String,
 }
 
 #[derive(Serialize)]
@@ -125,8 +169,9 @@ impl View {
 impl PolicyView {
     fn of(planned: &Planned, pruning: &Pruning, plan: &Plan) -> Self {
         let counts = plan.counts();
-        let cuts = planned.field.cuts.iter().zip(&plan.fates);
-        let mut shown: Vec<(&Cut, &Fate)> = cuts.filter(|(_, fate)| **fate != Fate::Outside).collect();
+        let cuts = planned.field.cuts.iter().zip(&plan.fates).enumerate();
+        let cuts = cuts.filter(|(at, (_, fate))| **fate != Fate::Outside && plan.part(*at) == Part::Snapshots);
+        let mut shown: Vec<(&Cut, &Fate)> = cuts.map(|(_, one)| one).collect();
         shown.sort_by_key(|(cut, _)| (&cut.key.namespace, &cut.claim, std::cmp::Reverse(cut.taken), &cut.key.name));
         Self {
             name: pruning.name().to_string(),
@@ -140,6 +185,62 @@ impl PolicyView {
             reclaimable_bytes: plan.reclaimable(&planned.field),
             held_by: plan.held_by().into_iter().map(|(hold, count)| (hold.as_str(), count)).collect(),
             snapshots: shown.into_iter().map(|(cut, fate)| SnapshotView::of(cut, fate)).collect(),
+            cleanup: pruning
+                .parts()
+                .filter(|(part, _)| *part != Part::Snapshots)
+                .map(|(part, mode)| CleanupView::of(planned, pruning, plan, (part, mode)))
+                .collect(),
+        }
+    }
+}
+
+impl CleanupView {
+    fn of(planned: &Planned, pruning: &Pruning, plan: &Plan, (part, mode): (Part, Mode)) -> Self {
+        let field = &planned.field;
+        let counts = plan.counts_of(part, field);
+        let mut items: Vec<(Item, Fate)> = plan.of(part, field).collect();
+        items.sort_by_key(|(item, _)| field.object(*item).map(|object| (object.thing(), object.since(), object.key())));
+        let objects = items.into_iter().filter_map(|(item, fate)| Some(ObjectView::of(field.object(item)?, &fate)));
+        Self {
+            part: part.as_str(),
+            mode: mode.as_str(),
+            older_than: pruning.cleanup(part).map(|one| words::short(one.older_than)).unwrap_or_default(),
+            hash: plan.hash_of(part, field, pruning).to_string(),
+            to_prune: counts.going,
+            held: counts.held,
+            reclaimable_bytes: plan.reclaimable_of(part, field),
+            held_by: plan.held_by_of(part, field).into_iter().map(|(hold, count)| (hold.as_str(), count)).collect(),
+            objects: objects.collect(),
+        }
+    }
+}
+
+impl ObjectView {
+    fn of(object: Object<'_>, fate: &Fate) -> Self {
+        let (driver, last) = match object {
+            Object::Cut(cut) => (cut.driver.as_deref(), false),
+            Object::Relic(relic) => {
+                let last = matches!(&relic.detail, Detail::Content(kept) if kept.last);
+                (relic.driver.as_deref(), last)
+            }
+        };
+        let (word, hold, why) = match fate {
+            Fate::Held(hold) => ("Held", Some(hold.as_str()), hold.words().to_owned()),
+            _ if last => ("Pruned", None, "old enough; the last copy of its volume".to_owned()),
+            _ => ("Pruned", None, "old enough, and nothing holds it".to_owned()),
+        };
+        let key = object.key();
+        Self {
+            kind: object.thing().as_str(),
+            namespace: Some(key.namespace.to_string()).filter(|name| !name.is_empty()),
+            name: key.name.to_string(),
+            uid: object.uid().to_string(),
+            driver: driver.map(str::to_owned),
+            since: object.since().map(Timestamp::from),
+            restore_size: Some(object.size()).filter(|size| *size > 0),
+            fate: word,
+            hold,
+            why,
         }
     }
 }
@@ -196,9 +297,44 @@ fn table(view: &View) -> String {
             };
             let _ = writeln!(out, "    {:width$}  {taken:16}  {age:>6}  {fate}", one.name);
         }
+        for part in &policy.cleanup {
+            cleanup(part, view.at, &mut out);
+        }
         let _ = writeln!(out);
     }
     out
+}
+
+/// A part that cleans up, with all that it applies to.
+fn cleanup(part: &CleanupView, now: Timestamp, out: &mut String) {
+    let total = part.to_prune + part.held;
+    let _ = writeln!(
+        out,
+        "\n  {}, mode {}, older than {}: of {} {} would go ({}), {} held",
+        part.part,
+        part.mode,
+        part.older_than,
+        words::count(total, "object"),
+        part.to_prune,
+        bytes(part.reclaimable_bytes),
+        part.held
+    );
+    if part.to_prune > 0 {
+        let _ = writeln!(out, "  Plan: {}", part.hash);
+    }
+    let shown = |one: &ObjectView| match &one.namespace {
+        Some(namespace) => format!("{} {namespace}/{}", one.kind, one.name),
+        None => format!("{} {}", one.kind, one.name),
+    };
+    let width = part.objects.iter().map(|one| shown(one).len()).max().unwrap_or_default();
+    for one in &part.objects {
+        let age = one.since.map_or_else(|| "-".to_owned(), |at| words::short(words::age(now, at)));
+        let fate = match one.hold {
+            Some(hold) => format!("held   {hold}: {}", one.why),
+            None => format!("goes   {}", one.why),
+        };
+        let _ = writeln!(out, "    {:width$}  {age:>6}  {fate}", shown(one));
+    }
 }
 
 fn head(policy: &PolicyView, out: &mut String) {

@@ -1,8 +1,8 @@
-//! The guards before the deletion of one VolumeSnapshot: a table of their own, with the names of the others.
+//! The guards before a deletion by a SnapshotRetention: a table of their own, with the names of the others.
 //!
-//! Which snapshot may go was decided by a plan; whether this deletion may be sent now is decided here, by what the
+//! Which object may go was decided by a plan; whether this deletion may be sent now is decided here, by what the
 //! engine sees at this moment. Only [`pass`] makes a [`GuardedPrune`], the one thing for which `io::act` deletes a
-//! VolumeSnapshot of a user's.
+//! VolumeSnapshot of a user's, a retained content, or what VolSync left.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ pub struct PruneCase<'a> {
     pub lease_left: Option<Duration>,
     /// What says stop.
     pub pauses: Vec<String>,
-    /// Uses of the snapshot.
+    /// Uses of the object.
     pub uses: Vec<String>,
     /// The driver's csi-snapshotter.
     pub snapshotter: Standing,
@@ -41,6 +41,8 @@ pub struct PruneCase<'a> {
     pub alerts: Alerts,
     /// Those of its volume that were to stay, and are not there and ready.
     pub missing: Vec<String>,
+    /// Why more would be lost by it now than when the plan was made.
+    pub threats: Vec<String>,
 }
 
 type Check = fn(&PruneCase<'_>) -> Verdict;
@@ -77,8 +79,11 @@ fn leader(case: &PruneCase<'_>) -> Verdict {
 }
 
 fn mode(case: &PruneCase<'_>) -> Verdict {
-    let Ask { policy, mode, approved, .. } = case.ask;
+    let Ask { policy, mode, approved, order, .. } = case.ask;
     match mode {
+        Mode::Enforce if order.part.only_by_approval() && !approved => {
+            Verdict::wait(None, format!("{} go only by an approval", order.part))
+        }
         Mode::Enforce => Verdict::Allow,
         Mode::Approve if *approved => Verdict::Allow,
         Mode::Approve => {
@@ -100,7 +105,8 @@ fn scope(case: &PruneCase<'_>) -> Verdict {
     if *in_scope {
         return Verdict::Allow;
     }
-    Verdict::refuse(format!("policy {policy} does not name driver {}", order.driver))
+    let driver = order.driver.as_deref().unwrap_or("of nobody");
+    Verdict::refuse(format!("policy {policy} does not name driver {driver}"))
 }
 
 fn quiet(case: &PruneCase<'_>) -> Verdict {
@@ -134,7 +140,8 @@ fn budget(case: &PruneCase<'_>) -> Verdict {
         return Verdict::wait(None, format!("{sent} of {limit} deletions of a run are used"));
     }
     if sent_in_minute >= per_minute {
-        let reason = format!("{sent_in_minute} of {per_minute} deletions in a minute are used for {}", order.driver);
+        let driver = order.driver.as_deref().unwrap_or("what has no driver");
+        let reason = format!("{sent_in_minute} of {per_minute} deletions in a minute are used for {driver}");
         return Verdict::wait(None, reason);
     }
     Verdict::Allow
@@ -160,6 +167,9 @@ fn alerts(case: &PruneCase<'_>) -> Verdict {
 
 /// What was to stay when the plan was made has to be there still: somebody may have deleted it meanwhile.
 fn consequence(case: &PruneCase<'_>) -> Verdict {
+    if let Some(threat) = case.threats.first() {
+        return Verdict::refuse(format!("{threat}: it is planned anew"));
+    }
     match case.missing.as_slice() {
         [] => Verdict::Allow,
         [first, ..] => Verdict::refuse(format!("{first} was to stay, and is not there and ready: it is planned anew")),
@@ -203,16 +213,22 @@ pub(crate) mod tests {
 
     use super::*;
     use crate::domain::name::{Key, Uid};
+    use crate::domain::prune::part::Part;
+    use crate::domain::prune::relic::{Kept, Thing};
 
     fn ask() -> Ask {
         Ask {
             order: Order {
+                part: Part::Snapshots,
+                thing: Thing::Snapshot,
                 key: Key::namespaced("app", "db-1"),
                 uid: Uid::parse("u"),
                 version: "7".into(),
-                content: Key::cluster("c"),
-                driver: "d".into(),
+                content: Some(Key::cluster("c")),
+                driver: Some("d".into()),
                 staying: [].into(),
+                kept: None,
+                temporary: None,
             },
             policy: "p".into(),
             mode: Mode::Enforce,
@@ -240,14 +256,26 @@ pub(crate) mod tests {
             storm: None,
             alerts: Alerts::Quiet,
             missing: Vec::new(),
+            threats: Vec::new(),
         }
     }
 
-    /// A pass for `app/db-1`, given at this monotonic time with 9 s of the lease left.
-    pub(crate) fn passed(at: Duration) -> GuardedPrune {
-        let ask = ask();
+    /// A pass for `app/db-1`, given at this monotonic time with 9 s of the lease left; or for what is made of it.
+    pub(crate) fn passed(at: Duration, change: impl FnOnce(&mut Order)) -> GuardedPrune {
+        let mut ask = ask();
+        change(&mut ask.order);
         let case = case(&ask);
         pass(&PruneCase { now: Now { mono: at, ..case.now }, ..case }).1.unwrap()
+    }
+
+    /// Makes an order one for a retained content `c`.
+    pub(crate) fn content(order: &mut Order) {
+        order.part = Part::FailedSnapshots;
+        order.thing = Thing::Content;
+        order.key = Key::cluster("c");
+        order.content = None;
+        let snapshot = Some((Key::namespaced("app", "db-1"), Uid::parse("gone")));
+        order.kept = Some(Kept { snapshot, retained: true, ..Kept::default() });
     }
 
     #[test]
@@ -265,8 +293,9 @@ pub(crate) mod tests {
         type Edit = fn(&mut Ask);
         let firing = Alerts::Firing("Ceph".to_owned());
         let dead = || Standing::Dead("gone".to_owned());
-        let of_case: [(Guard, Change); 8] = [
+        let of_case: [(Guard, Change); 9] = [
             (Guard::Consequence, |case| case.missing.push("app/db-9".to_owned())),
+            (Guard::Consequence, |case| case.threats.push("another content carries its handle".to_owned())),
             (Guard::Synced, |case| case.doubts.push("Claims are not listed yet".to_owned())),
             (Guard::Leader, |case| case.lease_left = None),
             (Guard::Leader, |case| case.lease_left = Some(Duration::from_secs(5))),
@@ -291,7 +320,8 @@ pub(crate) mod tests {
         let plain = ask();
         assert_eq!(held(&PruneCase { snapshotter: dead(), ..case(&plain) }), [Guard::Controller]);
         assert_eq!(held(&PruneCase { alerts: firing, ..case(&plain) }), [Guard::Alerts]);
-        let of_ask: [(Guard, Edit); 7] = [
+        let of_ask: [(Guard, Edit); 8] = [
+            (Guard::Mode, |ask| ask.order.part = Part::RetainedContents),
             (Guard::Mode, |ask| ask.mode = Mode::Observe),
             (Guard::Mode, |ask| ask.mode = Mode::Approve),
             (Guard::Paused, |ask| ask.suspended = true),

@@ -3,14 +3,17 @@
 //! All of it is told from the object alone, so that any replica comes to the same answer and none needs a memory. A
 //! time that was missed is made up for once, however many were missed.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::part::Part;
 use super::policy::Pruning;
 use crate::domain::digest::Hash;
 use crate::domain::policy::Mode;
+use crate::domain::words;
 
 /// An approval whose run could not delete all is taken up again only after this.
 const APPROVED_AGAIN: Duration = Duration::from_secs(600);
@@ -26,6 +29,17 @@ pub enum Trigger {
     Approval,
 }
 
+/// An approval that was noticed. It is good for a while, and not made longer by standing there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Noticed {
+    /// When.
+    pub at: Timestamp,
+    /// Until when it is good.
+    pub expires: Timestamp,
+    /// When a run by it ended last.
+    pub run: Option<Timestamp>,
+}
+
 /// What the object says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Told {
@@ -39,12 +53,12 @@ pub struct Told {
     pub requested: Option<Box<str>>,
     /// The request that a run was last made for.
     pub handled: Option<Box<str>>,
-    /// The approval.
-    pub approved: Option<Hash>,
-    /// The plan that waits for one.
-    pub planned: Option<Hash>,
-    /// When a run by approval ended last.
-    pub approved_run: Option<Timestamp>,
+    /// The approvals, as somebody wrote them.
+    pub approved: BTreeSet<Hash>,
+    /// Those that were noticed.
+    pub noticed: BTreeMap<Hash, Noticed>,
+    /// What each part would let go.
+    pub planned: BTreeMap<Part, Hash>,
     /// The time of the schedule that was last run for.
     pub last_scheduled: Option<Timestamp>,
     /// Who runs it, by its status.
@@ -65,13 +79,52 @@ pub enum Due {
     Close,
 }
 
+impl Told {
+    /// Whether this very plan is approved now.
+    #[must_use]
+    pub fn approves(&self, hash: &Hash, now: Timestamp) -> bool {
+        self.approved.contains(hash) && self.noticed.get(hash).is_some_and(|noticed| now < noticed.expires)
+    }
+
+    /// Takes in what somebody wrote onto the object; whether that changed anything. An approval that is taken away is
+    /// forgotten, and a new one under the same hash is another.
+    pub fn notice(&mut self, valid: Duration, now: Timestamp) -> bool {
+        let before = self.noticed.len();
+        self.noticed.retain(|hash, _| self.approved.contains(hash));
+        let mut changed = before != self.noticed.len();
+        for hash in &self.approved {
+            self.noticed.entry(hash.clone()).or_insert_with(|| {
+                changed = true;
+                Noticed { at: now, expires: now.checked_add(valid).unwrap_or(Timestamp::MAX), run: None }
+            });
+        }
+        changed
+    }
+
+    /// A run by this approval is worth making now: it was not made, or long ago.
+    fn wants_run(&self, hash: &Hash, now: Timestamp) -> bool {
+        let again = |at: Timestamp| words::age(now, at) >= APPROVED_AGAIN;
+        match self.noticed.get(hash) {
+            // Not noticed before: the run notices it.
+            None => self.approved.contains(hash),
+            Some(noticed) => self.approves(hash, now) && noticed.run.is_none_or(again),
+        }
+    }
+
+    /// Nothing that was written onto the object is unnoticed.
+    fn all_noticed(&self) -> bool {
+        self.approved.iter().eq(self.noticed.keys())
+    }
+}
+
 /// What is to be done about a policy of which this process runs nothing.
 #[must_use]
 pub fn due(pruning: &Pruning, told: &Told, now: Timestamp) -> Due {
     if told.running.is_some() {
         return Due::Close;
     }
-    let look = if told.observed == Some(told.generation) { Due::Nothing } else { Due::Look };
+    let seen = told.observed == Some(told.generation) && told.all_noticed();
+    let look = if seen { Due::Nothing } else { Due::Look };
     if pruning.rules().suspended || !pruning.problems().is_empty() {
         return look;
     }
@@ -81,12 +134,20 @@ pub fn due(pruning: &Pruning, told: &Told, now: Timestamp) -> Due {
     if scheduled(pruning, told, now).is_some() {
         return Due::Run(Trigger::Schedule);
     }
-    let again = |at: Timestamp| crate::domain::words::age(now, at) >= APPROVED_AGAIN;
-    let approved = told.planned.is_some() && told.approved == told.planned;
-    if pruning.mode() == Mode::Approve && approved && told.approved_run.is_none_or(again) {
-        return Due::Run(Trigger::Approval);
-    }
-    look
+    let approved =
+        |(part, hash): (&Part, &Hash)| pruning.mode_of(*part) == Some(Mode::Approve) && told.wants_run(hash, now);
+    if told.planned.iter().any(approved) { Due::Run(Trigger::Approval) } else { look }
+}
+
+/// The parts that a run carries out: what is enforced goes when the policy is due, what is approved at any time.
+#[must_use]
+pub fn parts(pruning: &Pruning, told: &Told, plans: &BTreeMap<Part, Hash>, why: Trigger, now: Timestamp) -> Vec<Part> {
+    let goes = |part: Part, mode: Mode| match mode {
+        Mode::Observe => false,
+        Mode::Enforce => why != Trigger::Approval,
+        Mode::Approve => plans.get(&part).is_some_and(|hash| told.approves(hash, now)),
+    };
+    pruning.parts().filter(|(part, mode)| goes(*part, *mode)).map(|(part, _)| part).collect()
 }
 
 /// The newest time of the schedule that nobody has run for.

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
+use super::relic::{Failed, Relic, Temporary};
 use crate::domain::name::{Key, Stamp, Uid};
 use crate::domain::record::{Namespace, Owner};
 
@@ -66,6 +67,10 @@ pub struct Extra {
     pub maker: Option<Maker>,
     /// Name of its content, where that is not the one snapshot-controller gives.
     pub content: Option<Box<str>>,
+    /// VolSync made it for the time of one synchronisation.
+    pub temporary: Option<Temporary>,
+    /// It failed, and was never ready.
+    pub failed: Option<Failed>,
 }
 
 /// One VolumeSnapshot with what its content says.
@@ -98,6 +103,12 @@ pub struct Cut {
 }
 
 impl Cut {
+    /// It is ready, stays, and so does its content. What says "ready" beside a content that is gone, or told to go, is
+    /// nothing to rely on.
+    pub(super) fn is_good(&self) -> bool {
+        self.marks.ready && !self.marks.deleting && self.marks.bound
+    }
+
     pub(super) fn group(&self) -> Option<&str> {
         self.extra.as_ref()?.group.as_deref()
     }
@@ -147,6 +158,8 @@ pub struct DriverSight {
     pub degraded: bool,
     /// So many of its deletions or creations fail in the driver.
     pub failing: usize,
+    /// Of these, so many are deletions.
+    pub stuck: usize,
 }
 
 /// Everything a plan is made from.
@@ -154,6 +167,8 @@ pub struct DriverSight {
 pub struct Field {
     /// Every VolumeSnapshot of the cluster.
     pub cuts: Vec<Cut>,
+    /// What is left over beside them, where a policy asks for it.
+    pub relics: Vec<Relic>,
     /// `latestImage` of every ReplicationDestination.
     pub latest_images: BTreeSet<Key>,
     /// Snapshots that a claim names as its source.
@@ -168,6 +183,12 @@ pub struct Field {
     pub kopiur: Owners,
     /// ReplicationSources and ReplicationDestinations, by name.
     pub replications: Owners,
+    /// The same by uid.
+    pub replicating: BTreeSet<Uid>,
+    /// Jobs of VolSync's that have not finished.
+    pub movers: BTreeSet<Key>,
+    /// The uids of those that these work for.
+    pub moving: BTreeSet<Uid>,
     /// Drivers, as the engine sees them.
     pub drivers: BTreeMap<Arc<str>, DriverSight>,
 }

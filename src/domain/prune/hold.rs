@@ -1,4 +1,4 @@
-//! Why a snapshot that the counts would let go stays all the same, each reason under its own name.
+//! Why something that the counts or its age would let go stays all the same, each reason under its own name.
 //!
 //! The names are public: in `status.heldBy`, in `volwarden retention plan`, in docs/retention.md. A snapshot shows one
 //! reason, the first of [`Hold::ALL`] that applies: a person who takes that one away sees the next.
@@ -38,13 +38,29 @@ pub enum Hold {
     Owned,
     /// Its content is missing, being deleted, or another's.
     NoContent,
+    /// A VolumeSnapshot refers to the content.
+    Claimed,
+    /// Not made by this cluster's snapshot-controller from one of its volumes.
+    NotMadeHere,
+    /// The backend snapshot is older than the object.
+    MayBeCopy,
+    /// snapshot-controller has not seen its VolumeSnapshot go.
+    Unmarked,
+    /// csi-snapshotter still waits for the answer to its creation.
+    BeingCreated,
+    /// No snapshotHandle: the driver would not be asked.
+    NoHandle,
+    /// Its driver has told a time or a handle: a backend snapshot exists.
+    MayHoldData,
+    /// csi-snapshotter's finalizer is gone.
+    Unprotected,
     /// Another content carries the same backend snapshot.
     SharedHandle,
     /// Deletion policy Retain: pruning would free nothing and leave a content behind.
     Retained,
     /// A finalizer of somebody else's would make its deletion hang.
     ForeignFinalizer,
-    /// It is younger than the policy's minAge.
+    /// It is younger than the policy's minAge, or than its cleanup's olderThan.
     TooYoung,
     /// Its driver is degraded.
     DriverDegraded,
@@ -64,7 +80,7 @@ pub enum Hold {
 
 impl Hold {
     /// All of them, the first that applies first.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 34] = [
         Self::BeingDeleted,
         Self::NotReady,
         Self::NoCreationTime,
@@ -80,6 +96,14 @@ impl Hold {
         Self::Kopiur,
         Self::Owned,
         Self::NoContent,
+        Self::Claimed,
+        Self::NotMadeHere,
+        Self::MayBeCopy,
+        Self::Unmarked,
+        Self::BeingCreated,
+        Self::NoHandle,
+        Self::MayHoldData,
+        Self::Unprotected,
         Self::SharedHandle,
         Self::Retained,
         Self::ForeignFinalizer,
@@ -112,6 +136,14 @@ impl Hold {
             Self::Kopiur => "Kopiur",
             Self::Owned => "Owned",
             Self::NoContent => "NoContent",
+            Self::Claimed => "Claimed",
+            Self::NotMadeHere => "NotMadeHere",
+            Self::MayBeCopy => "MayBeCopy",
+            Self::Unmarked => "Unmarked",
+            Self::BeingCreated => "BeingCreated",
+            Self::NoHandle => "NoHandle",
+            Self::MayHoldData => "MayHoldData",
+            Self::Unprotected => "Unprotected",
             Self::SharedHandle => "SharedHandle",
             Self::Retained => "Retained",
             Self::ForeignFinalizer => "ForeignFinalizer",
@@ -145,10 +177,24 @@ impl Hold {
             Self::Kopiur => "it is kopiur's, which is installed",
             Self::Owned => "it is owned by a controller that may live",
             Self::NoContent => "its VolumeSnapshotContent is missing, being deleted, or another's",
-            Self::SharedHandle => "another VolumeSnapshotContent carries the same backend snapshot",
+            Self::Claimed => "a VolumeSnapshot refers to it",
+            Self::NotMadeHere => "it was not made here from a volume: its handle may be another cluster's",
+            Self::MayBeCopy => "its snapshot is older than the object itself: it may be a copy of another cluster's",
+            Self::Unmarked => {
+                "snapshot-controller did not mark it when its VolumeSnapshot went: it may be a copy, and its driver would not be asked"
+            }
+            Self::BeingCreated => "csi-snapshotter still waits for the answer to its creation",
+            Self::NoHandle => "it has no snapshotHandle: its driver would not be asked",
+            Self::MayHoldData => {
+                "its driver has told a time or a handle: a backend snapshot exists and may become ready"
+            }
+            Self::Unprotected => {
+                "csi-snapshotter's finalizer is gone from it: it would vanish without its driver being asked"
+            }
+            Self::SharedHandle => "another content, a group or the orphan ledger carries the same backend snapshot",
             Self::Retained => "its content is kept by policy Retain: nothing would be freed",
             Self::ForeignFinalizer => "a finalizer of somebody else's would make its deletion hang",
-            Self::TooYoung => "it is younger than minAge",
+            Self::TooYoung => "it is younger than minAge, or than olderThan of its cleanup",
             Self::DriverDegraded => "its driver is degraded",
             Self::DeletionsHang => "deletions of its driver hang already",
             Self::KeptByAnother => "another SnapshotRetention keeps it",
@@ -157,12 +203,6 @@ impl Hold {
             Self::GroupMember => "a member of a group goes only with its VolumeGroupSnapshot: delete that",
             Self::RefusedWhole => "the plan as a whole would break a rule of safety",
         }
-    }
-
-    /// It does not even enter the count: it is neither kept by it nor let go.
-    #[must_use]
-    pub fn uncounted(self) -> bool {
-        matches!(self, Self::BeingDeleted | Self::NotReady | Self::NoCreationTime | Self::FromTheFuture)
     }
 }
 

@@ -9,9 +9,14 @@
 pub mod agenda;
 pub mod field;
 pub mod hold;
+mod judge;
+pub mod part;
 pub mod plan;
 pub mod policy;
+pub mod relic;
 pub mod run;
 
+#[cfg(test)]
+mod cleanup_tests;
 #[cfg(test)]
 mod tests;

@@ -10,7 +10,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use jiff::tz::{TimeZone, TimeZoneDatabase};
 
-use super::field::{Cut, Field};
+use super::field::{Cut, Field, Labels};
+use super::part::Part;
+use super::relic::{Relic, Thing};
 use crate::domain::policy::{Mode, Requirement};
 use crate::domain::retention::{Calendar, Policy, Retention};
 use crate::domain::schedule::{Timer, Window, may_begin};
@@ -48,6 +50,19 @@ pub struct Rules {
     pub per_minute: u32,
     /// When deletions may begin: schedule, zone, length.
     pub windows: Vec<(Box<str>, Box<str>, Duration)>,
+    /// What else is cleaned up.
+    pub cleanup: BTreeMap<Part, Cleanup>,
+    /// How long an approval is good for.
+    pub approval_valid: Duration,
+}
+
+/// One part of a policy that cleans up by age.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cleanup {
+    /// What may be done without asking.
+    pub mode: Mode,
+    /// Nothing younger goes.
+    pub older_than: Duration,
 }
 
 impl Default for Rules {
@@ -68,6 +83,8 @@ impl Default for Rules {
             max_deletions: 100,
             per_minute: 10,
             windows: Vec::new(),
+            cleanup: BTreeMap::new(),
+            approval_valid: Duration::from_secs(3600),
         }
     }
 }
@@ -103,8 +120,14 @@ impl Pruning {
                 Err(error) => problems.push(format!("windows[{at}]: {error}")),
             }
         }
-        if rules.mode == Mode::Enforce && rules.drivers.is_empty() {
+        let enforced = rules.mode == Mode::Enforce || rules.cleanup.values().any(|part| part.mode == Mode::Enforce);
+        if enforced && rules.drivers.is_empty() {
             problems.push("drivers is empty: mode Enforce needs the drivers named".to_owned());
+        }
+        for (part, cleanup) in &rules.cleanup {
+            if part.only_by_approval() && cleanup.mode == Mode::Enforce {
+                problems.push(format!("{}: no mode but an approval lets these go; write Approve", part.field()));
+            }
         }
         if rules.min_ready == 0 || rules.max_deletions == 0 || rules.per_minute == 0 {
             problems.push("minReady, maxDeletionsPerRun and deletionsPerMinute have to be at least 1".to_owned());
@@ -149,6 +172,27 @@ impl Pruning {
         if self.problems.is_empty() { self.rules.mode } else { Mode::Observe }
     }
 
+    /// A part that cleans up, where the policy has it.
+    #[must_use]
+    pub fn cleanup(&self, part: Part) -> Option<&Cleanup> {
+        self.rules.cleanup.get(&part)
+    }
+
+    /// The mode of a part; `None`: the policy does not have it.
+    #[must_use]
+    pub fn mode_of(&self, part: Part) -> Option<Mode> {
+        if part == Part::Snapshots {
+            return Some(self.mode());
+        }
+        let cleanup = self.cleanup(part)?;
+        Some(if self.problems.is_empty() { cleanup.mode } else { Mode::Observe })
+    }
+
+    /// The parts it has, with their modes.
+    pub fn parts(&self) -> impl Iterator<Item = (Part, Mode)> {
+        Part::ALL.into_iter().filter_map(|part| Some((part, self.mode_of(part)?)))
+    }
+
     /// When it runs by itself.
     #[must_use]
     pub fn timer(&self) -> Option<&Timer> {
@@ -178,19 +222,37 @@ impl Pruning {
     /// Whether it applies to a snapshot.
     #[must_use]
     pub fn covers(&self, cut: &Cut, field: &Field) -> bool {
-        let Rules { selector, namespaces, classes, drivers, .. } = &self.rules;
-        let named = |set: &BTreeSet<Arc<str>>, name: Option<&Arc<str>>| {
-            set.is_empty() || name.is_some_and(|name| set.contains(name))
-        };
-        if !named(classes, cut.class.as_ref()) || !named(drivers, cut.driver.as_ref()) {
-            return false;
-        }
-        if !selector.iter().all(|one| one.meets(&cut.labels)) {
+        let Rules { classes, drivers, .. } = &self.rules;
+        named(classes, cut.class.as_ref())
+            && named(drivers, cut.driver.as_ref())
+            && self.selects(&cut.labels, &cut.key.namespace, field)
+    }
+
+    /// Whether it applies to something left over. A claim has no VolumeSnapshotClass, and a Job no driver either.
+    #[must_use]
+    pub fn covers_relic(&self, relic: &Relic, field: &Field) -> bool {
+        let Rules { classes, drivers, .. } = &self.rules;
+        let thing = relic.thing();
+        self.cleanup(relic.part()).is_some()
+            && (thing != Thing::Content || named(classes, relic.class.as_ref()))
+            && (thing == Thing::Job || named(drivers, relic.driver.as_ref()))
+            && self.selects(&relic.labels, relic.namespace(), field)
+    }
+
+    /// Whether its selectors match.
+    fn selects(&self, labels: &Labels, namespace: &str, field: &Field) -> bool {
+        let Rules { selector, namespaces, .. } = &self.rules;
+        if !selector.iter().all(|one| one.meets(labels)) {
             return false;
         }
         let Some(wanted) = namespaces else { return true };
         let none = BTreeMap::new();
-        let labels = field.namespaces.get(&cut.key.namespace).map_or(&none, |found| &found.labels);
+        let labels = field.namespaces.get(namespace).map_or(&none, |found| &found.labels);
         wanted.iter().all(|one| one.meets(labels))
     }
+}
+
+/// An empty set names everything.
+fn named(set: &BTreeSet<Arc<str>>, name: Option<&Arc<str>>) -> bool {
+    set.is_empty() || name.is_some_and(|name| set.contains(name))
 }

@@ -11,9 +11,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::field::{Cut, Field};
-use super::plan::{Line, Plan};
+use super::field::Field;
+use super::part::Part;
+use super::plan::{Item, Line, Object, Plan};
 use super::policy::Pruning;
+use super::relic::{Detail, Kept, Temporary, Thing};
 use crate::domain::ledger::Outcome;
 use crate::domain::name::{Key, Uid};
 use crate::domain::policy::Mode;
@@ -30,30 +32,66 @@ const MINUTE: Duration = Duration::from_secs(60);
 /// One deletion.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Order {
-    /// The VolumeSnapshot.
+    /// The part of the policy by which it goes.
+    pub part: Part,
+    /// The object's kind.
+    pub thing: Thing,
+    /// The object.
     pub key: Key,
     /// Its uid: a precondition.
     pub uid: Uid,
     /// Its version when the plan was made: a precondition. Whatever has changed since is planned anew.
     pub version: Box<str>,
-    /// Its content.
-    pub content: Key,
-    /// Its driver.
-    pub driver: Arc<str>,
+    /// The content of a VolumeSnapshot: it goes with it.
+    pub content: Option<Key>,
+    /// Its driver, if it has one.
+    pub driver: Option<Arc<str>>,
     /// Those of its volume that have to be there, and ready, when it goes.
     pub staying: Arc<[(Key, Uid)]>,
+    /// What is known of a retained content: its policy is switched to Delete first.
+    pub kept: Option<Kept>,
+    /// What VolSync says of it.
+    pub temporary: Option<Temporary>,
 }
 
 impl Order {
-    fn of(cut: &Cut, staying: &Arc<[(Key, Uid)]>) -> Option<Self> {
-        Some(Self {
-            key: cut.key.clone(),
-            uid: cut.uid.clone(),
-            version: cut.version.clone(),
-            content: Key::cluster(cut.content()),
-            driver: Arc::clone(cut.driver.as_ref()?),
-            staying: Arc::clone(staying),
-        })
+    fn of(object: Object<'_>, part: Part, staying: &Arc<[(Key, Uid)]>) -> Self {
+        let (version, driver, content) = match object {
+            Object::Cut(cut) => {
+                let bare = cut.extra.as_ref().is_some_and(|extra| extra.failed.is_some_and(|failed| failed.bare));
+                (&cut.version, &cut.driver, (!bare).then(|| Key::cluster(cut.content())))
+            }
+            Object::Relic(relic) => (&relic.version, &relic.driver, None),
+        };
+        let (kept, temporary) = match object {
+            Object::Cut(cut) => (None, cut.extra.as_ref().and_then(|extra| extra.temporary.clone())),
+            Object::Relic(relic) => match &relic.detail {
+                Detail::Content(kept) => (Some(kept.clone()), None),
+                Detail::Claim(temporary) | Detail::Job(temporary) => (None, Some(temporary.clone())),
+            },
+        };
+        Self {
+            part,
+            thing: object.thing(),
+            key: object.key().clone(),
+            uid: object.uid().clone(),
+            version: version.clone(),
+            content,
+            driver: driver.clone(),
+            staying: if object.thing() == Thing::Snapshot { Arc::clone(staying) } else { Arc::default() },
+            kept,
+            temporary,
+        }
+    }
+
+    fn driver(&self) -> Arc<str> {
+        self.driver.clone().unwrap_or_default()
+    }
+}
+
+impl std::fmt::Display for Order {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.thing, self.key)
     }
 }
 
@@ -84,10 +122,10 @@ pub struct Ask {
     pub window: Result<(), Option<Timestamp>>,
 }
 
-/// What a look at a deleted snapshot showed.
+/// What a look at something deleted showed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Seen {
-    /// Neither it nor its content is there.
+    /// It is gone, and a VolumeSnapshot's content with it.
     Gone,
     /// One of them is.
     There,
@@ -145,18 +183,28 @@ pub struct Run {
 }
 
 impl Run {
-    /// The run that carries a plan out.
+    /// The run that carries the pruning by count out.
     #[must_use]
     pub fn of(plan: &Plan, field: &Field, pruning: &Pruning) -> Self {
+        Self::of_parts(plan, field, pruning, &[Part::Snapshots])
+    }
+
+    /// The run that carries these parts of a plan out.
+    #[must_use]
+    pub fn of_parts(plan: &Plan, field: &Field, pruning: &Pruning, parts: &[Part]) -> Self {
         let number = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
         let limit = number(pruning.rules().max_deletions);
-        let lines = plan.lines(field, limit);
+        let lines = plan.lines(field, parts, limit);
         let mut staying = plan.staying(field, pruning, &lines);
+        let part = |item: Item| match item {
+            Item::Cut(at) => plan.part(at),
+            Item::Relic(at) => field.relics.get(at).map_or(Part::Snapshots, super::relic::Relic::part),
+        };
         let track = |line: Line| {
             let stay = staying.remove(&line.volume).unwrap_or_default().into_iter();
             let stay = stay.filter_map(|at| field.cuts.get(at)).map(|cut| (cut.key.clone(), cut.uid.clone())).collect();
-            let cuts = line.cuts.into_iter().filter_map(|at| field.cuts.get(at));
-            Track { orders: cuts.filter_map(|cut| Order::of(cut, &stay)).collect(), state: State::Free }
+            let order = |item: Item| Some(Order::of(field.object(item)?, part(item), &stay));
+            Track { orders: line.items.into_iter().filter_map(order).collect(), state: State::Free }
         };
         let tracks: Vec<Track> = lines.into_iter().map(track).collect();
         let planned = tracks.iter().map(|track| track.orders.len()).sum();
@@ -206,13 +254,13 @@ impl Run {
         if self.ended || self.tally.sent >= self.limit {
             return Vec::new();
         }
-        let mut room: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut room: BTreeMap<Arc<str>, usize> = BTreeMap::new();
         let mut next = Vec::new();
         for (number, track) in self.tracks.iter().enumerate().filter(|(_, track)| track.state == State::Free) {
             let Some(order) = track.orders.front() else { continue };
-            let left = room
-                .entry(&order.driver)
-                .or_insert_with(|| self.per_minute.saturating_sub(self.in_minute(&order.driver, now)));
+            let driver = order.driver();
+            let sent = self.in_minute(&driver, now);
+            let left = room.entry(driver).or_insert_with(|| self.per_minute.saturating_sub(sent));
             if *left > 0 && in_flight + next.len() < IN_FLIGHT && self.tally.sent + next.len() < self.limit {
                 *left -= 1;
                 next.push((number, order));
@@ -233,13 +281,16 @@ impl Run {
         Ask {
             order: order.clone(),
             policy: Arc::clone(pruning.name()),
-            mode: pruning.mode(),
+            mode: pruning.mode_of(order.part).unwrap_or(Mode::Observe),
             approved,
             suspended: pruning.rules().suspended,
-            in_scope: drivers.is_empty() || drivers.contains(&order.driver),
+            // A Job is no driver's.
+            in_scope: drivers.is_empty()
+                || order.thing == Thing::Job
+                || order.driver.as_ref().is_some_and(|driver| drivers.contains(driver)),
             sent: self.tally.sent,
             limit: self.limit,
-            sent_in_minute: self.in_minute(&order.driver, mono),
+            sent_in_minute: self.in_minute(&order.driver(), mono),
             per_minute: self.per_minute,
             window: pruning.may_begin(now),
         }
@@ -271,7 +322,7 @@ impl Run {
         match outcome {
             // Without an answer it may have happened: that it is gone is waited for all the same.
             Outcome::Applied | Outcome::Unreachable | Outcome::Interrupted => {
-                let times = self.sent.entry(Arc::clone(&order.driver)).or_default();
+                let times = self.sent.entry(order.driver()).or_default();
                 times.retain(|at| now.saturating_sub(*at) < MINUTE);
                 times.push_back(now);
                 self.tally.sent += 1;
@@ -283,7 +334,7 @@ impl Run {
             }
             Outcome::Denied => {
                 track.state = State::Stopped;
-                self.tally.refused.get_or_insert_with(|| format!("VolumeSnapshot {}: {words}", order.key));
+                self.tally.refused.get_or_insert_with(|| format!("{order}: {words}"));
             }
         }
     }
@@ -295,10 +346,10 @@ impl Run {
         sent.filter_map(|(number, track)| Some((number, track.orders.front()?)))
     }
 
-    /// Names of those that hang.
-    pub fn hanging(&self) -> impl Iterator<Item = &Key> {
+    /// Those that hang.
+    pub fn hanging(&self) -> impl Iterator<Item = &Order> {
         let hang = self.tracks.iter().filter(|track| track.state == State::Hangs);
-        hang.filter_map(|track| track.orders.front()).map(|order| &order.key)
+        hang.filter_map(|track| track.orders.front())
     }
 
     /// What a look at one showed.

@@ -8,8 +8,9 @@ use jiff::Timestamp;
 use super::agenda::{Due, Told, Trigger, due};
 use super::field::{Cut, DriverSight, Extra, Field, Maker, Marks, Owners};
 use super::hold::Hold;
-use super::plan::{Fate, Plan, Volume, broken, plan};
-use super::policy::{Pruning, Rules};
+use super::part::Part;
+use super::plan::{Fate, Item, Plan, Volume, broken, plan};
+use super::policy::{Cleanup, Pruning, Rules};
 use super::run::{HELD, PATIENCE, Run, Seen};
 use crate::domain::digest::Hash;
 use crate::domain::ledger::Outcome;
@@ -18,17 +19,17 @@ use crate::domain::policy::{Mode, Operator, Requirement};
 use crate::domain::record::{Namespace, Owner};
 use crate::domain::retention::Policy;
 
-fn now() -> Timestamp {
+pub(super) fn now() -> Timestamp {
     "2026-11-25T12:00:00Z".parse().unwrap()
 }
 
 /// So many hours before now.
-fn hours(ago: i64) -> Option<Stamp> {
+pub(super) fn hours(ago: i64) -> Option<Stamp> {
     Stamp::from_second(now().as_second() - ago * 3600)
 }
 
 /// A ready snapshot of a volume, with nothing against its going.
-fn cut(name: &str, volume: u64, ago: i64) -> Cut {
+pub(super) fn cut(name: &str, volume: u64, ago: i64) -> Cut {
     Cut {
         key: Key::namespaced("app", name),
         uid: Uid::parse(name),
@@ -45,13 +46,13 @@ fn cut(name: &str, volume: u64, ago: i64) -> Cut {
     }
 }
 
-fn with_extra(mut cut: Cut, extra: Extra) -> Cut {
+pub(super) fn with_extra(mut cut: Cut, extra: Extra) -> Cut {
     cut.extra = Some(Box::new(extra));
     cut
 }
 
 /// Three of one volume: `new` and `old`, and `mid` between them, which the policy lets go.
-fn field() -> Field {
+pub(super) fn field() -> Field {
     let none = || Owners::Absent;
     Field {
         cuts: vec![cut("old", 1, 30), cut("mid", 1, 20), cut("new", 1, 10)],
@@ -68,17 +69,17 @@ fn rules() -> Rules {
     Rules { mode: Mode::Enforce, drivers, keep: Policy { latest: 1, ..Policy::default() }, ..Rules::default() }
 }
 
-fn pruning(change: impl FnOnce(&mut Rules)) -> Pruning {
+pub(super) fn pruning(change: impl FnOnce(&mut Rules)) -> Pruning {
     let mut rules = rules();
     change(&mut rules);
     Pruning::new("p", rules)
 }
 
-fn planned(field: &Field, pruning: &Pruning) -> Plan {
+pub(super) fn planned(field: &Field, pruning: &Pruning) -> Plan {
     plan(field, pruning, &[], now())
 }
 
-fn fate(plan: &Plan, field: &Field, name: &str) -> Fate {
+pub(super) fn fate(plan: &Plan, field: &Field, name: &str) -> Fate {
     let at = field.cuts.iter().position(|cut| &*cut.key.name == name).unwrap();
     plan.fates[at]
 }
@@ -155,10 +156,10 @@ fn each_reason_holds_what_would_go_without_it() {
         (Hold::Retained, |field| field.cuts[0].marks.deletes = false),
         (Hold::ForeignFinalizer, |field| field.cuts[0].marks.foreign_finalizer = true),
         (Hold::DriverDegraded, |field| {
-            field.drivers.insert("d".into(), DriverSight { degraded: true, failing: 9 });
+            field.drivers.insert("d".into(), DriverSight { degraded: true, failing: 9, stuck: 9 });
         }),
         (Hold::DeletionsHang, |field| {
-            field.drivers.insert("d".into(), DriverSight { degraded: false, failing: 1 });
+            field.drivers.insert("d".into(), DriverSight { degraded: false, failing: 1, stuck: 0 });
         }),
         (Hold::GroupMember, |field| {
             field.cuts[0].extra = Some(Box::new(Extra { group: Some("g".into()), ..Extra::default() }));
@@ -317,8 +318,9 @@ fn the_oldest_go_first_and_no_more_than_a_run_may() {
     field.cuts[5].claim = Some("other".into());
     let plan = planned(&field, &pruning(|_| ()));
     let named = |most: usize| -> Vec<Vec<&str>> {
-        let lines = plan.lines(&field, most);
-        lines.iter().map(|line| line.cuts.iter().map(|at| &*field.cuts[*at].key.name).collect()).collect()
+        let lines = plan.lines(&field, &[Part::Snapshots], most);
+        let name = |item: &Item| &*field.object(*item).unwrap().key().name;
+        lines.iter().map(|line| line.items.iter().map(name).collect()).collect()
     };
     assert_eq!(named(10), [vec!["old", "mid"], vec!["b-old", "b-mid"]]);
     assert_eq!(named(3), [vec!["old", "mid"], vec!["b-old"]], "of all, the oldest");
@@ -380,7 +382,7 @@ fn a_deletion_that_hangs_stops_its_volume_and_no_other() {
     run.seen(1, Seen::Gone, AT);
     let late = AT + PATIENCE;
     run.seen(0, Seen::There, late);
-    assert_eq!(run.hanging().map(|key| &*key.name).collect::<Vec<_>>(), ["old"]);
+    assert_eq!(run.hanging().map(|order| &*order.key.name).collect::<Vec<_>>(), ["old"]);
     assert_eq!(names(&run, late), ["b-mid"]);
     run.sent(1, Outcome::Applied, "", late);
     run.seen(1, Seen::Gone, late);
@@ -470,14 +472,60 @@ fn requests_approvals_and_broken_runs() {
     assert_eq!(due(&pruning(|rules| rules.drivers.clear()), &requested, now()), Due::Nothing, "it makes no sense");
     assert_eq!(due(&plain, &Told { observed: None, ..told() }, now()), Due::Look);
     assert_eq!(due(&plain, &Told { running: Some("another".into()), ..requested }, now()), Due::Close);
-    let hash = Some(Hash::written("0123456789abcdef"));
-    let approved = Told { approved: hash.clone(), planned: hash, ..told() };
+}
+
+#[test]
+fn an_approval_is_of_one_plan_for_a_while_and_each_is_looked_at_at_once() {
+    let hash = |text: &str| Hash::written(text);
+    let (one, two) = (hash("0123456789abcdef"), hash("fedcba9876543210"));
     let asks = pruning(|rules| rules.mode = Mode::Approve);
+    let valid = asks.rules().approval_valid;
+    assert_eq!(valid, Duration::from_secs(3600), "as long as one of a repair");
+    let mut approved =
+        Told { approved: [one.clone()].into(), planned: [(Part::Snapshots, one.clone())].into(), ..told() };
+    assert_eq!(due(&asks, &approved, now()), Due::Run(Trigger::Approval), "before it was even noticed");
+    assert!(approved.notice(valid, now()) && !approved.notice(valid, now() + Duration::from_secs(60)));
     assert_eq!(due(&asks, &approved, now()), Due::Run(Trigger::Approval));
-    assert_eq!(due(&plain, &approved, now()), Due::Nothing, "only in mode Approve");
-    let another = Told { approved: Some(Hash::written("fedcba9876543210")), ..approved.clone() };
-    assert_eq!(due(&asks, &another, now()), Due::Nothing);
-    assert_eq!(due(&asks, &Told { approved_run: Some(now()), ..approved }, now()), Due::Nothing, "not again at once");
+    assert_eq!(due(&pruning(|_| ()), &approved, now()), Due::Nothing, "only in mode Approve");
+    // Its run is over: not again at once, and not after it has expired, however long it stands there.
+    approved.noticed.get_mut(&one).unwrap().run = Some(now());
+    assert_eq!(due(&asks, &approved, now()), Due::Nothing);
+    assert_eq!(due(&asks, &approved, now() + Duration::from_secs(600)), Due::Run(Trigger::Approval));
+    let late = now() + valid;
+    assert!(approved.approves(&one, late - Duration::from_secs(1)) && !approved.approves(&one, late));
+    assert!(!approved.notice(valid, late));
+    assert_eq!(due(&asks, &approved, late), Due::Nothing);
+    // Another plan is another approval, and waits for none before it.
+    approved.planned.insert(Part::Snapshots, two.clone());
+    assert_eq!(due(&asks, &approved, now()), Due::Nothing, "not approved");
+    approved.approved = [two.clone()].into();
+    assert_eq!(due(&asks, &approved, now()), Due::Run(Trigger::Approval));
+    // Taken away it is forgotten, and the same hash set anew is a new approval.
+    assert!(approved.notice(valid, now()));
+    approved.approved.clear();
+    assert_eq!(due(&asks, &approved, now()), Due::Look);
+    assert!(approved.notice(valid, now()) && approved.noticed.is_empty());
+    assert!(!approved.approves(&two, now()));
+}
+
+#[test]
+fn a_run_carries_out_what_is_enforced_and_what_is_approved() {
+    let cleanup = |mode| Cleanup { mode, older_than: Duration::from_secs(3600) };
+    let pruning = pruning(|rules| {
+        rules.cleanup.insert(Part::RetainedContents, cleanup(Mode::Approve));
+        rules.cleanup.insert(Part::VolsyncLeftovers, cleanup(Mode::Observe));
+    });
+    let hash = Hash::written("0123456789abcdef");
+    let plans = [(Part::Snapshots, Hash::written("x")), (Part::RetainedContents, hash.clone())].into();
+    let mut told = told();
+    let parts = |told: &Told, why| super::agenda::parts(&pruning, told, &plans, why, now());
+    assert_eq!(parts(&told, Trigger::Schedule), [Part::Snapshots]);
+    assert_eq!(parts(&told, Trigger::Approval), []);
+    told.approved = [hash].into();
+    assert_eq!(parts(&told, Trigger::Schedule), [Part::Snapshots], "not noticed yet");
+    told.notice(Duration::from_secs(60), now());
+    assert_eq!(parts(&told, Trigger::Request), [Part::Snapshots, Part::RetainedContents]);
+    assert_eq!(parts(&told, Trigger::Approval), [Part::RetainedContents]);
 }
 
 #[test]

@@ -13,6 +13,7 @@ use http::StatusCode;
 use jiff::Timestamp;
 use kube::Client;
 use serde::Deserialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::Unlisted;
@@ -20,9 +21,14 @@ use crate::api::{IGNORE, KEEP, PRUNE_LAST, RECLAIMS};
 use crate::domain::fact::Source;
 use crate::domain::name::{Interner, Key, Stamp, Uid, fingerprint};
 use crate::domain::prune::field::{Cut, Extra, Field, Labels, Maker, Marks, Owners};
+use crate::domain::prune::part::Part;
+use crate::domain::prune::relic::Failed;
 use crate::domain::record::{Namespace, Owner};
+use crate::domain::remedy::action::BEING_CREATED;
 use crate::io::request::{self, JSON, Refusal, encode};
 use crate::io::source::{Found, Place, discover};
+
+mod relics;
 
 /// A list as metadata alone, where that is all that counts.
 const METADATA: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json;q=0.5";
@@ -77,6 +83,7 @@ struct Metadata {
     namespace: Box<str>,
     uid: String,
     resource_version: Box<str>,
+    creation_timestamp: Option<Timestamp>,
     deletion_timestamp: Option<Timestamp>,
     finalizers: Option<Vec<String>>,
     labels: Option<Texts>,
@@ -119,6 +126,7 @@ struct SnapshotSpec {
 #[serde(rename_all = "camelCase", default)]
 struct SnapshotSource {
     persistent_volume_claim_name: Option<String>,
+    volume_snapshot_content_name: Option<Box<str>>,
 }
 
 #[derive(Deserialize)]
@@ -128,6 +136,7 @@ struct SnapshotStatus {
     creation_time: Option<Timestamp>,
     ready_to_use: Option<bool>,
     error: Option<serde::de::IgnoredAny>,
+    restore_size: Option<serde::de::IgnoredAny>,
     volume_group_snapshot_name: Option<Box<str>>,
 }
 
@@ -218,6 +227,10 @@ async fn each(
     let mut next: Option<String> = None;
     loop {
         let mut uri = format!("{path}?limit={PAGE}");
+        if !place.selector.is_empty() {
+            uri.push('&');
+            uri.push_str(place.selector);
+        }
         if let Some(token) = &next {
             uri.push_str("&continue=");
             encode(&mut uri, token);
@@ -234,9 +247,9 @@ async fn each(
     }
 }
 
-/// Those of a tool that live, as far as it can be told.
-async fn owners(client: &Client, places: &[Place], cluster: bool) -> Owners {
-    let mut living = BTreeSet::new();
+/// Those of a tool that live, as far as it can be told; and their uids.
+async fn owners(client: &Client, places: &[Place], cluster: bool) -> (Owners, BTreeSet<Uid>) {
+    let (mut living, mut uids) = (BTreeSet::new(), BTreeSet::new());
     let mut any = false;
     for place in places {
         let found = each(client, *place, METADATA, |json| {
@@ -244,32 +257,44 @@ async fn owners(client: &Client, places: &[Place], cluster: bool) -> Owners {
             // Backups are told apart by name alone: Velero does not say in which namespace it is.
             let namespace = if cluster { "" } else { &*metadata.namespace };
             living.insert(Key::namespaced(namespace, metadata.name));
+            uids.insert(Uid::parse(&metadata.uid));
             Ok(())
         });
         match found.await {
             Ok(found) => any |= found,
-            Err(_) => return Owners::Unknown,
+            Err(_) => return (Owners::Unknown, uids),
         }
     }
-    if any { Owners::Living(living) } else { Owners::Absent }
+    (if any { Owners::Living(living) } else { Owners::Absent }, uids)
 }
 
-/// Lists everything a plan is made from, but how the drivers are: that the engine says.
+/// Lists everything that plans of these parts are made from, but how the drivers are: that the engine says.
 ///
 /// # Errors
 /// Something cannot be listed that a plan rests on.
-pub async fn gather(client: &Client) -> Result<Field, Unlisted> {
+pub async fn gather(client: &Client, parts: &BTreeSet<Part>) -> Result<Field, Unlisted> {
     let unlisted = |what: &'static str| move |refusal: Refusal| Unlisted::new(what, &refusal);
-    let mut maker = Assembly::default();
+    let (retained, leftovers) = (parts.contains(&Part::RetainedContents), parts.contains(&Part::VolsyncLeftovers));
+    let mut maker = Assembly { drafts: retained.then(relics::Drafts::default), ..Assembly::default() };
+    if parts.contains(&Part::FailedSnapshots) {
+        let classes = Place::of(Source::SnapshotClasses);
+        each(client, classes, JSON, |json| maker.class(json)).await.map_err(unlisted("VolumeSnapshotClasses"))?;
+    }
     let contents = Place::of(Source::Contents);
     each(client, contents, JSON, |json| maker.content(json)).await.map_err(unlisted("VolumeSnapshotContents"))?;
     maker.find_shared();
     let snapshots = Place::of(Source::Snapshots);
     each(client, snapshots, JSON, |json| maker.snapshot(json)).await.map_err(unlisted("VolumeSnapshots"))?;
-    let Assembly { mut field, .. } = maker;
-    each(client, Place::of(Source::Claims), JSON, |json| claim(&mut field, json))
-        .await
-        .map_err(unlisted("PersistentVolumeClaims"))?;
+    let Assembly { mut field, drafts, .. } = maker;
+    let mut uses = leftovers.then(relics::Uses::default);
+    each(client, Place::of(Source::Claims), JSON, |json| {
+        if let Some(uses) = &mut uses {
+            uses.claim(&serde_json::from_str(json)?, &mut field);
+        }
+        claim(&mut field, json)
+    })
+    .await
+    .map_err(unlisted("PersistentVolumeClaims"))?;
     each(client, Place::of(Source::Namespaces), METADATA, |json| namespace(&mut field, json))
         .await
         .map_err(unlisted("Namespaces"))?;
@@ -277,13 +302,59 @@ pub async fn gather(client: &Client) -> Result<Field, Unlisted> {
     each(client, destinations, JSON, |json| destination(&mut field, json))
         .await
         .map_err(unlisted("ReplicationDestinations"))?;
-    field.replications = owners(client, &[Place::of(Source::ReplicationSources), destinations], false).await;
-    field.backups = owners(client, &[BACKUPS], true).await;
-    field.schedules = owners(client, &[SCHEDULES], false).await;
+    if let Some(drafts) = drafts {
+        contents_left(client, drafts, &mut field).await?;
+    }
+    if let Some(uses) = uses {
+        volsync_left(client, uses, &mut field).await?;
+    }
+    let replications = [Place::of(Source::ReplicationSources), destinations];
+    (field.replications, field.replicating) = owners(client, &replications, false).await;
+    (field.backups, _) = owners(client, &[BACKUPS], true).await;
+    (field.schedules, _) = owners(client, &[SCHEDULES], false).await;
     let kopiur = request::fetch(client, &format!("/apis/{KOPIUR}"), JSON, LIMIT, PATIENCE).await;
     let absent = kopiur.is_err_and(|refusal| refusal.is(StatusCode::NOT_FOUND));
     field.kopiur = if absent { Owners::Absent } else { Owners::Unknown };
     Ok(field)
+}
+
+/// The contents that are left over, with what else has their handles.
+async fn contents_left(client: &Client, mut drafts: relics::Drafts, field: &mut Field) -> Result<(), Unlisted> {
+    let unlisted = |what: &'static str| move |refusal: Refusal| Unlisted::new(what, &refusal);
+    let handles = &mut drafts.elsewhere;
+    each(client, Place::of(Source::GroupContents), JSON, |json| {
+        relics::group_handles(&serde_json::from_str::<Value>(json)?, handles);
+        Ok(())
+    })
+    .await
+    .map_err(unlisted("VolumeGroupSnapshotContents"))?;
+    each(client, Place::of(Source::Orphans), JSON, |json| {
+        relics::orphan_handle(&serde_json::from_str::<Value>(json)?, handles);
+        Ok(())
+    })
+    .await
+    .map_err(unlisted("OrphanedSnapshots"))?;
+    drafts.finish(field);
+    Ok(())
+}
+
+/// Jobs, and which claims are used.
+async fn volsync_left(client: &Client, mut uses: relics::Uses, field: &mut Field) -> Result<(), Unlisted> {
+    let unlisted = |what: &'static str| move |refusal: Refusal| Unlisted::new(what, &refusal);
+    each(client, Place::of(Source::Jobs), JSON, |json| {
+        relics::job(&serde_json::from_str::<Value>(json)?, field);
+        Ok(())
+    })
+    .await
+    .map_err(unlisted("Jobs"))?;
+    each(client, Place::of(Source::Pods), JSON, |json| {
+        uses.pod(&serde_json::from_str::<Value>(json)?);
+        Ok(())
+    })
+    .await
+    .map_err(unlisted("Pods"))?;
+    uses.finish(field);
+    Ok(())
 }
 
 pub(crate) fn claim(field: &mut Field, json: &str) -> Result<(), serde_json::Error> {
@@ -326,6 +397,14 @@ struct Facts {
     alive: bool,
     deletes: bool,
     in_group: bool,
+    creating: bool,
+}
+
+#[derive(Deserialize)]
+struct ClassView {
+    metadata: Metadata,
+    #[serde(default)]
+    driver: String,
 }
 
 /// The records of a plan, put together object by object as the API server sends them: contents first.
@@ -335,6 +414,10 @@ pub(crate) struct Assembly {
     labels: BTreeSet<Labels>,
     contents: BTreeMap<Box<str>, Facts>,
     shared: BTreeSet<u64>,
+    /// Drivers by VolumeSnapshotClass, where somebody asks.
+    classes: BTreeMap<Box<str>, Arc<str>>,
+    /// Contents that may be left over, where somebody asks.
+    drafts: Option<relics::Drafts>,
     pub(crate) field: Field,
 }
 
@@ -344,15 +427,22 @@ fn print(driver: &str, handle: &str) -> u64 {
 }
 
 impl Assembly {
+    fn class(&mut self, json: &str) -> Result<(), serde_json::Error> {
+        let ClassView { metadata, driver } = serde_json::from_str(json)?;
+        let driver = self.names.text(&driver);
+        self.classes.insert(metadata.name, driver);
+        Ok(())
+    }
+
     pub(crate) fn content(&mut self, json: &str) -> Result<(), serde_json::Error> {
+        if let Some(drafts) = &mut self.drafts {
+            drafts.content(&serde_json::from_str::<Value>(json)?);
+        }
         let ContentView { metadata, spec, status } = serde_json::from_str(json)?;
         let volume = spec.source.volume_handle.filter(|handle| !handle.is_empty());
         let handle = status.as_ref().and_then(|status| status.snapshot_handle.as_deref());
         let size = status.as_ref().and_then(|status| status.restore_size).unwrap_or_default();
-        let marked = |marks: &Option<Texts>| {
-            let group = "groupsnapshot.storage.k8s.io/volumeGroupSnapshotHandle";
-            marks.as_ref().is_some_and(|marks| marks.contains_key(group))
-        };
+        let noted = |key: &str| metadata.annotations.as_ref().is_some_and(|notes| notes.contains_key(key));
         let facts = Facts {
             snapshot: spec.volume_snapshot_ref.uid.filter(|uid| !uid.is_empty()).map(|uid| Uid::parse(&uid)),
             volume: volume.and_then(|handle| NonZeroU64::new(print(&spec.driver, &handle))),
@@ -360,7 +450,8 @@ impl Assembly {
             size: u64::try_from(size).unwrap_or_default(),
             alive: metadata.deletion_timestamp.is_none(),
             deletes: spec.deletion_policy.as_deref() == Some("Delete"),
-            in_group: marked(&metadata.annotations)
+            creating: noted(BEING_CREATED),
+            in_group: noted("groupsnapshot.storage.k8s.io/volumeGroupSnapshotHandle")
                 || status.as_ref().is_some_and(|status| status.volume_group_snapshot_handle.is_some()),
             driver: self.names.text(&spec.driver),
         };
@@ -387,14 +478,21 @@ impl Assembly {
         let SnapshotView { metadata, spec, status } = serde_json::from_str(json)?;
         let uid = Uid::parse(&metadata.uid);
         let usual = format!("snapcontent-{uid}");
-        let (mut name, mut taken, mut ready, mut group) = (None, None, false, None);
+        let (mut name, mut taken, mut ready, mut group, mut error, mut told) = (None, None, false, None, false, false);
         if let Some(status) = status {
+            error = status.error.is_some() && status.ready_to_use != Some(true);
+            told = status.creation_time.is_some() || status.restore_size.is_some();
             name = status.bound_volume_snapshot_content_name;
             taken = status.creation_time.and_then(Stamp::from_timestamp);
             ready = status.ready_to_use == Some(true) && status.error.is_none();
             group = status.volume_group_snapshot_name.filter(|name| !name.is_empty());
         }
-        let facts = name.as_ref().and_then(|name| self.contents.get(name));
+        if let Some(drafts) = &mut self.drafts {
+            drafts.lives(&uid, name.clone().into_iter().chain(spec.source.volume_snapshot_content_name));
+        }
+        // Of one that failed the status may not name its content yet.
+        let unnamed = error.then(|| usual.as_str());
+        let facts = name.as_deref().or(unnamed).and_then(|name| self.contents.get(name));
         let labels = metadata.labels.unwrap_or_default();
         let none = Texts::new();
         let notes = metadata.annotations.as_ref().unwrap_or(&none);
@@ -418,6 +516,7 @@ impl Assembly {
         if group.is_none() && facts.is_some_and(|facts| facts.in_group) {
             group = Some("".into());
         }
+        let made = metadata.creation_timestamp.and_then(Stamp::from_timestamp);
         let owner = metadata.owner_references.unwrap_or_default().into_iter();
         let owner = owner.filter(|owner| owner.controller == Some(true)).map(|owner| Owner {
             // Another group's kind of the same name is not VolSync's: nobody can tell whether that one lives.
@@ -434,10 +533,18 @@ impl Assembly {
             group,
             maker: made_by(&labels, notes),
             content: name.filter(|name| **name != *usual),
+            temporary: relics::temporary(&labels, &metadata.name, "volsync-", &["-src"], made),
+            failed: error.then(|| Failed {
+                since: made,
+                bare: facts.is_none(),
+                creating: facts.is_some_and(|facts| facts.creating),
+                told: told || facts.is_some_and(|facts| facts.handle.is_some()),
+            }),
         };
+        let class = spec.volume_snapshot_class_name.as_deref();
         let (driver, volume, size) = match facts {
             Some(facts) => (Some(Arc::clone(&facts.driver)), facts.volume, facts.size),
-            None => (None, None, 0),
+            None => (class.filter(|_| error).and_then(|name| self.classes.get(name)).map(Arc::clone), None, 0),
         };
         let cut = Cut {
             key: Key::namespaced(self.names.text(&metadata.namespace), metadata.name),

@@ -7,6 +7,7 @@ pub mod file;
 pub(crate) mod gather;
 mod status;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,12 +19,17 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::api::policy as api;
-use crate::api::retention::{Calendar, SnapshotRetentionSpec, SnapshotRetentionStatus, Trigger};
+use crate::api::retention::{
+    Approved, ByAge, Calendar, ConsentMode, RetainedContents, SnapshotRetentionSpec, SnapshotRetentionStatus, Trigger,
+};
 use crate::api::{APPROVED, GROUP, REQUESTED, VERSION, check};
 use crate::domain::digest::Hash;
+use crate::domain::name::{Key, Uid};
 use crate::domain::policy::Mode;
-use crate::domain::prune::agenda::{self, Told};
-use crate::domain::prune::policy::{Pruning, Rules};
+use crate::domain::prune::agenda::{self, Noticed, Told};
+use crate::domain::prune::part::Part;
+use crate::domain::prune::policy::{Cleanup, Pruning, Rules};
+use crate::domain::prune::relic::Thing;
 use crate::domain::prune::run::{Order, Seen};
 use crate::domain::retention;
 use crate::io::ledger::cut;
@@ -31,7 +37,7 @@ use crate::io::policy::{opened, requirements};
 use crate::io::request::{self, JSON, METADATA, Refusal, encode};
 
 pub use gather::gather;
-pub use status::{begun, closed, ended, looked, patch, progressed, said};
+pub use status::{begun, closed, ended, looked, notice, patch, progressed, said};
 
 /// The collection of our kind.
 pub(super) const PLURAL: &str = "snapshotretentions";
@@ -41,6 +47,9 @@ const PATIENCE: Duration = Duration::from_secs(15);
 const LIMIT: usize = 64 * 1024 * 1024;
 /// The longest request that is answered.
 const REQUEST: usize = 128;
+/// So many approvals of one policy are heeded, of so many characters.
+const APPROVALS: usize = 8;
+const HASH: usize = 128;
 
 /// A policy with what its object says.
 #[derive(Clone, Debug)]
@@ -75,7 +84,7 @@ struct Metadata {
     generation: i64,
     creation_timestamp: Option<Timestamp>,
     #[serde(default)]
-    annotations: std::collections::BTreeMap<String, String>,
+    annotations: BTreeMap<String, String>,
 }
 
 /// Reads a policy as the API server sends it; `None` if it is no object of an API server's.
@@ -89,7 +98,6 @@ pub fn read(json: &str) -> Option<Entry> {
         Err(_) => (SnapshotRetentionStatus::default(), unread),
     };
     let annotation = |key: &str| metadata.annotations.get(key).map(String::as_str).filter(|value| !value.is_empty());
-    let by_approval = status.history.iter().find(|run| run.trigger == Trigger::Approval);
     let mut running: Option<Arc<str>> = status.run.as_ref().map(|run| run.by.as_str().into());
     if broken {
         running = Some("somebody".into());
@@ -100,13 +108,34 @@ pub fn read(json: &str) -> Option<Entry> {
         created: metadata.creation_timestamp,
         requested: annotation(REQUESTED).map(|value| cut(value, REQUEST).into()),
         handled: status.last_handled_request.as_deref().map(Into::into),
-        approved: annotation(APPROVED).map(Hash::written),
-        planned: status.plan.as_ref().filter(|plan| plan.to_prune > 0).map(|plan| Hash::written(&plan.hash)),
-        approved_run: by_approval.map(|run| run.finished_at),
+        approved: annotation(APPROVED).map(approvals).unwrap_or_default(),
+        noticed: status.approvals.iter().map(noticed).collect(),
+        planned: planned(&status),
         last_scheduled: status.last_scheduled,
         running,
     };
     Some(Entry { pruning: judged(&metadata.name, &spec), told, version: metadata.resource_version, status })
+}
+
+/// The hashes in an annotation: one or several, with commas or spaces between.
+#[must_use]
+pub fn approvals(text: &str) -> BTreeSet<Hash> {
+    let words = text.split(|c: char| c == ',' || c.is_whitespace()).filter(|word| !word.is_empty());
+    words.filter(|word| word.chars().count() <= HASH).take(APPROVALS).map(Hash::written).collect()
+}
+
+fn noticed(approved: &Approved) -> (Hash, Noticed) {
+    let Approved { hash, at, expires, last_run } = approved;
+    (Hash::written(hash), Noticed { at: *at, expires: *expires, run: *last_run })
+}
+
+/// What each part would let go, by the status.
+fn planned(status: &SnapshotRetentionStatus) -> BTreeMap<Part, Hash> {
+    let snapshots = status.plan.as_ref().filter(|plan| plan.to_prune > 0);
+    let snapshots = snapshots.map(|plan| (Part::Snapshots, Hash::written(&plan.hash)));
+    let parts = status.cleanup.iter().filter(|one| one.to_prune > 0);
+    let parts = parts.filter_map(|one| Some((Part::from_name(&one.part)?, Hash::written(&one.hash))));
+    snapshots.into_iter().chain(parts).collect()
 }
 
 /// A policy of this name with this spec.
@@ -126,11 +155,7 @@ pub fn translated(spec: &SnapshotRetentionSpec) -> Rules {
     let names = |all: &[String]| all.iter().map(|name| Arc::from(name.as_str())).collect();
     let keep = &spec.keep;
     Rules {
-        mode: match spec.mode {
-            api::Mode::Observe => Mode::Observe,
-            api::Mode::Approve => Mode::Approve,
-            api::Mode::Enforce => Mode::Enforce,
-        },
+        mode: mode(spec.mode),
         suspended: spec.suspend,
         selector: spec.selector.as_ref().map(requirements).unwrap_or_default(),
         namespaces: spec.namespace_selector.as_ref().map(requirements),
@@ -157,7 +182,34 @@ pub fn translated(spec: &SnapshotRetentionSpec) -> Rules {
         max_deletions: spec.max_deletions_per_run,
         per_minute: spec.deletions_per_minute,
         windows: spec.windows.iter().map(opened).collect(),
+        cleanup: spec.cleanup.as_ref().map(cleanup).unwrap_or_default(),
+        approval_valid: spec.approval.valid_for.duration(),
     }
+}
+
+fn mode(mode: api::Mode) -> Mode {
+    match mode {
+        api::Mode::Observe => Mode::Observe,
+        api::Mode::Approve => Mode::Approve,
+        api::Mode::Enforce => Mode::Enforce,
+    }
+}
+
+fn cleanup(spec: &crate::api::retention::Cleanup) -> BTreeMap<Part, Cleanup> {
+    let by_age = |one: &ByAge| Cleanup { mode: mode(one.mode), older_than: one.older_than.duration() };
+    let retained = |one: &RetainedContents| Cleanup {
+        mode: match one.mode {
+            ConsentMode::Observe => Mode::Observe,
+            ConsentMode::Approve => Mode::Approve,
+        },
+        older_than: one.older_than.duration(),
+    };
+    let parts = [
+        (Part::RetainedContents, spec.retained_contents.as_ref().map(retained)),
+        (Part::VolsyncLeftovers, spec.volsync_leftovers.as_ref().map(by_age)),
+        (Part::FailedSnapshots, spec.failed_snapshots.as_ref().map(by_age)),
+    ];
+    parts.into_iter().filter_map(|(part, cleanup)| Some((part, cleanup?))).collect()
 }
 
 /// Why the cluster could not be read.
@@ -194,22 +246,38 @@ pub async fn list(client: &Client) -> Result<Vec<Entry>, Unlisted> {
     Ok(list.items.unwrap_or_default().iter().filter_map(|item| read(item.get())).collect())
 }
 
-/// Whether a deletion is done: neither the VolumeSnapshot nor its content is there any more.
+/// The path of an object that is pruned.
+#[must_use]
+pub fn path(thing: Thing, key: &Key) -> String {
+    let (group, plural) = match thing {
+        Thing::Snapshot => ("/apis/snapshot.storage.k8s.io/v1", "volumesnapshots"),
+        Thing::Content => ("/apis/snapshot.storage.k8s.io/v1", "volumesnapshotcontents"),
+        Thing::Claim => ("/api/v1", "persistentvolumeclaims"),
+        Thing::Job => ("/apis/batch/v1", "jobs"),
+    };
+    let mut path = group.to_owned();
+    if !key.namespace.is_empty() {
+        path.push_str("/namespaces/");
+        encode(&mut path, &key.namespace);
+    }
+    path.push('/');
+    path.push_str(plural);
+    path.push('/');
+    encode(&mut path, &key.name);
+    path
+}
+
+/// Whether a deletion is done: neither the object is there any more, nor the content of a VolumeSnapshot.
 pub async fn seen(client: &Client, order: &Order) -> Seen {
-    const SNAPSHOTS: &str = "/apis/snapshot.storage.k8s.io/v1";
-    let mut snapshot = format!("{SNAPSHOTS}/namespaces/");
-    encode(&mut snapshot, &order.key.namespace);
-    snapshot.push_str("/volumesnapshots/");
-    encode(&mut snapshot, &order.key.name);
-    let mut content = format!("{SNAPSHOTS}/volumesnapshotcontents/");
-    encode(&mut content, &order.content.name);
-    match absent(client, &snapshot, Some(&order.uid.to_string())).await {
-        Seen::Gone => absent(client, &content, None).await,
-        other => other,
+    let own = path(order.thing, &order.key);
+    match (absent(client, &own, Some(&order.uid)).await, &order.content) {
+        (Seen::Gone, Some(content)) => absent(client, &path(Thing::Content, content), None).await,
+        (seen, _) => seen,
     }
 }
 
-async fn absent(client: &Client, path: &str, uid: Option<&str>) -> Seen {
+/// Whether an object is gone, or another has its name.
+pub async fn absent(client: &Client, path: &str, uid: Option<&Uid>) -> Seen {
     #[derive(Deserialize)]
     struct Bare {
         metadata: Identity,
@@ -224,7 +292,9 @@ async fn absent(client: &Client, path: &str, uid: Option<&str>) -> Seen {
         Err(_) => Seen::Unknown,
         Ok(bytes) => match (request::parse::<Bare>(&bytes), uid) {
             // Another object under the same name.
-            (Ok(found), Some(uid)) if found.metadata.uid != uid && !found.metadata.uid.is_empty() => Seen::Gone,
+            (Ok(found), Some(uid)) if !found.metadata.uid.is_empty() && Uid::parse(&found.metadata.uid) != *uid => {
+                Seen::Gone
+            }
             (Ok(_), _) => Seen::There,
             (Err(_), _) => Seen::Unknown,
         },

@@ -3,15 +3,21 @@
 //! Each function says one thing that has happened; [`patch`] makes the write of it, on the version that was read. What
 //! a run will do is in the status before it does it.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{Entry, trigger};
 use crate::api::condition::{Condition, ConditionStatus, READY, RECONCILING, STALLED};
-use crate::api::retention::{Held, RetentionCounts, RetentionPlan, Run, RunOutcome, RunRecord};
+use crate::api::retention::{
+    Approved, CleanupStatus, Held, RetentionCounts, RetentionPlan, Run, RunOutcome, RunRecord,
+};
 use crate::domain::digest::Hash;
-use crate::domain::prune::agenda::Trigger;
+use crate::domain::prune::agenda::{Noticed, Trigger};
 use crate::domain::prune::field::Field;
+use crate::domain::prune::hold::Hold;
+use crate::domain::prune::part::Part;
 use crate::domain::prune::plan::Plan;
 use crate::domain::prune::run::Tally;
 use crate::io::ledger::{clear, cut};
@@ -27,9 +33,20 @@ fn number(count: usize) -> u32 {
     u32::try_from(count).ok().and_then(|count| i32::try_from(count).ok()).map_or(u32::MAX >> 1, i32::cast_unsigned)
 }
 
-/// What it comes to now.
-pub fn looked(entry: &mut Entry, plan: &Plan, field: &Field, hash: &Hash, now: Timestamp) {
+fn bytes(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+fn held(by: BTreeMap<Hold, usize>) -> Vec<Held> {
+    by.into_iter().map(|(hold, count)| Held { reason: hold.as_str().to_owned(), count: number(count) }).collect()
+}
+
+/// What it comes to now; the hash of what each of its parts would let go.
+pub fn looked(entry: &mut Entry, plan: &Plan, field: &Field, now: Timestamp) -> BTreeMap<Part, Hash> {
     let counts = plan.counts();
+    let pruning = &entry.pruning;
+    let hashes: BTreeMap<Part, Hash> =
+        pruning.parts().map(|(part, _)| (part, plan.hash_of(part, field, pruning))).collect();
     let status = &mut entry.status;
     status.counts = Some(RetentionCounts {
         snapshots: number(counts.covered),
@@ -37,16 +54,45 @@ pub fn looked(entry: &mut Entry, plan: &Plan, field: &Field, hash: &Hash, now: T
         to_prune: number(counts.going),
         held: number(counts.held),
     });
-    let held = plan.held_by().into_iter();
-    status.held_by =
-        held.map(|(hold, count)| Held { reason: hold.as_str().to_owned(), count: number(count) }).collect();
-    status.plan = Some(RetentionPlan {
+    status.held_by = held(plan.held_by());
+    status.plan = hashes.get(&Part::Snapshots).map(|hash| RetentionPlan {
         hash: hash.as_str().to_owned(),
         at: now,
         to_prune: number(counts.going),
-        reclaimable_bytes: i64::try_from(plan.reclaimable(field)).unwrap_or(i64::MAX),
+        reclaimable_bytes: bytes(plan.reclaimable(field)),
     });
-    entry.told.planned = (counts.going > 0).then(|| hash.clone());
+    let cleanup = |(part, hash): (&Part, &Hash)| {
+        let counts = plan.counts_of(*part, field);
+        CleanupStatus {
+            part: part.as_str().to_owned(),
+            to_prune: number(counts.going),
+            held: number(counts.held),
+            held_by: held(plan.held_by_of(*part, field)),
+            hash: hash.as_str().to_owned(),
+            reclaimable_bytes: bytes(plan.reclaimable_of(*part, field)),
+        }
+    };
+    status.cleanup = hashes.iter().filter(|(part, _)| **part != Part::Snapshots).map(cleanup).collect();
+    entry.told.planned = super::planned(status);
+    hashes
+}
+
+/// Takes in the approvals that somebody wrote onto the object; whether that is news.
+pub fn notice(entry: &mut Entry, now: Timestamp) -> bool {
+    let news = entry.told.notice(entry.pruning.rules().approval_valid, now);
+    approvals(entry);
+    news
+}
+
+/// Writes what was noticed into the status.
+fn approvals(entry: &mut Entry) {
+    let approved = |(hash, noticed): (&Hash, &Noticed)| Approved {
+        hash: hash.as_str().to_owned(),
+        at: noticed.at,
+        expires: noticed.expires,
+        last_run: noticed.run,
+    };
+    entry.status.approvals = entry.told.noticed.iter().map(approved).collect();
 }
 
 /// A run begins: this is stored before its first deletion.
@@ -54,7 +100,7 @@ pub fn begun(
     entry: &mut Entry,
     why: Trigger,
     slot: Option<Timestamp>,
-    (hash, planned): (&Hash, usize),
+    (hashes, planned): (&[&Hash], usize),
     by: &str,
     now: Timestamp,
 ) {
@@ -65,7 +111,7 @@ pub fn begun(
         trigger: trigger(why),
         request: entry.told.requested.as_deref().filter(|_| why == Trigger::Request).map(str::to_owned),
         started_at: now,
-        hash: hash.as_str().to_owned(),
+        hash: hashes.iter().map(|hash| hash.as_str()).collect::<Vec<_>>().join(" "),
         planned: number(planned),
         deleted: 0,
         by: cut(by, 253),
@@ -88,6 +134,12 @@ pub fn ended(entry: &mut Entry, outcome: RunOutcome, tally: &Tally, message: &st
     if run.request.is_some() {
         entry.status.last_handled_request.clone_from(&run.request);
     }
+    for hash in run.hash.split(' ').map(Hash::written) {
+        if let Some(noticed) = entry.told.noticed.get_mut(&hash) {
+            noticed.run = Some(now);
+        }
+    }
+    approvals(entry);
     let record = RunRecord {
         trigger: run.trigger,
         started_at: run.started_at,

@@ -4,7 +4,7 @@
 //! decided by the same code as in the daemon, and the same guards let each deletion out. Lists take their time, so that
 //! a plan is old when it is carried out; the process may end at any moment, and what it had sent may still happen.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +26,7 @@ use crate::domain::name::Key;
 use crate::domain::policy::Mode;
 use crate::domain::prune::agenda::{self, Due, Trigger};
 use crate::domain::prune::field::{Field, Owners};
+use crate::domain::prune::part::Part;
 use crate::domain::prune::plan::{Plan, plan};
 use crate::domain::prune::policy::Pruning;
 use crate::domain::prune::run::{Order, Run, Seen};
@@ -33,7 +34,7 @@ use crate::io::retention::gather::{self, Assembly};
 use crate::io::retention::{self, Entry as Policy};
 use crate::sim::cluster::Cluster;
 use crate::sim::process::draw;
-use crate::sim::store::{DeleteOptions, Part, Patch, Refusal, object, table};
+use crate::sim::store::{DeleteOptions, Part as Subresource, Patch, Refusal, object, table};
 
 /// How often policies are looked at while nothing runs, a run is looked at, and its progress is stored.
 const LOOK: Duration = Duration::from_secs(10);
@@ -62,7 +63,7 @@ const RESTS_ON: [Source; 5] = [
 struct Active {
     policy: Policy,
     run: Run,
-    hash: Hash,
+    hashes: BTreeMap<Part, Hash>,
     stored: Duration,
     /// When the policy was read last.
     read: Duration,
@@ -336,22 +337,24 @@ impl Pruner {
         doom: &mut Doom,
     ) -> bool {
         let wall = sky.now.wall;
-        let hash = plan.hash(field, &policy.pruning);
-        retention::looked(&mut policy, plan, field, &hash, wall);
+        retention::notice(&mut policy, wall);
+        let hashes = retention::looked(&mut policy, plan, field, wall);
         let Due::Run(trigger) = due else {
             retention::said(&mut policy, None, wall);
             return self.tell(&policy, None, Over::GoesOn, sky, doom);
         };
         let slot = agenda::scheduled(&policy.pruning, &policy.told, wall).filter(|_| trigger == Trigger::Schedule);
-        let run = Run::of(plan, field, &policy.pruning);
-        retention::begun(&mut policy, trigger, slot, (&hash, run.tally().planned), &self.identity, wall);
-        if let Some(outcome) = idle(&policy, plan, &run, &hash) {
+        let parts = agenda::parts(&policy.pruning, &policy.told, &hashes, trigger, wall);
+        let run = Run::of_parts(plan, field, &policy.pruning, &parts);
+        let carried: Vec<&Hash> = parts.iter().filter_map(|part| hashes.get(part)).collect();
+        retention::begun(&mut policy, trigger, slot, (&carried, run.tally().planned), &self.identity, wall);
+        if let Some(outcome) = idle(&policy, plan, &run) {
             retention::ended(&mut policy, outcome, run.tally(), "nothing is deleted", wall);
             retention::said(&mut policy, None, wall);
             return self.tell(&policy, None, Over::GoesOn, sky, doom);
         }
         retention::said(&mut policy, None, wall);
-        let active = Active { policy: policy.clone(), run, hash, stored: sky.now.mono, read: sky.now.mono };
+        let active = Active { policy: policy.clone(), run, hashes, stored: sky.now.mono, read: sky.now.mono };
         self.tell(&policy, Some(Box::new(active)), Over::Begins, sky, doom)
     }
 
@@ -409,7 +412,8 @@ impl Pruner {
             rest.clear();
         }
         while let Some((number, order)) = rest.pop_front() {
-            let approved = active.policy.told.approved.as_ref() == Some(&active.hash);
+            let hash = active.hashes.get(&order.part);
+            let approved = hash.is_some_and(|hash| active.policy.told.approves(hash, sky.now.wall));
             let ask = active.run.ask(&order, &active.policy.pruning, approved, sky.now.wall, sky.now.mono);
             let (judgement, guarded) = engine.judge_prune(&ask, sky.now);
             if let Some(guarded) = guarded {
@@ -450,6 +454,7 @@ impl Pruner {
         let status = std::mem::take(&mut active.policy.status);
         let same = fresh.told.generation == active.policy.told.generation;
         active.policy = Policy { status, ..fresh };
+        retention::notice(&mut active.policy, sky.now.wall);
         active.read = sky.now.mono;
         if !same {
             active.run.hold("a change of the policy".to_owned(), sky.now.mono);
@@ -502,7 +507,7 @@ impl Sent {
         let (what, after) = match &self.errand {
             Errand::Tell(patch) => {
                 let patch = Patch::Merge(patch.clone());
-                (What::Retention, store.patch(writer, resource, &namespace, &name, Part::Status, &patch))
+                (What::Retention, store.patch(writer, resource, &namespace, &name, Subresource::Status, &patch))
             }
             Errand::Delete(order) => {
                 let resource_version = (broken != Some(Broken::StaleView)).then(|| order.version.to_string());
@@ -528,18 +533,19 @@ impl Sent {
 }
 
 /// Why a run deletes nothing, if it does not.
-fn idle(policy: &Policy, plan: &Plan, run: &Run, hash: &Hash) -> Option<RunOutcome> {
+fn idle(policy: &Policy, plan: &Plan, run: &Run) -> Option<RunOutcome> {
     if plan.refused.is_some() {
         return Some(RunOutcome::Refused);
     }
-    if run.tally().planned == 0 {
-        return Some(RunOutcome::Done);
+    if run.tally().planned > 0 {
+        return None;
     }
-    match policy.pruning.mode() {
-        Mode::Observe => Some(RunOutcome::Observed),
-        Mode::Approve if policy.told.approved.as_ref() != Some(hash) => Some(RunOutcome::AwaitingApproval),
-        Mode::Approve | Mode::Enforce => None,
-    }
+    let going = plan.counts().going > 0;
+    Some(match policy.pruning.mode() {
+        Mode::Observe if going => RunOutcome::Observed,
+        Mode::Approve if going => RunOutcome::AwaitingApproval,
+        _ => RunOutcome::Done,
+    })
 }
 
 // === Reads ===
@@ -595,7 +601,7 @@ fn verify(run: &mut Run, sky: Sky<'_>, cluster: &Cluster) {
         let there = || {
             let found = cluster.store.get(table::SNAPSHOTS, &order.key.namespace, &order.key.name);
             found.is_ok_and(|found| object::uid(&found) == order.uid.to_string())
-                || cluster.store.get(table::CONTENTS, "", &order.content.name).is_ok()
+                || order.content.as_ref().is_some_and(|one| cluster.store.get(table::CONTENTS, "", &one.name).is_ok())
         };
         let seen = match fine {
             false => Seen::Unknown,

@@ -140,10 +140,11 @@ fn number(policy: &Value, field: &str) -> Option<u64> {
 
 fn permits(policy: &Value) -> bool {
     let approved = object::annotation(policy, crate::api::APPROVED);
-    let hash = object::text(policy, "/status/run/hash");
+    let mut hashes = object::text(policy, "/status/run/hash").split([' ', ',']).filter(|hash| !hash.is_empty());
+    let approved = approved.is_some_and(|approved| hashes.any(|hash| approved.contains(hash)));
     let mode = object::text(policy, "/spec/mode");
     policy.pointer("/spec/suspend") != Some(&Value::Bool(true))
-        && (mode == "Enforce" || (mode == "Approve" && approved == Some(hash)))
+        && (mode == "Enforce" || (mode == "Approve" && approved))
 }
 
 /// Why this snapshot should have stayed.
@@ -160,10 +161,11 @@ fn unfit(before: &Value, order: &Order, scene: &Scene<'_>, stood: &[&Value]) -> 
     check(object::annotation(before, crate::api::KEEP).is_none(), "was to be kept");
     let key = Key::namespaced(object::namespace(before), object::name(before));
     check(scene.was(&[Source::Claims], |moment| moment.restores(&key) == 0), "a claim is being restored from it");
-    let content = scene.home.cluster.store.get(table::CONTENTS, "", &order.content.name);
-    let deletes = content.is_ok_and(|content| object::text(&content, "/spec/deletionPolicy") == "Delete");
+    let content = order.content.as_ref().map(|one| scene.home.cluster.store.get(table::CONTENTS, "", &one.name));
+    let deletes =
+        content.and_then(Result::ok).is_some_and(|content| object::text(&content, "/spec/deletionPolicy") == "Delete");
     let bound = |moment: &Moment| {
-        let content = moment.get(table::CONTENTS, &order.content);
+        let content = order.content.as_ref().and_then(|one| moment.get(table::CONTENTS, one));
         content.is_some_and(|content| object::text(content, "/spec/volumeSnapshotRef/uid") == object::uid(before))
     };
     check(deletes || scene.was(&SEEN, bound), "its content is not there to be deleted with it");

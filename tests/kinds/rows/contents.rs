@@ -239,3 +239,67 @@ pub(super) fn changes(table: &mut Table<'_>) {
     let status = Ask::merge(&format!("{deleting}/status"), json!({"status": {"snapshotHandle": null}}));
     table.refuse("empty a status in the driver's place", "volwarden-scope", "no business", status);
 }
+
+/// A content that policy Retain kept: its policy is switched, and it is deleted under Delete.
+pub(super) fn reclaimed(table: &mut Table<'_>) {
+    let server = table.server;
+    let kept =
+        || Content { deleting: false, policy: "Retain", annotations: json!({BEING_DELETED: "yes"}), ..orphaned() };
+    let switch = json!({"spec": {"deletionPolicy": "Delete"}});
+    let alive = server.content("reclaim-kept", &kept());
+    table.allow("switch a retained content to Delete", Ask::merge(&alive, switch.clone()));
+    let switched = server.content("reclaim-switched", &Content { policy: "Delete", ..kept() });
+    table.allow("delete it then", table.deletion(&switched));
+
+    let words = "changes no spec, no label and no owner";
+    let refuse = |table: &mut Table<'_>, about, path: &str, body: Value| {
+        table.refuse(about, "volwarden-contents", words, Ask::merge(path, body));
+    };
+    refuse(table, "switch one back to Retain", &switched, json!({"spec": {"deletionPolicy": "Retain"}}));
+    for (about, field, value) in [
+        ("switch one to another class with it", "volumeSnapshotClassName", json!("slow")),
+        ("switch one to another driver with it", "driver", json!("csi.other.com")),
+        (
+            "switch one for another VolumeSnapshot with it",
+            "volumeSnapshotRef",
+            json!({"namespace": "default", "name": "another"}),
+        ),
+    ] {
+        let mut body = switch.clone();
+        body["spec"][field] = value;
+        refuse(table, about, &alive, body);
+    }
+    let class = json!({"spec": {"volumeSnapshotClassName": "slow"}});
+    refuse(table, "change its class alone", &alive, class);
+    let mut labelled = switch.clone();
+    labelled["metadata"]["labels"] = json!({"team": "b"});
+    refuse(table, "label it with it", &alive, labelled);
+    for (about, name, shape) in [
+        ("switch one that is being deleted", "reclaim-deleting", Content { deleting: true, ..kept() }),
+        ("switch one that is not marked", "reclaim-unmarked", Content { annotations: json!({}), ..kept() }),
+        (
+            "switch one whose creation is unanswered",
+            "reclaim-creating",
+            Content { annotations: json!({BEING_DELETED: "yes", BEING_CREATED: "yes"}), ..kept() },
+        ),
+        (
+            "switch a group's member",
+            "reclaim-grouped",
+            Content { annotations: json!({BEING_DELETED: "yes", GROUP_HANDLE: "g-1"}), ..kept() },
+        ),
+        (
+            "switch an imported one",
+            "reclaim-imported",
+            Content { source: json!({"snapshotHandle": "snap-1"}), ..kept() },
+        ),
+        ("switch one that was never bound", "reclaim-unbound", Content { reference_uid: None, ..kept() }),
+        ("switch one without a handle", "reclaim-bare", Content { status: Value::Null, ..kept() }),
+        ("switch one without its finalizer", "reclaim-free", Content { finalizers: vec![], ..kept() }),
+    ] {
+        let path = server.content(name, &shape);
+        refuse(table, about, &path, switch.clone());
+    }
+    let ignored = Content { annotations: json!({BEING_DELETED: "yes", "volwarden.dev/ignore": ""}), ..kept() };
+    let path = server.content("reclaim-ignored", &ignored);
+    table.refuse("switch one to be ignored", "volwarden-contents", "what is annotated", Ask::merge(&path, switch));
+}

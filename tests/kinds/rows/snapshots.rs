@@ -217,3 +217,29 @@ pub(super) fn prunes(table: &mut Table<'_>) {
     server.must(&Ask::merge(&format!("{ignored}/status"), json!({"status": status})));
     table.refuse("prune in an ignored namespace", policy, "in a namespace annotated", table.deletion(&ignored));
 }
+
+/// Failed ones: of which nothing came.
+pub(super) fn failed(table: &mut Table<'_>) {
+    let server = table.server;
+    let bad = |name: &str, status: Value| {
+        let path = server.snapshot("default", name, &[], false);
+        let mut filled = json!({"readyToUse": false, "error": {"message": "Failed to create snapshot"}});
+        filled.as_object_mut().unwrap().extend(status.as_object().unwrap().clone());
+        server.must(&Ask::merge(&format!("{path}/status"), json!({"status": filled})));
+        path
+    };
+    let plain = bad("failed", json!({}));
+    table.allow("delete a failed one", table.deletion(&plain));
+    for (about, name, status) in [
+        ("delete one that has not failed", "failed-not", json!({"error": null})),
+        ("delete one that failed and is ready", "failed-ready", json!({"readyToUse": true})),
+        ("delete one that has a time", "failed-time", json!({"creationTime": "2026-11-20T00:00:00Z"})),
+        ("delete one that has a size", "failed-size", json!({"restoreSize": "1Gi"})),
+    ] {
+        let path = bad(name, status);
+        table.refuse(about, "volwarden-snapshots", "but those it made", table.deletion(&path));
+    }
+    let (uid, _) = server.identity(&plain);
+    let ask = Ask::delete(&plain, json!({"preconditions": {"uid": uid}}));
+    table.refuse("delete a failed one by its uid alone", "volwarden-snapshots", "the very object", ask);
+}

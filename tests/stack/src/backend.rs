@@ -178,6 +178,18 @@ impl Stack {
         self.backend()?.add_volume(volume)
     }
 
+    /// Puts a snapshot of this time into the driver's state, as if it had cut it then; it may be running.
+    pub fn add_snapshot(&self, id: &str, volume: &str, created: SystemTime) -> Result<(), Error> {
+        let backend = self.backend()?;
+        let created =
+            created.duration_since(UNIX_EPOCH).map_err(|_| Error::other(format!("{id} is older than 1970")))?;
+        let content = json!({
+            "id": id, "name": format!("snapshot-{id}"), "volume_id": volume, "size_bytes": 1_u64 << 30,
+            "created_ns": u64::try_from(created.as_nanos()).unwrap_or(u64::MAX),
+        });
+        backend.write_whole(&backend.folder.join("snapshots").join(format!("{id}.json")), &content)
+    }
+
     /// Replaces the driver's faults: of those that fit a call, the first one counts. It may be running.
     ///
     /// All drivers on the folder have them. To have only one suffer, let its call run into a [`Fault::stuck`] and then
