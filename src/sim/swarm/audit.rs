@@ -465,6 +465,9 @@ impl Audit {
         for (name, words) in loose {
             self.accuse(Invariant::Healed, now.mono, &name, &words);
         }
+        if let Some(words) = self.pruned.loose(now.wall) {
+            self.accuse(Invariant::Healed, now.mono, "the SnapshotRetention", &words);
+        }
     }
 
     /// No record is written over and over, and no status of a SnapshotRetention.

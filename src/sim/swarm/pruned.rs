@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::audit::Scene;
@@ -22,6 +23,8 @@ use crate::sim::store::{Change, ChangeKind, object, table};
 const ROUNDING: Duration = Duration::from_millis(1500);
 /// A policy is read at least so often while it deletes.
 const READ: Duration = Duration::from_secs(60);
+/// A run is closed by then, and another one made.
+const LOOSE: Duration = Duration::from_secs(20 * 60);
 const MINUTE: Duration = Duration::from_secs(60);
 /// What the daemon sees of snapshots.
 const SEEN: [Source; 2] = [Source::Snapshots, Source::Contents];
@@ -55,6 +58,22 @@ impl Pruned {
     /// How often a status was written in the quiet.
     pub(super) fn told(&self) -> usize {
         self.told
+    }
+
+    /// What is left half-way at the end: a run that nobody closed, or none for long although it is due every few minutes.
+    pub(super) fn loose(&self, now: Timestamp) -> Option<String> {
+        let policy = self.policies.last()?.1.as_deref()?;
+        let old = |at: &str| {
+            let at: Option<Timestamp> = at.parse().ok();
+            at.is_none_or(|at| Duration::try_from(now.duration_since(at)).unwrap_or_default() > LOOSE)
+        };
+        let run = object::text(policy, "/status/run/startedAt");
+        if !run.is_empty() && old(run) {
+            return Some(format!("a run goes on since {run}"));
+        }
+        let last = object::text(policy, "/status/history/0/finishedAt");
+        let idle = run.is_empty() && old(last) && old(object::text(policy, "/metadata/creationTimestamp"));
+        idle.then(|| format!("its last run ended at {last:?}"))
     }
 
     /// How the policy stood, as far as the daemon has to know.
