@@ -184,7 +184,10 @@ fn held_content(change: fn(&mut Ask), obstacle: impl FnOnce(&mut Lab)) -> Vec<Gu
         key: Key::cluster("kept"),
         content: None,
         staying: [].into(),
-        kept: Some(Kept { snapshot: Some((Key::namespaced("default", "kept"), Uid::parse("gone"))), ..Kept::default() }),
+        kept: Some(Kept {
+            snapshot: Some((Key::namespaced("default", "kept"), Uid::parse("gone"))),
+            ..Kept::default()
+        }),
         ..ask.order
     };
     (ask.mode, ask.approved) = (Mode::Approve, true);
@@ -204,16 +207,22 @@ fn a_retained_content_goes_by_an_approval_and_by_no_mode() {
 
 #[test]
 fn what_has_come_up_about_a_retained_content_since_its_plan_holds_it() {
-    let shared = held_content(|_| {}, |lab| {
-        let twin = lab.engine.world().contents.get(&Key::cluster("kept")).unwrap().clone();
-        lab.content("twin", twin);
-    });
+    let shared = held_content(
+        |_| {},
+        |lab| {
+            let twin = lab.engine.world().contents.get(&Key::cluster("kept")).unwrap().clone();
+            lab.content("twin", twin);
+        },
+    );
     assert_eq!(shared, [Guard::Consequence], "another content has its handle");
-    let back = held_content(|_| {}, |lab| {
-        let mut snapshot = ready(lab, "kept", "kept");
-        snapshot.meta.uid = Uid::parse("gone");
-        lab.snapshot("kept", snapshot);
-    });
+    let back = held_content(
+        |_| {},
+        |lab| {
+            let mut snapshot = ready(lab, "kept", "kept");
+            snapshot.meta.uid = Uid::parse("gone");
+            lab.snapshot("kept", snapshot);
+        },
+    );
     assert_eq!(back, [Guard::Consequence], "its VolumeSnapshot is there again");
     let gone = held_content(|_| {}, |lab| lab.feed(Fact::Content(Change::Gone(Key::cluster("kept")))));
     assert_eq!(gone, [Guard::Consequence]);
