@@ -1,8 +1,8 @@
 //! Every metric's name, unit and help in one place, the recorder that serves them, and where logs go.
 //!
 //! A metric named in two places drifts apart, and dashboards that users built break in silence. So no other
-//! file writes a metric's name: it takes a constant from here. Labels are bounded: kinds, states, classes and
-//! driver names, never an object's name.
+//! file writes a metric's name: it takes a constant from here. Labels are bounded: kinds, states, classes, driver
+//! names and names of policies, never another object's name.
 
 use std::io::IsTerminal as _;
 use std::time::Duration;
@@ -94,6 +94,44 @@ pub const HELD: Metric = metric(
 /// `{rung,outcome}`.
 pub const ACTIONS: Metric =
     metric("volwarden_actions_total", Counter, Unit::Count, "Steps of repair that were sent, by what came of it.");
+/// `{policy,part,state}`.
+pub const RETENTION_OBJECTS: Metric = metric(
+    "volwarden_retention_objects",
+    Gauge,
+    Unit::Count,
+    "Objects a SnapshotRetention applies to, by what becomes of them, as of its last look.",
+);
+/// `{policy,trigger,outcome}`.
+pub const RETENTION_RUNS: Metric =
+    metric("volwarden_retention_runs_total", Counter, Unit::Count, "Runs of a SnapshotRetention, by how they ended.");
+/// `{policy,part}`.
+pub const RETENTION_PRUNED: Metric = metric(
+    "volwarden_retention_pruned_total",
+    Counter,
+    Unit::Count,
+    "Objects that a SnapshotRetention deleted and that were verified gone.",
+);
+/// `{policy}`.
+pub const RETENTION_FAILURES: Metric = metric(
+    "volwarden_retention_failures_total",
+    Counter,
+    Unit::Count,
+    "Plans that could not be made, and deletions that were refused or hang.",
+);
+/// `{policy}`.
+pub const RETENTION_LAST_RUN: Metric = metric(
+    "volwarden_retention_last_run_timestamp_seconds",
+    Gauge,
+    Unit::Seconds,
+    "When the last run of a SnapshotRetention was over, in seconds since 1970.",
+);
+/// `{policy}`.
+pub const RETENTION_RUN_DURATION: Metric = metric(
+    "volwarden_retention_last_run_duration_seconds",
+    Gauge,
+    Unit::Seconds,
+    "How long the last run of a SnapshotRetention took.",
+);
 /// `{version}`.
 pub const BUILD_INFO: Metric = metric("volwarden_build_info", Gauge, Unit::Count, "1, labelled with the version.");
 /// No labels.
@@ -107,7 +145,7 @@ pub const START: Metric =
     metric("process_start_time_seconds", Gauge, Unit::Seconds, "When this process began, in seconds since 1970.");
 
 /// Every metric there is; the documentation and the tests go by this list.
-pub const ALL: [Metric; 17] = [
+pub const ALL: [Metric; 23] = [
     FINDINGS,
     FINDINGS_UNVERIFIED,
     SOURCE_OBJECTS,
@@ -121,6 +159,12 @@ pub const ALL: [Metric; 17] = [
     REMEDIATIONS,
     HELD,
     ACTIONS,
+    RETENTION_OBJECTS,
+    RETENTION_RUNS,
+    RETENTION_PRUNED,
+    RETENTION_FAILURES,
+    RETENTION_LAST_RUN,
+    RETENTION_RUN_DURATION,
     BUILD_INFO,
     RESIDENT,
     CPU,
@@ -229,6 +273,32 @@ pub fn set_held(guard: &'static str, count: usize) {
 /// A step was sent, or could not be.
 pub fn count_action(rung: &'static str, outcome: &'static str) {
     counter!(ACTIONS.name, "rung" => rung, "outcome" => outcome).increment(1);
+}
+
+/// What a part of a SnapshotRetention comes to.
+pub fn set_retention(policy: &str, part: &'static str, [kept, held, going]: [usize; 3]) {
+    for (state, count) in [("kept", kept), ("held", held), ("going", going)] {
+        gauge!(RETENTION_OBJECTS.name, "policy" => policy.to_owned(), "part" => part, "state" => state)
+            .set(float(count));
+    }
+}
+
+/// A run of a SnapshotRetention is over.
+pub fn retention_ran(policy: &str, trigger: &'static str, outcome: &'static str, at_seconds: f64, took: Duration) {
+    let policy = || policy.to_owned();
+    counter!(RETENTION_RUNS.name, "policy" => policy(), "trigger" => trigger, "outcome" => outcome).increment(1);
+    gauge!(RETENTION_LAST_RUN.name, "policy" => policy()).set(at_seconds);
+    gauge!(RETENTION_RUN_DURATION.name, "policy" => policy()).set(took.as_secs_f64());
+}
+
+/// So many objects were deleted and are gone.
+pub fn count_pruned(policy: &str, part: &'static str, count: u64) {
+    counter!(RETENTION_PRUNED.name, "policy" => policy.to_owned(), "part" => part).increment(count);
+}
+
+/// Something of a SnapshotRetention failed.
+pub fn count_retention_failure(policy: &str, count: u64) {
+    counter!(RETENTION_FAILURES.name, "policy" => policy.to_owned()).increment(count);
 }
 
 /// How many findings of a class a driver has. A series that ended is set to 0.
@@ -367,6 +437,30 @@ mod tests {
         assert!(text.contains("volwarden_facts_total{kind=\"Lease\"} 1"), "{text}");
         assert!(text.contains("volwarden_source_state{kind=\"Lease\",state=\"Forbidden\"} 1"), "{text}");
         assert!(text.contains("volwarden_source_state{kind=\"Lease\",state=\"Synced\"} 0"), "{text}");
+    }
+
+    #[test]
+    fn a_run_is_told_by_policy_part_and_state() {
+        let recorder = builder().unwrap().build_recorder();
+        let handle = recorder.handle();
+        metrics::with_local_recorder(&recorder, || {
+            set_retention("nightly", "Snapshots", [7, 2, 3]);
+            retention_ran("nightly", "Schedule", "Partly", 1000.0, Duration::from_secs(42));
+            count_pruned("nightly", "Snapshots", 2);
+            count_retention_failure("nightly", 1);
+        });
+        let text = handle.render();
+        for line in [
+            "volwarden_retention_objects{policy=\"nightly\",part=\"Snapshots\",state=\"held\"} 2",
+            "volwarden_retention_objects{policy=\"nightly\",part=\"Snapshots\",state=\"going\"} 3",
+            "volwarden_retention_runs_total{policy=\"nightly\",trigger=\"Schedule\",outcome=\"Partly\"} 1",
+            "volwarden_retention_pruned_total{policy=\"nightly\",part=\"Snapshots\"} 2",
+            "volwarden_retention_failures_total{policy=\"nightly\"} 1",
+            "volwarden_retention_last_run_timestamp_seconds{policy=\"nightly\"} 1000",
+            "volwarden_retention_last_run_duration_seconds{policy=\"nightly\"} 42",
+        ] {
+            assert!(text.contains(line), "{line}: {text}");
+        }
     }
 
     #[test]

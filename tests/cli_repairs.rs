@@ -20,6 +20,8 @@ mod orphans;
 mod pause;
 #[path = "cli_repairs/plan.rs"]
 mod plan;
+#[path = "cli_repairs/retentions.rs"]
+mod retentions;
 #[path = "sim/mod.rs"]
 mod sim;
 

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::condition::Condition;
 use super::period::Period;
-use super::policy::{Approvals, Mode, Selector, Window, utc};
+use super::policy::{Approvals, Mode, Pause, Selector, Window, utc};
 use super::within;
 
 /// Which VolumeSnapshots are kept and which may be pruned.
@@ -57,6 +57,9 @@ pub struct SnapshotRetentionSpec {
     pub mode: Mode,
     /// True: no run is begun. One under way ends with the deletion that was sent.
     pub suspend: bool,
+    /// Begin no run until then; `volwarden pause` and `resume` write it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pause: Option<Pause>,
     /// Only VolumeSnapshots with such labels.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub selector: Option<Selector>,
@@ -114,6 +117,7 @@ impl Default for SnapshotRetentionSpec {
         Self {
             mode: Mode::Observe,
             suspend: false,
+            pause: None,
             selector: None,
             namespace_selector: None,
             classes: Vec::new(),
@@ -420,6 +424,34 @@ pub struct Run {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512))]
     pub held_by: Option<String>,
+}
+
+impl Trigger {
+    /// Its name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Schedule => "Schedule",
+            Self::Request => "Request",
+            Self::Approval => "Approval",
+        }
+    }
+}
+
+impl RunOutcome {
+    /// Its name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Done => "Done",
+            Self::Observed => "Observed",
+            Self::AwaitingApproval => "AwaitingApproval",
+            Self::Partly => "Partly",
+            Self::Refused => "Refused",
+            Self::Interrupted => "Interrupted",
+            Self::Failed => "Failed",
+        }
+    }
 }
 
 /// How a run ended.

@@ -2,6 +2,7 @@
 //!
 //! No engine and no lease: the daemon keeps acting meanwhile, and every write here has its precondition instead.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -13,6 +14,7 @@ use crate::domain::policy::{Pause, Policy};
 use crate::driver::Clock;
 use crate::io::act::{consent, reclaim};
 use crate::io::client::Client;
+use crate::io::retention::Entry;
 
 pub use crate::io::act::consent::Trouble;
 pub use crate::io::act::reclaim::{NotReclaimed, Orphaned, Reclaimed, reclaimable};
@@ -68,6 +70,38 @@ impl Hand {
     /// It was changed since it was read, or cannot be written.
     pub async fn pause(&self, policy: &Policy, pause: Option<&Pause>, dry: bool) -> Result<(), Trouble> {
         consent::pause(&self.client, policy, pause, dry).await
+    }
+
+    /// A SnapshotRetention.
+    ///
+    /// # Errors
+    /// It is not there, or cannot be read.
+    pub async fn retention(&self, name: &str) -> Result<Entry, Trouble> {
+        consent::retention(&self.client, name).await
+    }
+
+    /// Every SnapshotRetention of the cluster.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    pub async fn retentions(&self) -> Result<Vec<Entry>, Trouble> {
+        consent::retentions(&self.client).await
+    }
+
+    /// Writes which plans of a SnapshotRetention are approved; the policy as it is then.
+    ///
+    /// # Errors
+    /// It was changed since it was read, or cannot be written.
+    pub async fn approve_retention(&self, entry: &Entry, all: &BTreeSet<Hash>, dry: bool) -> Result<Entry, Trouble> {
+        consent::approve_retention(&self.client, entry, all, dry).await
+    }
+
+    /// Pauses a SnapshotRetention, or resumes it.
+    ///
+    /// # Errors
+    /// It was changed since it was read, or cannot be written.
+    pub async fn pause_retention(&self, entry: &Entry, pause: Option<&Pause>, dry: bool) -> Result<(), Trouble> {
+        consent::pause_retention(&self.client, entry, pause, dry).await
     }
 
     /// Every entry of the orphan ledger, oldest first.

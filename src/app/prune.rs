@@ -13,26 +13,33 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 use super::{AppError, Look, Settings, connect, engine, looking};
-use crate::api::retention::RunOutcome;
+use crate::api::retention::{RunOutcome, RunRecord};
 use crate::domain::digest::Hash;
 use crate::domain::fact::Now;
 use crate::domain::guard::{Guard, Verdict};
+use crate::domain::name::Key;
 use crate::domain::policy::Mode;
 use crate::domain::prune::agenda::{self, Due, Trigger};
 use crate::domain::prune::field::Field;
 use crate::domain::prune::part::Part;
-use crate::domain::prune::plan::{Plan, plan};
+use crate::domain::prune::plan::{Fate, Item, Plan, plan};
 use crate::domain::prune::policy::Pruning;
+use crate::domain::prune::relic::Thing;
+use crate::domain::prune::run::Order;
 use crate::domain::prune::run::Run;
 use crate::driver::{Clock, Handle};
 use crate::io::act::prune as hands;
 use crate::io::client::Client;
-use crate::io::retention::{self, Entry};
+use crate::io::report::{About, Reporter, Word};
+use crate::io::retention;
+use crate::telemetry;
 
 /// Why a plan cannot be made.
 pub use crate::io::retention::Unlisted;
 /// Policies from a file, judged as the API server and the daemon would judge them.
 pub use crate::io::retention::file::policies as of_file;
+/// A policy with what its object says; and read from what an API server sends.
+pub use crate::io::retention::{Entry, read as read_policy};
 
 /// How often the policies are looked at while nothing runs.
 const LOOK: Duration = Duration::from_secs(10);
@@ -79,6 +86,19 @@ pub async fn planned(
     Ok(Some(Planned { field, plans }))
 }
 
+/// What becomes of one object under one policy.
+#[derive(Clone, Debug)]
+pub struct Told {
+    /// The policy.
+    pub policy: Arc<str>,
+    /// The part of it that decides.
+    pub part: Part,
+    /// That part's mode.
+    pub mode: Mode,
+    /// What becomes of it.
+    pub fate: Fate,
+}
+
 /// A cluster being looked at for a plan. Everything stops when it is dropped.
 pub struct Surveyor {
     /// The look.
@@ -105,6 +125,28 @@ impl Surveyor {
         Ok(retention::list(&self.client).await?.into_iter().map(|entry| entry.pruning).collect())
     }
 
+    /// What becomes of one object under each policy of the cluster that says anything of it.
+    ///
+    /// # Errors
+    /// Something cannot be listed that a plan rests on.
+    pub async fn fates(&self, thing: Thing, key: &Key) -> Result<Vec<Told>, Unlisted> {
+        let policies = self.policies().await?;
+        if policies.is_empty() {
+            return Ok(Vec::new());
+        }
+        let Some((Planned { field, plans }, _)) = self.plan(&policies).await? else { return Ok(Vec::new()) };
+        let told = |(pruning, plan): &(Pruning, Plan)| {
+            pruning.parts().find_map(|(part, mode)| {
+                let is = |(item, _): &(Item, Fate)| {
+                    field.object(*item).is_some_and(|object| object.thing() == thing && object.key() == key)
+                };
+                let (_, fate) = plan.of(part, &field).find(is)?;
+                Some(Told { policy: Arc::clone(pruning.name()), part, mode, fate })
+            })
+        };
+        Ok(plans.iter().filter_map(told).collect())
+    }
+
     /// What each of these policies comes to, and when that was so.
     ///
     /// # Errors
@@ -123,7 +165,10 @@ pub(super) struct Pruner {
     lease: watch::Receiver<Option<Duration>>,
     clock: Clock,
     identity: Arc<str>,
+    reporter: Reporter,
     active: Option<Active>,
+    /// What went wrong last with a policy's plan: each is told once.
+    troubled: BTreeMap<Arc<str>, String>,
     /// Whose turn it was last: one that cannot be served must not keep the others waiting.
     served: Arc<str>,
 }
@@ -148,8 +193,10 @@ impl Pruner {
         lease: watch::Receiver<Option<Duration>>,
         clock: Clock,
         identity: Arc<str>,
+        reporter: Reporter,
     ) -> Self {
-        Self { client, desk, lease, clock, identity, active: None, served: "".into() }
+        let (active, troubled) = (None, BTreeMap::new());
+        Self { client, desk, lease, clock, identity, reporter, active, troubled, served: "".into() }
     }
 
     pub(super) async fn run(mut self) -> String {
@@ -216,7 +263,9 @@ impl Pruner {
         if due == Due::Close {
             retention::closed(&mut entry, now);
             retention::said(&mut entry, None, now);
-            self.store(&mut entry).await;
+            if self.store(&mut entry).await {
+                self.tell_end(&entry).await;
+            }
             return Ok(());
         }
         match planned(&self.client, &self.desk, &policies, now).await {
@@ -232,7 +281,12 @@ impl Pruner {
                 // It stays due. Its status says why nothing happens, and no write follows another for nothing.
                 let words = error.to_string();
                 let known = entry.status.conditions.iter().any(|one| one.message == words);
+                if self.troubled.insert(Arc::clone(entry.pruning.name()), words.clone()).as_ref() != Some(&words) {
+                    telemetry::count_retention_failure(entry.pruning.name(), 1);
+                }
                 if !known {
+                    let word = Word { warning: true, reason: "CannotPlan", action: "Plan", note: words.clone() };
+                    self.tell_policy(&entry, &word).await;
                     retention::said(&mut entry, Some(&words), now);
                     self.store(&mut entry).await;
                 }
@@ -246,6 +300,12 @@ impl Pruner {
         let now = self.now();
         retention::notice(&mut entry, now.wall);
         let hashes = retention::looked(&mut entry, plan, field, now.wall);
+        self.troubled.remove(entry.pruning.name());
+        for (part, _) in entry.pruning.parts() {
+            let counts = plan.counts_of(part, field);
+            let counts = [counts.kept, counts.held, counts.going];
+            telemetry::set_retention(entry.pruning.name(), part.as_str(), counts);
+        }
         let Some(trigger) = trigger else {
             retention::said(&mut entry, None, now.wall);
             self.store(&mut entry).await;
@@ -260,13 +320,17 @@ impl Pruner {
         if let Some((outcome, message)) = idle(&entry, plan, field, &run, &hashes, now.wall) {
             retention::ended(&mut entry, outcome, run.tally(), &message, now.wall);
             retention::said(&mut entry, None, now.wall);
-            self.store(&mut entry).await;
+            if self.store(&mut entry).await {
+                self.tell_end(&entry).await;
+            }
             return;
         }
         retention::said(&mut entry, None, now.wall);
         // Not stored, not begun.
         if self.store(&mut entry).await {
             info!(policy = &**entry.pruning.name(), planned = run.tally().planned, "a run begins");
+            let note = format!("a run by {} deletes {} at most", trigger.as_str(), run.tally().planned);
+            self.tell_policy(&entry, &Word { warning: false, reason: "PruningBegun", action: "Prune", note }).await;
             self.active = Some(Active { entry, run, hashes, stored: now.mono, read: now.mono });
         }
     }
@@ -316,8 +380,50 @@ impl Pruner {
             .map(|(number, order)| async move { (number, retention::seen(&self.client, &order).await) });
         let seen: Vec<_> = looks.buffered(AT_ONCE).collect().await;
         for (number, seen) in seen {
-            active.run.seen(number, seen, self.now().mono);
+            if let Some(order) = active.run.seen(number, seen, self.now().mono) {
+                telemetry::count_pruned(active.entry.pruning.name(), order.part.as_str(), 1);
+                self.tell_gone(&active.entry, &order).await;
+            }
         }
+    }
+
+    /// Says on an object that it was deleted, and by which policy.
+    async fn tell_gone(&self, entry: &Entry, order: &Order) {
+        let why = match order.part {
+            Part::Snapshots => "no count keeps it".to_owned(),
+            part => part.field().to_owned(),
+        };
+        let note = format!("deleted by SnapshotRetention {}: {why}", entry.pruning.name());
+        let about =
+            About { version: order.thing.api_version(), kind: order.thing.as_str(), key: &order.key, uid: &order.uid };
+        let word = Word { warning: false, reason: "Pruned", action: "Prune", note };
+        self.reporter.say(about, &word, self.now().wall).await;
+    }
+
+    async fn tell_policy(&self, entry: &Entry, word: &Word) {
+        let version = format!("{}/{}", crate::api::GROUP, crate::api::VERSION);
+        let key = Key::cluster(&**entry.pruning.name());
+        let about = About { version: &version, kind: "SnapshotRetention", key: &key, uid: &entry.uid };
+        self.reporter.say(about, word, self.now().wall).await;
+    }
+
+    /// Tells how the last run ended.
+    async fn tell_end(&self, entry: &Entry) {
+        let Some(record) = entry.status.history.first() else { return };
+        let RunRecord { trigger, outcome, started_at, finished_at, hanging, message, .. } = record;
+        let took = crate::domain::words::age(*finished_at, *started_at);
+        let policy = entry.pruning.name();
+        telemetry::retention_ran(policy, trigger.as_str(), outcome.as_str(), super::seconds(*finished_at), took);
+        telemetry::count_retention_failure(policy, u64::from(*hanging));
+        let (warning, reason) = match outcome {
+            RunOutcome::Done | RunOutcome::Observed => (false, "PruningDone"),
+            RunOutcome::AwaitingApproval => (false, "ApprovalNeeded"),
+            RunOutcome::Partly => (true, "PruningPartly"),
+            RunOutcome::Refused => (true, "PruningRefused"),
+            RunOutcome::Interrupted => (true, "PruningInterrupted"),
+            RunOutcome::Failed => (true, "PruningFailed"),
+        };
+        self.tell_policy(entry, &Word { warning, reason, action: "Prune", note: message.clone() }).await;
     }
 
     /// Stores how far the run is; its end, if that has come.
@@ -362,6 +468,10 @@ impl Pruner {
         active.stored = now.mono;
         let stored = !(news || over) || self.store(&mut told).await;
         if stored && over {
+            if active.run.tally().refused.is_some() {
+                telemetry::count_retention_failure(told.pruning.name(), 1);
+            }
+            self.tell_end(&told).await;
             return;
         }
         // An end that could not be stored is told again: nothing is left that could be sent.

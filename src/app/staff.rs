@@ -60,7 +60,8 @@ impl Staff {
         crew.spawn("the gates", ask_gates(handle, facts.clone()));
         let reporter = Reporter::new(client.clone(), seat.rules.identity.clone(), events, traces);
         let identity = seat.rules.identity.clone();
-        let pruner = Pruner::new(client.clone(), pruning, until.clone(), clock.clone(), identity);
+        let teller = Reporter::new(client.clone(), identity.clone(), events, None);
+        let pruner = Pruner::new(client.clone(), pruning, until.clone(), clock.clone(), identity, teller);
         crew.spawn("the pruning", pruner.run());
         let (hands, outcomes, time) = (client.clone(), facts.clone(), clock.clone());
         crew.spawn("the hands", async move {

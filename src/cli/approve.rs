@@ -10,7 +10,7 @@ use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 
 use super::course::moment;
-use super::{CliError, Outcome, Terminal, not_empty, output, table};
+use super::{CliError, Outcome, Terminal, approve_retention, not_empty, output, table};
 use crate::api::APPROVED;
 use crate::app::consent::{self, Hand, Trouble};
 use crate::config::Settings;
@@ -28,7 +28,8 @@ With kubectl: kubectl annotate remediation NAME volwarden.dev/approved=HASH --ov
 #[derive(Args, Clone, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct ApproveArgs {
-    /// The Remediation whose plan is approved: volwarden plan, or kubectl get remediations
+    /// The Remediation whose plan is approved: volwarden plan, or kubectl get remediations. A plan of a SnapshotRetention
+    /// is approved by snapshotretention/NAME: volwarden retention plan
     #[arg(value_name = "NAME")]
     name: String,
 
@@ -72,8 +73,15 @@ const NOTICED_WITHIN: Duration = Duration::from_secs(20);
 /// Reads, shows and approves.
 pub(super) async fn approve(args: &ApproveArgs, settings: &Settings) -> Result<Outcome, CliError> {
     let terminal = Terminal::new(args.no_color);
+    let name = match meant(&args.name).map_err(CliError::Usage)? {
+        Meant::Remediation(name) => name,
+        Meant::Retention(name) => {
+            let (hand, hash) = (consent::reach(settings).await?, args.hash.as_deref());
+            return approve_retention::approve(&hand, name, hash, args.dry.is_dry(), terminal).await;
+        }
+    };
     let hand = consent::reach(settings).await?;
-    let record = hand.remediation(&args.name).await?;
+    let record = hand.remediation(name).await?;
     let plan = approvable(&record, args.hash.as_deref()).map_err(CliError::Usage)?;
     let given = given(&record, &plan.hash, hand.now());
     let entry = match given {
@@ -88,6 +96,34 @@ pub(super) async fn approve(args: &ApproveArgs, settings: &Settings) -> Result<O
     let told = Told { record: &record, plan, given, policies: &policies, dry: args.dry.is_dry(), now: hand.now() };
     output::answer(&told.text(terminal.colour))?;
     Ok(Outcome::Clean)
+}
+
+/// What is meant by a name, or by KIND/NAME.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Meant<'a> {
+    /// A Remediation.
+    Remediation(&'a str),
+    /// A SnapshotRetention.
+    Retention(&'a str),
+}
+
+fn meant(words: &str) -> Result<Meant<'_>, String> {
+    match words.split_once('/') {
+        None => Ok(Meant::Remediation(words)),
+        Some((kind, name)) if is_retention(kind) => Ok(Meant::Retention(name)),
+        Some((kind, name)) if matches!(kind.to_ascii_lowercase().as_str(), "remediation" | "remediations") => {
+            Ok(Meant::Remediation(name))
+        }
+        Some((kind, _)) => {
+            Err(format!("{kind:?} has no plans: write NAME of a Remediation, or snapshotretention/NAME"))
+        }
+    }
+}
+
+/// Whether a word names the kind SnapshotRetention, as kubectl would take it.
+pub(super) fn is_retention(word: &str) -> bool {
+    let word = word.to_ascii_lowercase();
+    matches!(word.split('.').next(), Some("snapshotretention" | "snapshotretentions" | "sret"))
 }
 
 /// The plan that would be approved, or why none would.
@@ -275,6 +311,16 @@ mod tests {
         assert!(changed.contains(HASH) && changed.contains("and not 0123"), "{changed}");
         assert_eq!(approvable(&entry(), Some(HASH)).unwrap().hash.as_str(), HASH);
         assert!(approvable(&entry(), None).is_ok());
+    }
+
+    #[test]
+    fn a_name_alone_is_a_remediation_s() {
+        assert_eq!(meant("entry-c"), Ok(Meant::Remediation("entry-c")));
+        assert_eq!(meant("Remediation/entry-c"), Ok(Meant::Remediation("entry-c")));
+        for kind in ["snapshotretention", "SnapshotRetention", "snapshotretentions.volwarden.dev", "sret"] {
+            assert_eq!(meant(&format!("{kind}/nightly")), Ok(Meant::Retention("nightly")));
+        }
+        assert!(meant("pod/x").unwrap_err().contains("snapshotretention/NAME"));
     }
 
     #[test]

@@ -19,6 +19,7 @@ use crate::app::{self, AppError};
 use crate::config::{ConfigError, Flags, RunFlags, Settings};
 
 mod approve;
+mod approve_retention;
 mod completions;
 mod course;
 mod crds;
@@ -49,6 +50,7 @@ Examples:
   volwarden plan                          what would be done now, and what is held by which guard until when
   volwarden plan -f policy.yaml           the same under a policy that is not in the cluster: try it in Observe first
   volwarden approve NAME                  approve the plan of a Remediation, after showing what it is
+  volwarden approve snapshotretention/NAME   the same for what a SnapshotRetention would prune
   volwarden pause --reason upgrade --for 2h   let nothing be repaired meanwhile; volwarden resume ends it
   volwarden orphans list                  what repairs left behind in the storage backend
   volwarden run                           the daemon; it also listens: --listen, VOLWARDEN_LISTEN

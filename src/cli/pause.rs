@@ -8,10 +8,11 @@ use std::time::Duration;
 use clap::Args;
 use jiff::Timestamp;
 
-use super::approve::DryRun;
+use super::approve::{DryRun, is_retention};
 use super::course::moment;
 use super::{CliError, Outcome, output};
 use crate::app::consent::{self, Hand, Trouble};
+use crate::app::prune::Entry;
 use crate::config::Settings;
 use crate::domain::policy::{Pause, Policy};
 
@@ -21,11 +22,12 @@ const REASON: usize = 256;
 /// Which policies are meant.
 #[derive(Args, Clone, Debug)]
 struct Which {
-    /// RemediationPolicies by name; may be left out where there is only one
+    /// RemediationPolicies by name, SnapshotRetentions as snapshotretention/NAME; may be left out where there is only one
+    /// RemediationPolicy
     #[arg(value_name = "POLICY")]
     policies: Vec<String>,
 
-    /// All policies of the cluster
+    /// All policies of the cluster, of both kinds
     #[arg(long, conflicts_with = "policies")]
     all: bool,
 }
@@ -71,10 +73,10 @@ pub(super) async fn pause(args: &PauseArgs, settings: &Settings) -> Result<Outco
     let now = hand.now();
     let until = ends(now, args.lasts).map_err(CliError::Usage)?;
     let pause = Pause { reason: args.reason.as_str().into(), until };
-    let all = hand.policies().await?;
+    let all = All::read(&hand, &args.which).await?;
     let mut said = Said::default();
     for policy in chosen(&all, &args.which).map_err(CliError::Usage)? {
-        let done = hand.pause(policy, Some(&pause), args.dry.is_dry()).await;
+        let done = policy.set(&hand, Some(&pause), args.dry.is_dry()).await;
         said.done(done, || paused(policy, &pause, now, args.dry.is_dry()));
     }
     if !said.lines.is_empty() {
@@ -86,7 +88,7 @@ pub(super) async fn pause(args: &PauseArgs, settings: &Settings) -> Result<Outco
 /// Resumes what is paused.
 pub(super) async fn resume(args: &ResumeArgs, settings: &Settings) -> Result<Outcome, CliError> {
     let hand = consent::reach(settings).await?;
-    let all = hand.policies().await?;
+    let all = All::read(&hand, &args.which).await?;
     let now = hand.now();
     let mut said = Said::default();
     for policy in chosen(&all, &args.which).map_err(CliError::Usage)? {
@@ -97,10 +99,76 @@ pub(super) async fn resume(args: &ResumeArgs, settings: &Settings) -> Result<Out
 }
 
 /// A pause that has ended by itself is left where it stands.
-async fn take_back(hand: &Hand, policy: &Policy, now: Timestamp, dry: bool) -> Result<(), Trouble> {
+async fn take_back(hand: &Hand, policy: Subject<'_>, now: Timestamp, dry: bool) -> Result<(), Trouble> {
     match active(policy, now) {
-        Some(_) => hand.pause(policy, None, dry).await,
+        Some(_) => policy.set(hand, None, dry).await,
         None => Ok(()),
+    }
+}
+
+/// The policies of both kinds, as far as they are asked for.
+#[derive(Default)]
+struct All {
+    repairs: Vec<Policy>,
+    retentions: Vec<Entry>,
+}
+
+impl All {
+    async fn read(hand: &Hand, which: &Which) -> Result<Self, Trouble> {
+        let named = |name: &&String| name.split_once('/').is_some_and(|(kind, _)| is_retention(kind));
+        let pruning = which.policies.iter().filter(named).count();
+        let only = pruning > 0 && pruning == which.policies.len();
+        let repairs = if only { Vec::new() } else { hand.policies().await? };
+        let retentions = if pruning > 0 || which.all { hand.retentions().await } else { Ok(Vec::new()) };
+        let retentions = match retentions {
+            Err(Trouble::NotInstalled { .. }) if which.all => Vec::new(),
+            other => other?,
+        };
+        Ok(Self { repairs, retentions })
+    }
+}
+
+/// A policy of either kind.
+#[derive(Clone, Copy)]
+enum Subject<'a> {
+    Repairs(&'a Policy),
+    Retention(&'a Entry),
+}
+
+impl<'a> Subject<'a> {
+    fn kind(self) -> &'static str {
+        match self {
+            Self::Repairs(_) => "RemediationPolicy",
+            Self::Retention(_) => "SnapshotRetention",
+        }
+    }
+
+    fn name(self) -> &'a str {
+        match self {
+            Self::Repairs(policy) => policy.name(),
+            Self::Retention(entry) => entry.pruning.name(),
+        }
+    }
+
+    fn pause(self) -> Option<&'a Pause> {
+        match self {
+            Self::Repairs(policy) => policy.spec().pause.as_ref(),
+            Self::Retention(entry) => entry.pruning.rules().pause.as_ref(),
+        }
+    }
+
+    fn suspended(self) -> bool {
+        match self {
+            Self::Repairs(policy) => policy.spec().suspended,
+            Self::Retention(entry) => entry.pruning.rules().suspended,
+        }
+    }
+
+    async fn set(self, hand: &Hand, pause: Option<&Pause>, dry: bool) -> Result<(), Trouble> {
+        match self {
+            Self::Repairs(policy) => hand.pause(policy, pause, dry).await,
+            Self::Retention(entry) => hand.pause_retention(entry, pause, dry).await,
+        }
     }
 }
 
@@ -140,59 +208,70 @@ fn ends(now: Timestamp, lasts: Duration) -> Result<Timestamp, String> {
 }
 
 /// The policies that are meant, or why it cannot be told.
-fn chosen<'a>(all: &'a [Policy], which: &Which) -> Result<Vec<&'a Policy>, String> {
-    let names = || all.iter().map(|policy| &**policy.name()).collect::<Vec<_>>().join(", ");
-    if all.is_empty() {
-        return Err("there is no RemediationPolicy in this cluster: without one nothing is done anyway".to_owned());
-    }
-    if which.all {
-        return Ok(all.iter().collect());
+fn chosen<'a>(all: &'a All, which: &Which) -> Result<Vec<Subject<'a>>, String> {
+    let repairs = all.repairs.iter().map(Subject::Repairs);
+    let every: Vec<Subject<'a>> = repairs.chain(all.retentions.iter().map(Subject::Retention)).collect();
+    let names = |kind: &str| {
+        let names: Vec<&str> = every.iter().filter(|one| one.kind() == kind).map(|one| one.name()).collect();
+        if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+    };
+    if which.all && !every.is_empty() {
+        return Ok(every);
     }
     if which.policies.is_empty() {
-        return match all {
-            [one] => Ok(vec![one]),
-            _ => Err(format!(
+        return match all.repairs.as_slice() {
+            [] => {
+                Err("there is no RemediationPolicy in this cluster: without one nothing is repaired anyway".to_owned())
+            }
+            [one] => Ok(vec![Subject::Repairs(one)]),
+            several => Err(format!(
                 "there are {} policies ({}): name those that are meant, or write --all",
-                all.len(),
-                names()
+                several.len(),
+                names("RemediationPolicy")
             )),
         };
     }
-    let mut chosen: Vec<&Policy> = Vec::new();
-    for name in &which.policies {
-        let found = all.iter().find(|policy| **policy.name() == **name);
-        let found = found.ok_or_else(|| format!("there is no RemediationPolicy {name}; there is {}", names()))?;
-        if !chosen.iter().any(|one| one.name() == found.name()) {
-            chosen.push(found);
+    let mut chosen: Vec<Subject<'a>> = Vec::new();
+    for word in &which.policies {
+        let (kind, name) = match word.split_once('/') {
+            Some((kind, name)) if is_retention(kind) => ("SnapshotRetention", name),
+            Some((kind, name)) if kind.to_ascii_lowercase().starts_with("remediationpolic") => {
+                ("RemediationPolicy", name)
+            }
+            Some((kind, _)) => return Err(format!("{kind:?} cannot be paused: write NAME, or snapshotretention/NAME")),
+            None => ("RemediationPolicy", word.as_str()),
+        };
+        let found = every.iter().find(|one| one.kind() == kind && one.name() == name);
+        let found = found.ok_or_else(|| format!("there is no {kind} {name}; there is {}", names(kind)))?;
+        if !chosen.iter().any(|one| one.kind() == kind && one.name() == name) {
+            chosen.push(*found);
         }
     }
     Ok(chosen)
 }
 
 /// The pause in force.
-fn active(policy: &Policy, now: Timestamp) -> Option<&Pause> {
-    policy.spec().pause.as_ref().filter(|pause| pause.until > now)
+fn active(policy: Subject<'_>, now: Timestamp) -> Option<&Pause> {
+    policy.pause().filter(|pause| pause.until > now)
 }
 
-fn paused(policy: &Policy, pause: &Pause, now: Timestamp, dry: bool) -> String {
+fn paused(policy: Subject<'_>, pause: &Pause, now: Timestamp, dry: bool) -> String {
     let would = if dry { "would be paused (dry run, nothing was written)" } else { "is paused" };
     let before = match active(policy, now) {
         Some(old) => format!(" (before: until {}, {})", moment(old.until, now), old.reason),
         None => String::new(),
     };
     let until = moment(pause.until, now);
-    format!("RemediationPolicy {} {would} until {until}: {}{before}\n", policy.name(), pause.reason)
+    format!("{} {} {would} until {until}: {}{before}\n", policy.kind(), policy.name(), pause.reason)
 }
 
-fn resumed(policy: &Policy, now: Timestamp, dry: bool) -> String {
-    let name = policy.name();
-    let suspended = if policy.spec().suspended { "; it stays suspended (spec.suspend)" } else { "" };
+fn resumed(policy: Subject<'_>, now: Timestamp, dry: bool) -> String {
+    let (kind, name) = (policy.kind(), policy.name());
+    let suspended = if policy.suspended() { "; it stays suspended (spec.suspend)" } else { "" };
     match active(policy, now) {
-        None => format!("RemediationPolicy {name} was not paused{suspended}\n"),
-        Some(_) if dry => {
-            format!("RemediationPolicy {name} would be resumed (dry run, nothing was written){suspended}\n")
-        }
-        Some(old) => format!("RemediationPolicy {name} is resumed; it was paused for: {}{suspended}\n", old.reason),
+        None => format!("{kind} {name} was not paused{suspended}\n"),
+        Some(_) if dry => format!("{kind} {name} would be resumed (dry run, nothing was written){suspended}\n"),
+        Some(old) => format!("{kind} {name} is resumed; it was paused for: {}{suspended}\n", old.reason),
     }
 }
 
@@ -212,7 +291,13 @@ mod tests {
     }
 
     fn names(all: &[Policy], which: &Which) -> Result<Vec<String>, String> {
-        chosen(all, which).map(|found| found.iter().map(|policy| policy.name().to_string()).collect())
+        let all = All { repairs: all.to_vec(), retentions: vec![retention("nightly"), retention("one")] };
+        chosen(&all, which).map(|found| found.iter().map(|policy| policy.name().to_owned()).collect())
+    }
+
+    fn retention(name: &str) -> Entry {
+        let object = serde_json::json!({"metadata": {"name": name, "resourceVersion": "1"}, "spec": {}});
+        crate::app::prune::read_policy(&object.to_string()).unwrap()
     }
 
     #[test]
@@ -221,13 +306,17 @@ mod tests {
         let both = [one.clone(), two];
         assert_eq!(names(&[one], &which(&[], false)).unwrap(), ["one"]);
         assert!(names(&both, &which(&[], false)).unwrap_err().starts_with("there are 2 policies (one, two)"));
-        assert_eq!(names(&both, &which(&[], true)).unwrap(), ["one", "two"]);
+        assert_eq!(names(&both, &which(&[], true)).unwrap(), ["one", "two", "nightly", "one"], "of both kinds");
+        assert_eq!(names(&both, &which(&["sret/nightly", "two"], false)).unwrap(), ["nightly", "two"]);
+        assert!(names(&both, &which(&["nightly"], false)).is_err(), "a name alone is a RemediationPolicy's");
+        assert!(names(&both, &which(&["pod/x"], false)).unwrap_err().contains("snapshotretention/NAME"));
         assert_eq!(names(&both, &which(&["two", "two"], false)).unwrap(), ["two"]);
         assert_eq!(
             names(&both, &which(&["x"], false)).unwrap_err(),
             "there is no RemediationPolicy x; there is one, two"
         );
-        assert!(names(&[], &which(&[], true)).unwrap_err().contains("no RemediationPolicy in this cluster"));
+        assert!(names(&[], &which(&[], false)).unwrap_err().contains("no RemediationPolicy in this cluster"));
+        assert!(chosen(&All::default(), &which(&[], true)).is_err());
     }
 
     #[test]
@@ -244,13 +333,13 @@ mod tests {
     fn what_was_done_is_said_with_what_was_before() {
         let pause = Pause { reason: "upgrade".into(), until: at(303 + 7200) };
         assert_eq!(
-            paused(&policy("p", None, false), &pause, at(303), false),
+            paused(Subject::Repairs(&policy("p", None, false)), &pause, at(303), false),
             "RemediationPolicy p is paused until 02:05:03Z, in 120m: upgrade\n"
         );
-        let again = paused(&policy("p", Some(603), false), &pause, at(303), true);
+        let again = paused(Subject::Repairs(&policy("p", Some(603), false)), &pause, at(303), true);
         assert!(again.contains("would be paused (dry run, nothing was written)"), "{again}");
         assert!(again.ends_with("(before: until 00:10:03Z, in 5m, old work)\n"), "{again}");
-        let resumed = |pause, suspended, dry| resumed(&policy("p", pause, suspended), at(303), dry);
+        let resumed = |pause, suspended, dry| resumed(Subject::Repairs(&policy("p", pause, suspended)), at(303), dry);
         assert_eq!(resumed(Some(603), false, false), "RemediationPolicy p is resumed; it was paused for: old work\n");
         assert_eq!(resumed(Some(303), false, false), "RemediationPolicy p was not paused\n", "it has ended by itself");
         assert!(resumed(None, true, false).ends_with("it stays suspended (spec.suspend)\n"));

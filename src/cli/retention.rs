@@ -9,6 +9,8 @@ mod input;
 mod json;
 mod plan;
 
+pub(super) use plan::bytes;
+
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};

@@ -11,13 +11,17 @@ use serde::Serialize;
 
 use super::course::{self, CourseView, EpisodeView, Shown};
 use super::{CliError, LookArgs, Outcome, Terminal, doctor, look, output, table};
+use crate::app::AppError;
 use crate::app::plan::Aim;
-use crate::app::{self, AppError};
+use crate::app::prune::{self, Told};
 use crate::config::Settings;
 use crate::domain::engine::{Explanation, SourceView};
 use crate::domain::fact::Source;
 use crate::domain::finding::{Cause, Finding, Subject, Verdict};
 use crate::domain::name::Key;
+use crate::domain::prune::part::Part;
+use crate::domain::prune::plan::Fate;
+use crate::domain::prune::relic::Thing;
 use crate::domain::record::Kind;
 use crate::domain::remedy::ladder;
 
@@ -40,13 +44,19 @@ pub(super) struct WhyArgs {
 pub(super) async fn why(args: &WhyArgs, settings: &Settings) -> Result<Outcome, CliError> {
     let asked = Asked::parse(&args.object, args.namespace.as_deref()).map_err(CliError::Usage)?;
     let terminal = Terminal::new(args.look.no_color);
-    let looked = app::look(settings, doctor::judge(settings)).await?;
+    let surveyor = prune::surveyor(settings, doctor::judge(settings)).await?;
+    let looked = &surveyor.look;
     let subject = asked.subject(&looked.namespace);
-    look::observe(&looked, &args.look, terminal).await?;
+    look::observe(looked, &args.look, terminal).await?;
     let progress = looked.desk.progress().await.ok_or(AppError::EngineGone)?;
     let (explanation, _) = looked.desk.explain(subject.clone()).await.ok_or(AppError::EngineGone)?;
     let aim = looked.desk.aim(subject).await.ok_or(AppError::EngineGone)?;
-    let answer = Answer { explanation: &explanation, aim: &aim, blind: blind(&explanation, &progress.sources) };
+    let pruning = match pruned_as(&explanation) {
+        Some(thing) => surveyor.fates(thing, &explanation.subject.key).await.map_err(|error| error.to_string()),
+        None => Ok(Vec::new()),
+    };
+    let blind = blind(&explanation, &progress.sources);
+    let answer = Answer { explanation: &explanation, aim: &aim, blind, pruning };
     output::answer_as(args.look.output, &answer.view(), || answer.table(terminal.colour))?;
     Ok(answer.outcome())
 }
@@ -61,6 +71,19 @@ fn blind(explanation: &Explanation, sources: &[SourceView]) -> Option<String> {
         Kind::Lease => Source::Leases,
     };
     sources.iter().find(|view| view.kind == source.as_str() && !table::is_known(view)).map(table::blindness)
+}
+
+/// What SnapshotRetentions would know it as, where they may say something of it.
+fn pruned_as(explanation: &Explanation) -> Option<Thing> {
+    if matches!(explanation.verdict, Verdict::NotFound) {
+        return None;
+    }
+    match explanation.subject.kind {
+        Kind::VolumeSnapshot => Some(Thing::Snapshot),
+        Kind::VolumeSnapshotContent => Some(Thing::Content),
+        Kind::PersistentVolumeClaim => Some(Thing::Claim),
+        Kind::CsiDriver | Kind::Lease => None,
+    }
 }
 
 /// What was asked for, before the default namespace is known.
@@ -120,6 +143,46 @@ struct Answer<'a> {
     explanation: &'a Explanation,
     aim: &'a Aim,
     blind: Option<String>,
+    /// What SnapshotRetentions would do with it, or why that cannot be told.
+    pruning: Result<Vec<Told>, String>,
+}
+
+/// What a SnapshotRetention would do with it.
+#[derive(Serialize)]
+struct PruningView {
+    policy: String,
+    part: &'static str,
+    mode: &'static str,
+    /// `Kept`, `Held` or `Pruned`.
+    fate: &'static str,
+    /// What holds it.
+    hold: Option<&'static str>,
+    /// Why, in words.
+    why: String,
+}
+
+impl PruningView {
+    fn of(told: &Told) -> Self {
+        let (fate, hold, why) = match &told.fate {
+            Fate::Kept(reasons) => ("Kept", None, reasons.to_string()),
+            Fate::Held(hold) => ("Held", Some(hold.as_str()), hold.words().to_owned()),
+            Fate::Pruned | Fate::Outside if told.part == Part::Snapshots => {
+                ("Pruned", None, "no count keeps it".to_owned())
+            }
+            Fate::Pruned | Fate::Outside => ("Pruned", None, format!("old enough for {}", told.part.field())),
+        };
+        let mode = told.mode.as_str();
+        Self { policy: told.policy.to_string(), part: told.part.as_str(), mode, fate, hold, why }
+    }
+
+    fn line(&self) -> String {
+        let Self { policy, mode, why, .. } = self;
+        match (self.fate, self.hold) {
+            ("Kept", _) => format!("SnapshotRetention {policy} keeps it: {why}"),
+            (_, Some(hold)) => format!("SnapshotRetention {policy} leaves it, {hold}: {why}"),
+            _ => format!("SnapshotRetention {policy}, mode {mode}, lets it go: {why}"),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -144,6 +207,8 @@ struct View<'a> {
     /// What its ladder comes to.
     next: Option<CourseView<'a>>,
     remediation: Option<EpisodeView<'a>>,
+    /// What each SnapshotRetention that applies to it would do; null: it cannot be told.
+    retention: Option<Vec<PruningView>>,
 }
 
 impl Answer<'_> {
@@ -201,6 +266,7 @@ impl Answer<'_> {
             only_reported: finding.is_some_and(|finding| ladder(finding.class).is_empty()),
             next: self.shown().map(|shown| shown.view()),
             remediation: self.aim.episode.as_ref().map(EpisodeView::of),
+            retention: self.pruning.as_ref().ok().map(|all| all.iter().map(PruningView::of).collect()),
         }
     }
 
@@ -217,6 +283,7 @@ impl Answer<'_> {
             table::labelled(&mut out, "  ", "why", &self.summary());
             self.related(&mut out);
             self.episode(&mut out);
+            self.retained(&mut out);
             return out;
         };
         let since = table::age(finding.since, self.aim.now.wall);
@@ -237,7 +304,20 @@ impl Answer<'_> {
         table::labelled(&mut out, "  ", "docs", &finding.class.docs());
         self.related(&mut out);
         self.repair(&mut out, finding);
+        self.retained(&mut out);
         out
+    }
+
+    /// What pruning would do with it.
+    fn retained(&self, out: &mut String) {
+        match &self.pruning {
+            Ok(all) => {
+                for told in all {
+                    table::labelled(out, "  ", "prune", &PruningView::of(told).line());
+                }
+            }
+            Err(why) => table::labelled(out, "  ", "prune", &format!("what would be pruned cannot be told: {why}")),
+        }
     }
 
     /// What its ladder comes to, where it has a finding.
@@ -296,6 +376,7 @@ mod tests {
     use crate::domain::finding::Class;
     use crate::domain::ledger::Outcome as Attempted;
     use crate::domain::policy::Mode;
+    use crate::domain::prune::hold::Hold;
 
     fn asked(words: &[&str], namespace: Option<&str>) -> Result<String, String> {
         let words: Vec<String> = words.iter().map(ToString::to_string).collect();
@@ -339,7 +420,7 @@ mod tests {
     fn answer_with(explanation: &Explanation, aim: &Aim, state: &'static str) -> (Outcome, String, String) {
         let sources = [source("VolumeSnapshot", state, 1)];
         let blind = blind(explanation, &sources);
-        let answer = Answer { explanation, aim, blind };
+        let answer = Answer { explanation, aim, blind, pruning: Ok(Vec::new()) };
         (answer.outcome(), answer.table(false), serde_json::to_string(&answer.view()).unwrap())
     }
 
@@ -387,6 +468,34 @@ mod tests {
         assert_eq!(outcome, Outcome::Clean);
         assert!(table.contains("  entry  Remediation entry-c, Verifying: the API server took it\n"), "{table}");
         assert!(table.ends_with("  tried  attempt 1, Nudge 103s ago, Applied: the API server took it\n"), "{table}");
+    }
+
+    #[test]
+    fn what_pruning_would_do_with_it_is_said_with_why() {
+        let told = |part, mode, fate| Told { policy: "nightly".into(), part, mode, fate };
+        let normal = explanation(Verdict::Normal { summary: "ready".to_owned(), until: None });
+        let aim = Aim { course: None, episode: None, now: now() };
+        let shown = |pruning| {
+            let answer = Answer { explanation: &normal, aim: &aim, blind: None, pruning };
+            (answer.table(false), serde_json::to_value(answer.view()).unwrap()["retention"].clone())
+        };
+        let held = told(Part::Snapshots, Mode::Enforce, Fate::Held(Hold::Keep));
+        let gone = told(Part::FailedSnapshots, Mode::Approve, Fate::Pruned);
+        let (table, json) = shown(Ok(vec![held, gone]));
+        let lines: Vec<&str> = table.lines().skip(2).collect();
+        assert_eq!(
+            lines,
+            [
+                "  prune  SnapshotRetention nightly leaves it, Keep: it carries volwarden.dev/keep",
+                "  prune  SnapshotRetention nightly, mode Approve, lets it go: old enough for cleanup.failedSnapshots",
+            ]
+        );
+        assert_eq!(
+            (&json[0]["fate"], &json[0]["hold"], &json[1]["part"]),
+            (&"Held".into(), &"Keep".into(), &"FailedSnapshots".into())
+        );
+        let (table, json) = shown(Err("cannot list Namespaces: 403".to_owned()));
+        assert!(table.contains("cannot be told: cannot list Namespaces: 403") && json.is_null(), "{table}");
     }
 
     #[test]

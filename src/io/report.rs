@@ -1,4 +1,5 @@
 //! What is told of repairs: Kubernetes Events on the object concerned and on the ledger's entry, and a trace at the end.
+//! And of pruning: Events on the SnapshotRetention, and on what it deleted.
 //!
 //! Only who leads stores entries, and only what was stored is told, so that each step is told once. An Event that
 //! cannot be written is no reason to stop a repair: it is logged and forgotten.
@@ -12,7 +13,9 @@ use kube::Client;
 use serde_json::{Value, json};
 use tracing::debug;
 
+use crate::domain::finding::Subject;
 use crate::domain::ledger::{Outcome, Phase, Record};
+use crate::domain::name::{Key, Uid};
 use crate::domain::record::Kind;
 
 use super::act::send::{Call, send};
@@ -50,11 +53,28 @@ impl std::fmt::Debug for Reporter {
 
 /// One Event in words.
 #[derive(Debug, PartialEq, Eq)]
-struct Word {
-    warning: bool,
-    reason: &'static str,
-    action: &'static str,
-    note: String,
+pub struct Word {
+    /// Warning, or Normal.
+    pub warning: bool,
+    /// Its reason.
+    pub reason: &'static str,
+    /// What was done.
+    pub action: &'static str,
+    /// The rest.
+    pub note: String,
+}
+
+/// What an Event is about.
+#[derive(Clone, Copy, Debug)]
+pub struct About<'a> {
+    /// API version of its kind.
+    pub version: &'a str,
+    /// Kind.
+    pub kind: &'a str,
+    /// Namespace and name.
+    pub key: &'a Key,
+    /// Uid.
+    pub uid: &'a Uid,
 }
 
 impl Reporter {
@@ -72,11 +92,24 @@ impl Reporter {
         }
         let Some(word) = self.news(record).filter(|_| self.events) else { return };
         for (regarding, namespace) in about(record).into_iter().chain([entry(record)]) {
-            let event = self.event(record, &word, &regarding, &namespace, now);
+            let event = self.event(&record.name, &word, &regarding, &namespace, now);
             let uri = format!("/apis/events.k8s.io/v1/namespaces/{namespace}/events");
             if let Err(refusal) = send(&self.client, Call::create(uri, event), PATIENCE).await {
                 debug!(remediation = &*record.name, %refusal, "an Event could not be written");
             }
+        }
+    }
+
+    /// Tells something of an object that is no entry of the ledger.
+    pub async fn say(&self, about: About<'_>, word: &Word, now: Timestamp) {
+        if !self.events {
+            return;
+        }
+        let (regarding, namespace) = regarding(about);
+        let event = self.event(&about.key.name, word, &regarding, &namespace, now);
+        let uri = format!("/apis/events.k8s.io/v1/namespaces/{namespace}/events");
+        if let Err(refusal) = send(&self.client, Call::create(uri, event), PATIENCE).await {
+            debug!(object = %about.key, %refusal, "an Event could not be written");
         }
     }
 
@@ -97,9 +130,9 @@ impl Reporter {
         word(record)
     }
 
-    fn event(&self, record: &Record, word: &Word, regarding: &Value, namespace: &str, now: Timestamp) -> Value {
+    fn event(&self, of: &str, word: &Word, regarding: &Value, namespace: &str, now: Timestamp) -> Value {
         let kind = regarding.get("kind").and_then(Value::as_str).unwrap_or_default().to_ascii_lowercase();
-        let name = format!("{}.{kind}.{:x}", record.name, now.as_nanosecond());
+        let name = format!("{}.{kind}.{:x}", cut(of, 180), now.as_nanosecond());
         json!({
             "apiVersion": "events.k8s.io/v1",
             "kind": "Event",
@@ -156,18 +189,18 @@ fn about(record: &Record) -> Option<(Value, String)> {
         Kind::CsiDriver => "storage.k8s.io/v1",
         Kind::Lease => "coordination.k8s.io/v1",
     };
-    let key = &record.subject.key;
+    let Subject { kind, key } = &record.subject;
+    Some(regarding(About { version: api_version, kind: kind.as_str(), key, uid }))
+}
+
+fn regarding(about: About<'_>) -> (Value, String) {
+    let About { version, kind, key, uid } = about;
     let namespace = if key.namespace.is_empty() { DEFAULT } else { &*key.namespace };
-    let mut regarding = json!({
-        "apiVersion": api_version,
-        "kind": record.subject.kind.as_str(),
-        "name": &*key.name,
-        "uid": uid.to_string(),
-    });
+    let mut regarding = json!({"apiVersion": version, "kind": kind, "name": &*key.name, "uid": uid.to_string()});
     if let Some(map) = regarding.as_object_mut().filter(|_| !key.namespace.is_empty()) {
         map.insert("namespace".to_owned(), json!(&*key.namespace));
     }
-    Some((regarding, namespace.to_owned()))
+    (regarding, namespace.to_owned())
 }
 
 fn entry(record: &Record) -> (Value, String) {

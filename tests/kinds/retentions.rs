@@ -112,6 +112,7 @@ fn full() -> SnapshotRetentionSpec {
     SnapshotRetentionSpec {
         mode: policy::Mode::Approve,
         suspend: true,
+        pause: Some(policy::Pause { reason: "upgrade".to_owned(), until: at() }),
         selector: selector(),
         namespace_selector: selector(),
         classes: vec!["fast".to_owned()],

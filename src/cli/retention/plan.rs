@@ -366,7 +366,7 @@ fn head(policy: &PolicyView, out: &mut String) {
 }
 
 /// Restore sizes, as kubectl writes them.
-fn bytes(count: u64) -> String {
+pub(in crate::cli) fn bytes(count: u64) -> String {
     let units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
     let (mut shown, mut rest, mut unit) = (count, 0, 0);
     while shown >= 1024 && unit + 1 < units.len() {

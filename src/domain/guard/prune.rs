@@ -95,7 +95,7 @@ fn mode(case: &PruneCase<'_>) -> Verdict {
 
 fn paused(case: &PruneCase<'_>) -> Verdict {
     if case.ask.suspended {
-        return Verdict::wait(None, format!("policy {} is suspended", case.ask.policy));
+        return Verdict::wait(None, format!("policy {} is suspended or paused", case.ask.policy));
     }
     if case.pauses.is_empty() { Verdict::Allow } else { Verdict::wait(None, case.pauses.join("; ")) }
 }

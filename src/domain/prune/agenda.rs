@@ -40,6 +40,18 @@ pub struct Noticed {
     pub run: Option<Timestamp>,
 }
 
+impl Trigger {
+    /// In words.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Schedule => "schedule",
+            Self::Request => "request",
+            Self::Approval => "approval",
+        }
+    }
+}
+
 /// What the object says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Told {
@@ -125,7 +137,7 @@ pub fn due(pruning: &Pruning, told: &Told, now: Timestamp) -> Due {
     }
     let seen = told.observed == Some(told.generation) && told.all_noticed();
     let look = if seen { Due::Nothing } else { Due::Look };
-    if pruning.rules().suspended || !pruning.problems().is_empty() {
+    if pruning.rules().suspended || pruning.paused(now).is_some() || !pruning.problems().is_empty() {
         return look;
     }
     if told.requested.is_some() && told.requested != told.handled {

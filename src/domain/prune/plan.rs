@@ -15,7 +15,7 @@ use super::field::{Cut, Field};
 use super::hold::Hold;
 use super::judge::{Judge, countable, part_of};
 use super::part::Part;
-use super::policy::Pruning;
+use super::policy::{Pruning, Rules};
 use super::relic::{Relic, Thing};
 use crate::domain::digest::{Encoding, Hash};
 use crate::domain::name::{Key, Stamp, Uid};
@@ -428,7 +428,9 @@ impl Plan {
         let mut encoding = Encoding::of("prune/2");
         encoding.field("policy", pruning.name());
         encoding.field("part", part);
-        encoding.field("rules", format!("{:?}", pruning.rules()));
+        // A pause does not make it another plan.
+        let rules = Rules { suspended: false, pause: None, ..pruning.rules().clone() };
+        encoding.field("rules", format!("{rules:?}"));
         let going = self.going_of(part, field).filter_map(|item| field.object(item));
         let mut uids: Vec<String> = going.map(|object| object.uid().to_string()).collect();
         uids.sort();

@@ -13,7 +13,7 @@ use jiff::tz::{TimeZone, TimeZoneDatabase};
 use super::field::{Cut, Field, Labels};
 use super::part::Part;
 use super::relic::{Relic, Thing};
-use crate::domain::policy::{Mode, Requirement};
+use crate::domain::policy::{Mode, Pause, Requirement};
 use crate::domain::retention::{Calendar, Policy, Retention};
 use crate::domain::schedule::{Timer, Window, may_begin};
 
@@ -24,6 +24,8 @@ pub struct Rules {
     pub mode: Mode,
     /// Begin no run.
     pub suspended: bool,
+    /// Begin none until then.
+    pub pause: Option<Pause>,
     /// Only snapshots whose labels meet all of these.
     pub selector: Vec<Requirement>,
     /// Only namespaces whose labels meet all of these; `None`: every namespace.
@@ -70,6 +72,7 @@ impl Default for Rules {
         Self {
             mode: Mode::Observe,
             suspended: false,
+            pause: None,
             selector: Vec::new(),
             namespaces: None,
             classes: BTreeSet::new(),
@@ -170,6 +173,12 @@ impl Pruning {
     #[must_use]
     pub fn mode(&self) -> Mode {
         if self.problems.is_empty() { self.rules.mode } else { Mode::Observe }
+    }
+
+    /// The pause in force.
+    #[must_use]
+    pub fn paused(&self, now: Timestamp) -> Option<&Pause> {
+        self.rules.pause.as_ref().filter(|pause| pause.until > now)
     }
 
     /// A part that cleans up, where the policy has it.

@@ -25,6 +25,16 @@ pub enum Thing {
 }
 
 impl Thing {
+    /// API version of the kind.
+    #[must_use]
+    pub fn api_version(self) -> &'static str {
+        match self {
+            Self::Snapshot | Self::Content => "snapshot.storage.k8s.io/v1",
+            Self::Claim => "v1",
+            Self::Job => "batch/v1",
+        }
+    }
+
     /// The Kubernetes kind.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -106,7 +106,7 @@ pub struct Ask {
     pub mode: Mode,
     /// This very plan is approved.
     pub approved: bool,
-    /// It is suspended.
+    /// It is suspended, or paused.
     pub suspended: bool,
     /// The policy names this driver.
     pub in_scope: bool,
@@ -283,7 +283,7 @@ impl Run {
             policy: Arc::clone(pruning.name()),
             mode: pruning.mode_of(order.part).unwrap_or(Mode::Observe),
             approved,
-            suspended: pruning.rules().suspended,
+            suspended: pruning.rules().suspended || pruning.paused(now).is_some(),
             // A Job is no driver's.
             in_scope: drivers.is_empty()
                 || order.thing == Thing::Job
@@ -352,15 +352,15 @@ impl Run {
         hang.filter_map(|track| track.orders.front())
     }
 
-    /// What a look at one showed.
-    pub fn seen(&mut self, number: usize, seen: Seen, now: Duration) {
-        let Some(track) = self.tracks.get_mut(number) else { return };
+    /// What a look at one showed; the deletion that is verified by it.
+    pub fn seen(&mut self, number: usize, seen: Seen, now: Duration) -> Option<Order> {
+        let track = self.tracks.get_mut(number)?;
         match (track.state, seen) {
             (State::Sent(_) | State::Hangs, Seen::Gone) => {
                 self.tally.hanging -= usize::from(track.state == State::Hangs);
                 self.tally.deleted += 1;
-                track.orders.pop_front();
                 track.state = State::Free;
+                return track.orders.pop_front();
             }
             (State::Sent(at), Seen::There | Seen::Unknown) if now.saturating_sub(at) >= PATIENCE => {
                 self.tally.hanging += 1;
@@ -368,5 +368,6 @@ impl Run {
             }
             _ => {}
         }
+        None
     }
 }

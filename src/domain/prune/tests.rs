@@ -15,7 +15,7 @@ use super::run::{HELD, PATIENCE, Run, Seen};
 use crate::domain::digest::Hash;
 use crate::domain::ledger::Outcome;
 use crate::domain::name::{Key, Stamp, Uid};
-use crate::domain::policy::{Mode, Operator, Requirement};
+use crate::domain::policy::{Mode, Operator, Pause, Requirement};
 use crate::domain::record::{Namespace, Owner};
 use crate::domain::retention::Policy;
 
@@ -333,6 +333,8 @@ fn a_hash_is_of_what_goes_and_of_the_rules() {
     let first = hash(&field, &pruning(|_| ()));
     assert_eq!(first, hash(&field, &pruning(|_| ())));
     assert_ne!(first, hash(&field, &pruning(|rules| rules.max_deletions = 5)));
+    let paused = Pause { reason: "upgrade".into(), until: now() };
+    assert_eq!(first, hash(&field, &pruning(|rules| rules.pause = Some(paused))), "a pause is no other plan");
     field.cuts[0].marks.keep = true;
     assert_ne!(first, hash(&field, &pruning(|_| ())));
 }
@@ -469,6 +471,9 @@ fn requests_approvals_and_broken_runs() {
     assert_eq!(due(&plain, &requested, now()), Due::Run(Trigger::Request));
     assert_eq!(due(&plain, &Told { handled: Some("x".into()), ..requested.clone() }, now()), Due::Nothing);
     assert_eq!(due(&pruning(|rules| rules.suspended = true), &requested, now()), Due::Nothing);
+    let pause = |until| pruning(|rules| rules.pause = Some(Pause { reason: "upgrade".into(), until }));
+    assert_eq!(due(&pause(now() + Duration::from_secs(1)), &requested, now()), Due::Nothing);
+    assert_eq!(due(&pause(now()), &requested, now()), Due::Run(Trigger::Request), "it ends by itself");
     assert_eq!(due(&pruning(|rules| rules.drivers.clear()), &requested, now()), Due::Nothing, "it makes no sense");
     assert_eq!(due(&plain, &Told { observed: None, ..told() }, now()), Due::Look);
     assert_eq!(due(&plain, &Told { running: Some("another".into()), ..requested }, now()), Due::Close);

@@ -3,6 +3,7 @@
 //! Each is one merge patch on the version that was read and shown: whoever approves has seen exactly what is approved.
 //! The failure this exists to prevent is a consent that lands on something else than what was looked at.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use http::StatusCode;
@@ -17,6 +18,7 @@ use crate::domain::digest::Hash;
 use crate::domain::ledger::Record;
 use crate::domain::policy::{Pause, Policy};
 use crate::io::request::{self, JSON, Refusal, encode};
+use crate::io::retention::{self, Entry};
 use crate::io::{ledger, policy};
 
 /// Patience for one answer.
@@ -33,6 +35,8 @@ pub enum Ours {
     Remediation,
     /// `OrphanedSnapshot`.
     Orphan,
+    /// `SnapshotRetention`.
+    Retention,
 }
 
 impl Ours {
@@ -43,6 +47,7 @@ impl Ours {
             Self::Policy => "RemediationPolicy",
             Self::Remediation => "Remediation",
             Self::Orphan => "OrphanedSnapshot",
+            Self::Retention => "SnapshotRetention",
         }
     }
 
@@ -53,6 +58,7 @@ impl Ours {
             Self::Policy => "remediationpolicies",
             Self::Remediation => "remediations",
             Self::Orphan => "orphanedsnapshots",
+            Self::Retention => "snapshotretentions",
         }
     }
 
@@ -212,6 +218,65 @@ pub async fn approve(client: &Client, record: &Record, hash: Option<&Hash>, dry:
     recorded(&record.name, &json)
 }
 
+/// A SnapshotRetention.
+///
+/// # Errors
+/// It is not there, or cannot be read.
+pub async fn retention(client: &Client, name: &str) -> Result<Entry, Trouble> {
+    entry(name, &read(client, Ours::Retention, name).await?)
+}
+
+fn entry(name: &str, json: &str) -> Result<Entry, Trouble> {
+    let unreadable = || Trouble::Unreadable {
+        what: format!("SnapshotRetention {name}"),
+        words: "it is no object of an API server's".to_owned(),
+    };
+    retention::read(json).ok_or_else(unreadable)
+}
+
+/// Writes the hashes that are approved onto a SnapshotRetention; the policy as it is then.
+///
+/// # Errors
+/// It was changed since it was read, or cannot be written.
+pub async fn approve_retention(
+    client: &Client,
+    policy: &Entry,
+    hashes: &BTreeSet<Hash>,
+    dry: bool,
+) -> Result<Entry, Trouble> {
+    let name = policy.pruning.name();
+    let all: Vec<&str> = hashes.iter().map(Hash::as_str).collect();
+    let value = (!all.is_empty()).then(|| all.join(","));
+    let patch = json!({"metadata": {"resourceVersion": &*policy.version, "annotations": {(APPROVED): value}}});
+    entry(name, &lay(client, (Ours::Retention, name), patch, (dry, "approve")).await?)
+}
+
+/// Every SnapshotRetention of the cluster, by name.
+///
+/// # Errors
+/// They cannot be read.
+pub async fn retentions(client: &Client) -> Result<Vec<Entry>, Trouble> {
+    let all = list(client, Ours::Retention).await?;
+    let mut all: Vec<Entry> = all.iter().filter_map(|item| retention::read(item.get())).collect();
+    all.sort_by(|one, two| one.pruning.name().cmp(two.pruning.name()));
+    Ok(all)
+}
+
+/// Pauses a SnapshotRetention, or resumes it.
+///
+/// # Errors
+/// It was changed since it was read, or cannot be written.
+pub async fn pause_retention(client: &Client, policy: &Entry, pause: Option<&Pause>, dry: bool) -> Result<(), Trouble> {
+    let patch = paused(&policy.version, pause);
+    let doing = if pause.is_some() { "pause" } else { "resume" };
+    lay(client, (Ours::Retention, policy.pruning.name()), patch, (dry, doing)).await.map(drop)
+}
+
+fn paused(version: &str, pause: Option<&Pause>) -> Value {
+    let said = pause.map(|pause| json!({"reason": &*pause.reason, "until": pause.until}));
+    json!({"metadata": {"resourceVersion": version}, "spec": {"pause": said}})
+}
+
 /// Every policy of the cluster, by name.
 ///
 /// # Errors
@@ -257,9 +322,8 @@ pub(super) async fn list(client: &Client, ours: Ours) -> Result<Vec<Box<RawValue
 /// # Errors
 /// It was changed since it was read, or cannot be written.
 pub async fn pause(client: &Client, policy: &Policy, pause: Option<&Pause>, dry: bool) -> Result<(), Trouble> {
-    let said = pause.map(|pause| json!({"reason": &*pause.reason, "until": pause.until}));
     let doing = if pause.is_some() { "pause" } else { "resume" };
-    let patch = json!({"metadata": {"resourceVersion": &*policy.told().version}, "spec": {"pause": said}});
+    let patch = paused(&policy.told().version, pause);
     lay(client, (Ours::Policy, policy.name()), patch, (dry, doing)).await.map(drop)
 }
 

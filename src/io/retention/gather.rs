@@ -517,19 +517,8 @@ impl Assembly {
             group = Some("".into());
         }
         let made = metadata.creation_timestamp.and_then(Stamp::from_timestamp);
-        let owner = metadata.owner_references.unwrap_or_default().into_iter();
-        let owner = owner.filter(|owner| owner.controller == Some(true)).map(|owner| Owner {
-            // Another group's kind of the same name is not VolSync's: nobody can tell whether that one lives.
-            kind: if owner.api_version.starts_with(VOLSYNC) {
-                owner.kind.into()
-            } else {
-                format!("{} {}", owner.api_version, owner.kind).into()
-            },
-            name: owner.name.into(),
-            uid: Uid::parse(&owner.uid),
-        });
         let extra = Extra {
-            owner: owner.into_iter().next(),
+            owner: controller(metadata.owner_references.unwrap_or_default()),
             group,
             maker: made_by(&labels, notes),
             content: name.filter(|name| **name != *usual),
@@ -563,6 +552,21 @@ impl Assembly {
         self.field.cuts.push(cut);
         Ok(())
     }
+}
+
+/// The owner that is a controller.
+fn controller(owners: Vec<Reference>) -> Option<Owner> {
+    let owner = owners.into_iter().find(|owner| owner.controller == Some(true))?;
+    Some(Owner {
+        // Another group's kind of the same name is not VolSync's: nobody can tell whether that one lives.
+        kind: if owner.api_version.starts_with(VOLSYNC) {
+            owner.kind.into()
+        } else {
+            format!("{} {}", owner.api_version, owner.kind).into()
+        },
+        name: owner.name.into(),
+        uid: Uid::parse(&owner.uid),
+    })
 }
 
 /// The tool that made a snapshot, by the marks it leaves.

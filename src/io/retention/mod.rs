@@ -25,7 +25,7 @@ use crate::api::retention::{
 use crate::api::{APPROVED, GROUP, REQUESTED, VERSION, check};
 use crate::domain::digest::Hash;
 use crate::domain::name::{Key, Uid};
-use crate::domain::policy::Mode;
+use crate::domain::policy::{Mode, Pause};
 use crate::domain::prune::agenda::{self, Noticed, Told};
 use crate::domain::prune::part::Part;
 use crate::domain::prune::policy::{Cleanup, Pruning, Rules};
@@ -60,6 +60,8 @@ pub struct Entry {
     pub told: Told,
     /// Its version.
     pub version: Box<str>,
+    /// Its uid.
+    pub uid: Uid,
     /// Its status as it was read, or as it was written last.
     pub status: SnapshotRetentionStatus,
 }
@@ -80,6 +82,8 @@ struct Metadata {
     name: Box<str>,
     #[serde(default)]
     resource_version: Box<str>,
+    #[serde(default)]
+    uid: Box<str>,
     #[serde(default)]
     generation: i64,
     creation_timestamp: Option<Timestamp>,
@@ -114,7 +118,8 @@ pub fn read(json: &str) -> Option<Entry> {
         last_scheduled: status.last_scheduled,
         running,
     };
-    Some(Entry { pruning: judged(&metadata.name, &spec), told, version: metadata.resource_version, status })
+    let (pruning, uid) = (judged(&metadata.name, &spec), Uid::parse(&metadata.uid));
+    Some(Entry { pruning, told, version: metadata.resource_version, uid, status })
 }
 
 /// The hashes in an annotation: one or several, with commas or spaces between.
@@ -157,6 +162,7 @@ pub fn translated(spec: &SnapshotRetentionSpec) -> Rules {
     Rules {
         mode: mode(spec.mode),
         suspended: spec.suspend,
+        pause: spec.pause.as_ref().map(|pause| Pause { reason: pause.reason.as_str().into(), until: pause.until }),
         selector: spec.selector.as_ref().map(requirements).unwrap_or_default(),
         namespaces: spec.namespace_selector.as_ref().map(requirements),
         classes: names(&spec.classes),

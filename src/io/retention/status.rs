@@ -202,6 +202,9 @@ pub fn said(entry: &mut Entry, trouble: Option<&str>, now: Timestamp) {
     } else if let Some(run) = hangs {
         all.push(condition(READY, false, "DeletionHangs", &run.message));
         all.push(condition(STALLED, true, "DeletionHangs", &run.message));
+    } else if let Some(pause) = pruning.paused(now) {
+        let message = format!("no run is begun until {}: {}", pause.until, pause.reason);
+        all.push(condition(READY, true, "Paused", &message));
     } else if pruning.rules().suspended {
         all.push(condition(READY, true, "Suspended", "no run is begun: spec.suspend"));
     } else {

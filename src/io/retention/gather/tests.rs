@@ -320,7 +320,10 @@ fn a_content_whose_snapshot_lives_is_not_left_over() {
     imports(&mut claiming);
     assert!(details(&[kept(|_| ())], &[claiming], &[]).claimed);
     // One that is going, and one that nobody kept.
-    assert!(relics_of(&[kept(|object| object["metadata"]["deletionTimestamp"] = json!("x"))], &[], &[]).is_empty());
+    assert!(
+        relics_of(&[kept(|object| object["metadata"]["deletionTimestamp"] = json!("2025-11-26T00:00:00Z"))], &[], &[])
+            .is_empty()
+    );
     assert!(relics_of(&[content("c-1", "u-1", "h-1")], &[], &[]).is_empty());
     // One that an earlier run has switched.
     let switched = kept(|object| object["spec"]["deletionPolicy"] = json!("Delete"));
