@@ -64,6 +64,18 @@ fn under_retain_what_is_kept_is_remembered_first() {
 }
 
 #[test]
+fn under_retain_what_nobody_could_name_afterwards_is_not_let_go() {
+    let mut lab = Lab::led(enforce(|_| {}));
+    let mut content = deleting(&lab, "c", "s", 600);
+    (content.being_deleted, content.policy) = (false, DeletionPolicy::Retain);
+    // What a creation leaves whose error was written over the handle.
+    content.status.as_mut().unwrap().handle = None;
+    lab.content("c", content);
+    lab.pass(1200);
+    assert_eq!((lab.steps(), lab.hands.orphans.len()), (Vec::new(), 0));
+}
+
+#[test]
 fn a_doubtful_content_waits_for_an_approval_of_exactly_its_plan() {
     let mut lab = orphans(&["c"]);
     let twin = alive(&lab, "twin", "s2");

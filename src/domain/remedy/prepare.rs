@@ -231,13 +231,7 @@ impl Case<'_, '_> {
             return Err(Unfit::Hold("it carries the annotation already".to_owned()));
         }
         let kept = content.policy == DeletionPolicy::Retain;
-        if !kept && look.handle.is_none() {
-            return Err(Unfit::Skip(
-                "it has no snapshotHandle: csi-snapshotter would drop it without asking the driver, and nobody would know \
-                 what was lost"
-                    .to_owned(),
-            ));
-        }
+        knows_handle(look)?;
         let mut doubts = Vec::new();
         if self.finding.destroys {
             let told = self.finding.evidence.iter().filter(|line| line.starts_with("doubtful: "));
@@ -452,6 +446,7 @@ impl Case<'_, '_> {
         if content.policy != DeletionPolicy::Retain || content.in_group {
             return Err(Unfit::Skip("its deletionPolicy is not Retain".to_owned()));
         }
+        knows_handle(look)?;
         let why = "deletionPolicy Retain, the backend snapshot is kept";
         let mut action = self.removal(Step::RemoveRetainedFinalizer, TargetKind::Content, look, OWN_FINALIZER, why)?;
         action.expect.not_creating = true;
@@ -514,6 +509,13 @@ impl Case<'_, '_> {
         action.doubts.push("deleting it takes the backend's only copy of that moment".to_owned());
         Ok(action)
     }
+}
+
+/// Under Retain too: a creation whose answer was lost has left a snapshot that no orphan ledger could name.
+fn knows_handle(look: &Look) -> Result<(), Unfit> {
+    let words = "it has no snapshotHandle: csi-snapshotter would drop it without asking the driver, and nobody would know \
+                 what was lost";
+    look.handle.as_ref().map(drop).ok_or_else(|| Unfit::Skip(words.to_owned()))
 }
 
 /// A copied manifest does not carry the consent along: it has another uid.
