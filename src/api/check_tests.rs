@@ -146,6 +146,7 @@ fn nothing_of_the_schema_is_passed_over() {
     let (mut patterns, mut rules) = (BTreeSet::new(), BTreeSet::new());
     collect(&SCHEMA, &mut patterns, &mut rules);
     collect(&RETENTION, &mut patterns, &mut rules);
+    collect(&KOPIA, &mut patterns, &mut rules);
     let ours: BTreeSet<&str> = PATTERNS.iter().map(|(pattern, ..)| *pattern).chain([period::PATTERN]).collect();
     assert_eq!(patterns, ours);
     assert_eq!(
@@ -175,7 +176,7 @@ fn a_retention_is_judged_as_the_server_judges_it() {
     for (spec, flaw) in [
         (keep("dayly"), "spec.keep.dayly: there is no such field"),
         (json!({"minReady": 0}), "spec.minReady: 0 is out of range; write 1 to 1000"),
-        (json!({"classes": ["Fast"]}), "spec.classes[0]: `Fast` is no name of a VolumeSnapshotClass"),
+        (json!({"classes": ["Fast"]}), "spec.classes[0]: `Fast` is no name of an object"),
         (json!({"schedule": {"cron": "0 2 * * *", "jitter": "25h"}}), "spec.schedule.jitter: 25h is out of range"),
         (json!({"schedule": {}}), "spec.schedule.cron: it is missing"),
         (

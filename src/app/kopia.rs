@@ -1,5 +1,5 @@
 //! Kopia repositories without a cluster: one look, one maintenance run, one verification, each in a private folder that
-//! goes when it is over.
+//! goes when it is over. And the same inside the pod of a Job, with a report of what came of it.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -7,9 +7,11 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::domain::kopia::{
-    self, Check, Class, Ended, Epochs, Failure, Identity, Lock, LockView, Maintenance, Repository, Round, Source,
+    self, Check, Class, Ended, Failure, Identity, Lock, LockView, Maintenance, Repository, Round, Source,
     Standing, Unreadable, Upkeep, Verdict,
 };
+use crate::domain::repository::Task;
+use crate::domain::repository::report::{self, Report, Sight};
 use crate::driver::Clock;
 use crate::io::kopia::{self as edge, Ask, Connection, Local, Taken};
 
@@ -47,6 +49,27 @@ pub enum KopiaError {
     Identity(String),
 }
 
+/// What a Job's pod is to do, and to what.
+#[derive(Clone)]
+pub struct Errand {
+    /// What.
+    pub task: Task,
+    /// The folder of the repository.
+    pub folder: PathBuf,
+    /// Its password.
+    pub password: String,
+    /// The repository that it has to be; none was seen yet.
+    pub unique_id: Option<String>,
+    /// The host part of our identity.
+    pub host: String,
+    /// So many of a hundred files are read by a verification.
+    pub percent: u8,
+    /// The program.
+    pub program: PathBuf,
+    /// How long one call of kopia may take.
+    pub timeout: Duration,
+}
+
 /// The parts of one visit.
 struct Visit {
     connection: Connection,
@@ -61,8 +84,17 @@ impl Visit {
         let connection = Connection::open(&access.config, access.password_file.as_deref())?;
         let host = access.host.as_deref().or(connection.host()).unwrap_or_default();
         let identity = Identity::on(host).map_err(KopiaError::Identity)?;
-        let folder = TempDir::with_prefix("volwarden-kopia-").map_err(KopiaError::Folder)?;
+        let folder = temporary()?;
         Ok(Self { connection, identity, folder, program: access.program.clone(), timeout: access.timeout })
+    }
+
+    /// In a pod, where the storage is mounted and nobody else's configuration is.
+    fn errand(errand: &Errand) -> Result<Self, KopiaError> {
+        let folder = temporary()?;
+        let file = folder.path().join("repository.config");
+        let connection = Connection::of_folder(&file, &errand.folder, errand.password.clone())?;
+        let identity = Identity::on(&errand.host).map_err(KopiaError::Identity)?;
+        Ok(Self { connection, identity, folder, program: errand.program.clone(), timeout: errand.timeout })
     }
 
     fn local(&self) -> Local<'_> {
@@ -94,6 +126,10 @@ impl Visit {
     async fn record(&self) -> Result<Answer<Maintenance>, KopiaError> {
         Ok(answered(self.local().ask(Ask::Record).await?, Maintenance::parse))
     }
+}
+
+fn temporary() -> Result<TempDir, KopiaError> {
+    TempDir::with_prefix("volwarden-kopia-").map_err(KopiaError::Folder)
 }
 
 /// What a question came to.
@@ -135,18 +171,8 @@ impl<T> Answer<T> {
 /// When it could not even be asked; what kopia refused is in the answer.
 pub async fn status(access: &Access) -> Result<Standing, KopiaError> {
     let visit = Visit::begin(access)?;
-    let mut standing = Standing {
-        at: Clock::start().now().wall,
-        config: access.config.display().to_string(),
-        identity: visit.identity.clone(),
-        repository: None,
-        maintenance: None,
-        epochs: Epochs::default(),
-        sources: None,
-        lock: visit.lock_view(),
-        failures: Vec::new(),
-        unclear: Vec::new(),
-    };
+    let config = access.config.display().to_string();
+    let mut standing = Standing::empty(Clock::start().now().wall, config, visit.identity.clone(), visit.lock_view());
     if let Err(failure) = visit.present().await {
         standing.failures.push(failure);
         return Ok(standing);
@@ -211,7 +237,10 @@ pub async fn sources(access: &Access) -> Result<Listed, KopiaError> {
 /// # Errors
 /// When the repository could not even be asked.
 pub async fn maintain(access: &Access, round: Round) -> Result<Verdict, KopiaError> {
-    let visit = Visit::begin(access)?;
+    maintained(&Visit::begin(access)?, round).await
+}
+
+async fn maintained(visit: &Visit, round: Round) -> Result<Verdict, KopiaError> {
     if let Err(failure) = visit.present().await {
         return Ok(Verdict::NotRun(failure));
     }
@@ -249,7 +278,10 @@ fn busy(file: &Path, holders: &[Lock]) -> Failure {
 /// # Errors
 /// When the repository could not even be asked.
 pub async fn verify(access: &Access, percent: u8) -> Result<Check, KopiaError> {
-    let visit = Visit::begin(access)?;
+    checked(&Visit::begin(access)?, percent).await
+}
+
+async fn checked(visit: &Visit, percent: u8) -> Result<Check, KopiaError> {
     if let Err(failure) = visit.present().await {
         return Ok(Check::Failed(failure));
     }
@@ -261,4 +293,106 @@ pub async fn verify(access: &Access, percent: u8) -> Result<Check, KopiaError> {
     }
     let files = local.ask(Ask::Files(percent)).await?;
     Ok(kopia::verified(&packs, &files))
+}
+
+/// Does one task in a Job's pod, and says what came of it. Before anything is written the repository has to be the one
+/// that it was, and our own.
+///
+/// # Errors
+/// When the repository could not even be asked.
+pub async fn errand(errand: &Errand) -> Result<Report, KopiaError> {
+    let visit = Visit::errand(errand)?;
+    let task = errand.task;
+    if let Err(failure) = visit.present().await {
+        return Ok(Report::failed(task, report::Ended::NotRun, &failure));
+    }
+    let local = visit.local();
+    let repository = match answered(local.ask(Ask::Status).await?, Repository::parse) {
+        Answer::Is(repository) => repository,
+        Answer::Failed(failure) => return Ok(Report::failed(task, report::Ended::NotRun, &failure)),
+        Answer::Unclear(why) => return Ok(Report::unclear(task, why)),
+    };
+    if let Some(failure) = changed(errand.unique_id.as_deref(), repository.unique_id.as_deref()) {
+        return Ok(Report::failed(task, report::Ended::NotRun, &failure));
+    }
+    let mut report = match task {
+        Task::Stats => Report::happened(task, "it was looked at"),
+        Task::Own => owned(&visit).await?,
+        Task::Quick => Report::maintained(task, &maintained(&visit, Round::Quick).await?),
+        Task::Full => Report::maintained(task, &maintained(&visit, Round::Full).await?),
+        Task::Verify => Report::verified(task, &checked(&visit, errand.percent).await?),
+        Task::VerifyWhole => Report::verified(task, &checked(&visit, 100).await?),
+    };
+    match sight(&visit).await? {
+        Ok(seen) => report.sight = Some(seen),
+        // A look that saw only half of it is none.
+        Err(blind) if task == Task::Stats => return Ok(blind),
+        Err(_) => {}
+    }
+    Ok(report)
+}
+
+/// The failure, if it is not the repository that it has to be.
+fn changed(wanted: Option<&str>, found: Option<&str>) -> Option<Failure> {
+    let said = match (wanted, found) {
+        (_, None) => "kopia names no unique ID of what is there".to_owned(),
+        (Some(wanted), Some(found)) if wanted != found => {
+            format!("the unique ID of what is there is {found}, and it has to be {wanted}")
+        }
+        _ => return None,
+    };
+    Some(Failure::new(Class::RepositoryChanged, said))
+}
+
+/// A look at a repository that can be opened; or a report of what is in the way.
+async fn sight(visit: &Visit) -> Result<Result<Sight, Report>, KopiaError> {
+    let local = visit.local();
+    let blind = |failure: &Failure| Report::failed(Task::Stats, report::Ended::Failed, failure);
+    let unclear = |why: String| Report::unclear(Task::Stats, why);
+    let at = Clock::start().now().wall;
+    let repository = match answered(local.ask(Ask::Status).await?, Repository::parse) {
+        Answer::Is(repository) => repository,
+        Answer::Failed(failure) => return Ok(Err(blind(&failure))),
+        Answer::Unclear(why) => return Ok(Err(unclear(why))),
+    };
+    let record = match visit.record().await? {
+        Answer::Is(record) => record,
+        Answer::Failed(failure) => return Ok(Err(blind(&failure))),
+        Answer::Unclear(why) => return Ok(Err(unclear(why))),
+    };
+    let sources = match answered(local.ask(Ask::Snapshots).await?, kopia::sources) {
+        Answer::Is(sources) => sources,
+        Answer::Failed(failure) => return Ok(Err(blind(&failure))),
+        Answer::Unclear(why) => return Ok(Err(unclear(why))),
+    };
+    // What of these cannot be told is left out.
+    let mut aside = Standing::empty(at, String::new(), visit.identity.clone(), LockView::default());
+    let indexes = answered(local.ask(Ask::Indexes).await?, kopia::indexes).note(&mut aside);
+    let mut epoch = None;
+    if repository.epochs_enabled {
+        let current = answered(local.ask(Ask::Epochs).await?, |text| Ok(kopia::epoch(text)));
+        epoch = current.note(&mut aside).flatten();
+    }
+    let sight = Sight::of(at, &repository, Some(&record)).indexed(indexes.map(|(blobs, _)| blobs), epoch);
+    Ok(Ok(sight.sourced(&sources)))
+}
+
+/// Makes us the owner of maintenance, and believes it when the record says so.
+async fn owned(visit: &Visit) -> Result<Report, KopiaError> {
+    let (task, us) = (Task::Own, visit.identity.clone());
+    if let Some(failure) = visit.local().ask(Ask::Own).await?.failure() {
+        return Ok(Report::failed(task, report::Ended::Failed, &failure));
+    }
+    Ok(match visit.record().await? {
+        Answer::Is(record) if record.owner.as_deref().is_some_and(|owner| us.is(owner)) => {
+            Report::happened(task, format!("the owner of maintenance is {us}"))
+        }
+        Answer::Is(record) => {
+            let failure = kopia::may_maintain(&us, &record).err();
+            let failure = failure.unwrap_or_else(|| Failure::new(Class::NotOwner, "it has no owner"));
+            Report::failed(task, report::Ended::Failed, &failure)
+        }
+        Answer::Failed(failure) => Report::failed(task, report::Ended::Failed, &failure),
+        Answer::Unclear(why) => Report::unclear(task, why),
+    })
 }

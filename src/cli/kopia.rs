@@ -5,6 +5,7 @@
 
 mod done;
 mod status;
+mod task;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -44,6 +45,9 @@ enum KopiaCommand {
     Maintain(MaintainArgs),
     /// Look whether every pack and object is there, and read some of the files
     Verify(VerifyArgs),
+    /// What the pod of a KopiaRepository's Job runs; its report goes into the termination message
+    #[command(hide = true)]
+    Task(task::TaskArgs),
 }
 
 /// What each of them takes.
@@ -121,9 +125,23 @@ impl AccessArgs {
     }
 }
 
+/// Whether it runs in a pod, whose log is all that is left of it.
+pub(super) fn is_task(args: &KopiaArgs) -> bool {
+    matches!(args.command, KopiaCommand::Task(_))
+}
+
 /// Does what the subcommand says, until it is done or a signal asks for the end: then kopia is ended with it.
 pub(super) fn kopia(args: &KopiaArgs, runtime: &Runtime) -> Result<Outcome, CliError> {
     let mut stop = app::stop_signal()?;
+    if let KopiaCommand::Task(args) = &args.command {
+        let report = runtime.block_on(async {
+            tokio::select! {
+                report = task::run(args) => report,
+                _ = stop.wait_for(|stop| *stop) => task::stopped(args),
+            }
+        });
+        return task::tell(args, &report);
+    }
     runtime.block_on(async {
         tokio::select! {
             done = command(args) => done,
@@ -162,5 +180,6 @@ async fn command(args: &KopiaArgs) -> Result<Outcome, CliError> {
             terminal.progress("");
             done::verified(&check?, args.access.output)
         }
+        KopiaCommand::Task(args) => task::tell(args, &task::run(args).await),
     }
 }

@@ -116,7 +116,7 @@ impl Local<'_> {
 
     async fn run(&self, ask: Ask, held: Option<&Held>) -> Result<Ended, Trouble> {
         let private = self.connection.private_copy(self.folder, self.identity, ask.writes())?;
-        let mut words = ask.words();
+        let mut words = ask.words(self.identity);
         words.push(format!("--config-file={}", private.display()));
         words.extend(["--no-auto-maintenance", "--no-progress"].map(str::to_owned));
         let order = child::Order {
@@ -127,6 +127,11 @@ impl Local<'_> {
             stdin: held.map(Held::hand_over).transpose()?,
             timeout: self.timeout,
         };
-        child::run(order).await
+        let ended = child::run(order).await?;
+        // A pod's log is all that is left of it.
+        for line in ended.stderr.lines().filter(|line| !line.trim().is_empty()) {
+            tracing::info!(ask = words.first().map(String::as_str), "kopia: {line}");
+        }
+        Ok(ended)
     }
 }
