@@ -102,7 +102,7 @@ impl Local<'_> {
     ///
     /// # Errors
     /// When it could not be started; how it ended is in the answer.
-    pub async fn ask(&self, ask: Ask) -> Result<Ended, Trouble> {
+    pub async fn ask(&self, ask: Ask<'_>) -> Result<Ended, Trouble> {
         self.run(ask, None).await
     }
 
@@ -110,11 +110,11 @@ impl Local<'_> {
     ///
     /// # Errors
     /// When it could not be started; how it ended is in the answer.
-    pub async fn ask_holding(&self, ask: Ask, held: &Held) -> Result<Ended, Trouble> {
+    pub async fn ask_holding(&self, ask: Ask<'_>, held: &Held) -> Result<Ended, Trouble> {
         self.run(ask, Some(held)).await
     }
 
-    async fn run(&self, ask: Ask, held: Option<&Held>) -> Result<Ended, Trouble> {
+    async fn run(&self, ask: Ask<'_>, held: Option<&Held>) -> Result<Ended, Trouble> {
         let private = self.connection.private_copy(self.folder, self.identity, ask.writes())?;
         let mut words = ask.words(self.identity);
         words.push(format!("--config-file={}", private.display()));
