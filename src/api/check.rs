@@ -87,6 +87,10 @@ pub fn kopia(spec: &Value) -> Checked<KopiaRepositorySpec> {
             checked.flaws.push(Flaw { field: format!("spec.volumes[{at}].volumeSource"), what });
         }
     }
+    if checked.spec.as_ref().is_some_and(|spec| spec.schedules.expire.is_some() && spec.expire.is_none()) {
+        let what = "schedules.expire needs expire with the sources that may lose snapshots; write it".to_owned();
+        checked.flaws.push(Flaw { field: "spec.expire".to_owned(), what });
+    }
     checked
 }
 
@@ -263,7 +267,7 @@ fn bounds(rule: &str) -> Option<(Period, Period)> {
 /// A pattern of the schema, the same as a function, and what to say.
 type Pattern = (&'static str, fn(&str) -> bool, &'static str);
 
-const PATTERNS: [Pattern; 11] = [
+const PATTERNS: [Pattern; 12] = [
     (
         "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
         |text| is_name(text, |c| c.is_ascii_lowercase() || c.is_ascii_digit(), |c| matches!(c, '-' | '.')),
@@ -310,6 +314,17 @@ const PATTERNS: [Pattern; 11] = [
         "^/[-A-Za-z0-9._/]*$",
         |text| text.starts_with('/') && text.chars().all(|c| c.is_ascii_alphanumeric() || "-._/".contains(c)),
         "no path; write an absolute one of letters, digits, `-`, `.` and `_`",
+    ),
+    (
+        "^[-A-Za-z0-9._]+@[-A-Za-z0-9._]+:/[-A-Za-z0-9._/]*$",
+        |text| {
+            let plain = |part: &str, more: &str| part.chars().all(|c| c.is_ascii_alphanumeric() || more.contains(c));
+            let parts = text.split_once('@').and_then(|(user, rest)| Some((user, rest.split_once(":/")?)));
+            parts.is_some_and(|(user, (host, path))| {
+                !user.is_empty() && !host.is_empty() && plain(user, "-._") && plain(host, "-._") && plain(path, "-._/")
+            })
+        },
+        "no source; write user@host:/path as `volwarden kopia sources` shows it",
     ),
     (
         "^[0-9a-f]{64}$",

@@ -51,10 +51,16 @@ use super::{rule, within};
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[schemars(extend("x-kubernetes-validations" = rule(
-    "!has(oldSelf.uniqueID) || (has(self.uniqueID) && self.uniqueID == oldSelf.uniqueID)",
-    "uniqueID may not change: another repository is another KopiaRepository",
-)))]
+#[schemars(extend("x-kubernetes-validations" = [
+    {
+        "rule": "!has(oldSelf.uniqueID) || (has(self.uniqueID) && self.uniqueID == oldSelf.uniqueID)",
+        "message": "uniqueID may not change: another repository is another KopiaRepository",
+    },
+    {
+        "rule": "!has(self.schedules) || !has(self.schedules.expire) || has(self.expire)",
+        "message": "schedules.expire needs expire with the sources that may lose snapshots",
+    },
+]))]
 pub struct KopiaRepositorySpec {
     /// True: no Job is made. One that runs may end.
     #[serde(default)]
@@ -89,6 +95,9 @@ pub struct KopiaRepositorySpec {
     /// When what is done by itself.
     #[serde(default)]
     pub schedules: Schedules,
+    /// Which sources may lose snapshots, and how many. Absent: none ever does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expire: Option<Expire>,
     /// When maintenance may begin: in any of these windows; always, if there is none.
     #[serde(default)]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "atomic"))]
@@ -222,6 +231,9 @@ pub struct Schedules {
     /// The large one, which frees space.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub full: Option<Schedule>,
+    /// Deletion of snapshots that no count keeps.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expire: Option<Schedule>,
     /// Every pack, every object, and some of the files.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verify: Option<Schedule>,
@@ -235,8 +247,51 @@ pub struct Schedules {
 
 impl Default for Schedules {
     fn default() -> Self {
-        Self { stats: None, quick: None, full: None, verify: None, verify_percent: 1, verify_whole: None }
+        Self { stats: None, quick: None, full: None, expire: None, verify: None, verify_percent: 1, verify_whole: None }
     }
+}
+
+/// Which sources may lose snapshots. What goes is decided by the policy that the repository has for each of them, and only
+/// where kopia and Volwarden decide alike.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Expire {
+    /// Observe: only say what would go. Enforce: delete it, under policies and sources that were tried once before.
+    #[serde(default)]
+    pub mode: ExpireMode,
+    /// `user@host:path` of each. Several clusters may share a repository: name none of another's.
+    #[schemars(
+        length(min = 1, max = 64),
+        inner(length(min = 5, max = 253), regex(pattern = "^[-A-Za-z0-9._]+@[-A-Za-z0-9._]+:/[-A-Za-z0-9._/]*$")),
+        extend("x-kubernetes-list-type" = "set")
+    )]
+    pub sources: Vec<String>,
+    /// A run deletes so many at most, the oldest of each source first; the rest goes with the next run.
+    #[serde(default = "hundred")]
+    #[schemars(with = "i32", range(min = 1, max = 10_000))]
+    pub max_deletions_per_run: u32,
+    /// Of these it is known and meant that their newest snapshot is much smaller than those before.
+    #[serde(default)]
+    #[schemars(
+        length(max = 64),
+        inner(length(min = 5, max = 253), regex(pattern = "^[-A-Za-z0-9._]+@[-A-Za-z0-9._]+:/[-A-Za-z0-9._/]*$")),
+        extend("x-kubernetes-list-type" = "set")
+    )]
+    pub accept_shrunk: Vec<String>,
+}
+
+fn hundred() -> u32 {
+    100
+}
+
+/// What may be done to snapshots without asking.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub enum ExpireMode {
+    /// Only say what would go.
+    #[default]
+    Observe,
+    /// Delete it.
+    Enforce,
 }
 
 /// Whether ownership is taken without being asked.
@@ -305,6 +360,9 @@ pub struct KopiaRepositoryStatus {
     /// The repository as it was seen last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repository: Option<Sight>,
+    /// What became of snapshots, last time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expire: Option<ExpireStatus>,
     /// What came of each task.
     #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["task"]))]
     pub tasks: Vec<TaskStatus>,
@@ -318,6 +376,42 @@ pub struct KopiaRepositoryStatus {
     /// The last ones, newest first.
     #[schemars(length(max = 25), extend("x-kubernetes-list-type" = "atomic"))]
     pub history: Vec<JobRecord>,
+}
+
+/// What became of snapshots.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ExpireStatus {
+    /// When.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at: Option<Timestamp>,
+    /// The policies and sources that it was decided by: others are tried without deleting first.
+    #[schemars(length(max = 128))]
+    pub terms: String,
+    /// So many were to go.
+    #[schemars(range(min = 0))]
+    pub would: i64,
+    /// So many went.
+    #[schemars(range(min = 0))]
+    pub deleted: i64,
+    /// Sources of which none goes, and why.
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "atomic"))]
+    pub held: Vec<HeldSource>,
+}
+
+/// A source of which no snapshot goes.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HeldSource {
+    /// `user@host:path`.
+    #[schemars(length(max = 512))]
+    pub source: String,
+    /// The reason's name.
+    #[schemars(length(max = 63))]
+    pub reason: String,
+    /// In words.
+    #[schemars(length(max = 512))]
+    pub said: String,
 }
 
 /// Why nothing is written to a repository.
@@ -415,6 +509,8 @@ pub enum TaskName {
     Verify,
     /// Verification of all files.
     VerifyWhole,
+    /// Deletion of snapshots that no count keeps.
+    Expire,
 }
 
 /// What came of a task.

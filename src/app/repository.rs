@@ -242,6 +242,7 @@ impl Keeper {
             image,
             us,
             unique_id: entry.told.unique_id.as_deref(),
+            tried: entry.status.expire.as_ref().map(|expire| expire.terms.as_str()),
         };
         match self.hands.make(key, edge::manifest(mould)).await {
             Ok(uid) => {

@@ -4,6 +4,7 @@
 //! with 0" for "maintenance was done" finds out when the disk is full.
 
 mod done;
+mod expire;
 mod status;
 mod task;
 
@@ -15,6 +16,7 @@ use tokio::runtime::Runtime;
 
 use super::output::Terminal;
 use super::{CliError, Format, Outcome};
+use crate::app::kopia::Clearance;
 use crate::app::{self, kopia as desk};
 use crate::domain::kopia::Round;
 
@@ -26,7 +28,7 @@ identity volwarden@HOST. The password comes from --password-file, else from FILE
 Maintenance has one owner. Make us that once: kopia maintenance set --owner=volwarden@HOST
 
 Exit codes: 0 it happened; 1 it did not, with the class of the failure and what to do; 2 it cannot be told.
-maintain is the only one that writes to the repository.";
+maintain writes to the repository, and expire with --delete; nothing else does.";
 
 #[derive(Args, Clone, Debug)]
 #[command(after_help = EXAMPLES)]
@@ -45,6 +47,10 @@ enum KopiaCommand {
     Maintain(MaintainArgs),
     /// Look whether every pack and object is there, and read some of the files
     Verify(VerifyArgs),
+    /// Say which snapshots of a source go, where kopia and we decide alike; delete them only under terms that were shown
+    Expire(ExpireArgs),
+    /// Say under which policy each source is, whoever set it
+    Policy(PolicyArgs),
     /// What the pod of a KopiaRepository's Job runs; its report goes into the termination message
     #[command(hide = true)]
     Task(task::TaskArgs),
@@ -110,6 +116,46 @@ struct VerifyArgs {
 
     /// End kopia if it takes longer
     #[arg(long, value_name = "DURATION", value_parser = crate::config::parse_duration, default_value = "24h")]
+    timeout: Duration,
+}
+
+#[derive(Args, Clone, Debug)]
+struct ExpireArgs {
+    #[command(flatten)]
+    access: AccessArgs,
+
+    /// A source as `volwarden kopia sources` shows it; may be repeated
+    #[arg(long, value_name = "SOURCE", required = true)]
+    source: Vec<String>,
+
+    /// Delete, under the terms that a call without this showed; under others nothing is deleted
+    #[arg(long, value_name = "TERMS")]
+    delete: Option<String>,
+
+    /// Delete so many at most, the oldest of each source first
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    most: usize,
+
+    /// Of this source it is known and meant that its newest snapshot is small; may be repeated
+    #[arg(long, value_name = "SOURCE")]
+    accept_shrunk: Vec<String>,
+
+    /// End kopia if one of its answers takes longer
+    #[arg(long, value_name = "DURATION", value_parser = crate::config::parse_duration, default_value = "1h")]
+    timeout: Duration,
+}
+
+#[derive(Args, Clone, Debug)]
+struct PolicyArgs {
+    #[command(flatten)]
+    access: AccessArgs,
+
+    /// A source as `volwarden kopia sources` shows it; may be repeated
+    #[arg(long, value_name = "SOURCE", required = true)]
+    source: Vec<String>,
+
+    /// End kopia if one of its answers takes longer
+    #[arg(long, value_name = "DURATION", value_parser = crate::config::parse_duration, default_value = "5m")]
     timeout: Duration,
 }
 
@@ -179,6 +225,24 @@ async fn command(args: &KopiaArgs) -> Result<Outcome, CliError> {
             let check = desk::verify(&args.access.within(args.timeout), args.percent).await;
             terminal.progress("");
             done::verified(&check?, args.access.output)
+        }
+        KopiaCommand::Expire(args) => {
+            let clearance = Clearance {
+                sources: args.source.clone(),
+                most: args.most,
+                terms: args.delete.clone(),
+                accepted: args.accept_shrunk.clone(),
+            };
+            terminal.progress("asking kopia ...");
+            let expired = desk::expire(&args.access.within(args.timeout), &clearance).await;
+            terminal.progress("");
+            expire::expired(&expired?, args.delete.is_some(), args.access.output)
+        }
+        KopiaCommand::Policy(args) => {
+            terminal.progress("asking kopia ...");
+            let policies = desk::policies(&args.access.within(args.timeout), &args.source).await;
+            terminal.progress("");
+            expire::policies(&policies?, args.access.output)
         }
         KopiaCommand::Task(args) => task::tell(args, &task::run(args).await),
     }

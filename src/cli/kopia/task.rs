@@ -9,13 +9,13 @@ use std::time::Duration;
 use clap::Args;
 
 use super::super::{CliError, Outcome};
-use crate::app::kopia::{self as desk, Errand};
+use crate::app::kopia::{self as desk, Clearance, Errand};
 use crate::domain::repository::Task;
 use crate::domain::repository::report::{Ended, Report};
 
 #[derive(Args, Clone)]
 pub(super) struct TaskArgs {
-    /// What is done: stats, own, quick, full, verify or verify-whole
+    /// What is done: stats, own, quick, full, verify, verify-whole or expire
     #[arg(value_name = "TASK", value_parser = task)]
     task: Task,
 
@@ -42,6 +42,22 @@ pub(super) struct TaskArgs {
     /// How many of a hundred files are read whole by verify
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(0..=100), default_value_t = 1)]
     percent: u8,
+
+    /// A source that may lose snapshots by expire; may be repeated
+    #[arg(long, value_name = "SOURCE")]
+    source: Vec<String>,
+
+    /// A source of which it is known that its newest snapshot is small; may be repeated
+    #[arg(long, value_name = "SOURCE")]
+    accept_shrunk: Vec<String>,
+
+    /// Delete so many snapshots at most
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    most: usize,
+
+    /// Delete, if the terms are these; else only say what would go
+    #[arg(long, value_name = "TERMS")]
+    delete: Option<String>,
 
     /// The kopia program
     #[arg(long, env = "VOLWARDEN_KOPIA", hide_env_values = true, value_name = "PROGRAM", default_value = "kopia")]
@@ -115,6 +131,12 @@ fn errand(args: &TaskArgs) -> Result<Errand, String> {
         unique_id: args.unique_id.clone(),
         host: args.host.clone(),
         percent: args.percent,
+        expire: Clearance {
+            sources: args.source.clone(),
+            most: args.most,
+            terms: args.delete.clone(),
+            accepted: args.accept_shrunk.clone(),
+        },
         program: args.kopia.clone(),
         timeout: args.timeout,
     })

@@ -112,6 +112,8 @@ pub enum Hold {
     Window(Option<Timestamp>),
     /// It failed, and waits.
     Failed(Timestamp),
+    /// No source is named that may lose snapshots.
+    NoSources,
 }
 
 impl Hold {
@@ -127,6 +129,7 @@ impl Hold {
             Self::NotOwner(_) => "NotOwner",
             Self::Window(_) => "Window",
             Self::Failed(_) => "Failed",
+            Self::NoSources => "NoSources",
         }
     }
 }
@@ -143,6 +146,7 @@ impl fmt::Display for Hold {
             Self::NotOwner(None) => f.write_str("maintenance has no owner"),
             Self::Window(Some(opens)) => write!(f, "no window is open before {opens}"),
             Self::Window(None) => f.write_str("no window ever opens"),
+            Self::NoSources => f.write_str("spec.expire names no source"),
             Self::Failed(until) => write!(f, "it failed, and is tried again at {until}"),
         }
     }
@@ -172,8 +176,9 @@ pub struct Case<'a> {
     pub now: Timestamp,
 }
 
-/// What is due first comes first: ownership, a first sight, then what frees and shortens, then what only looks.
-const ORDER: [Task; 6] = [Task::Own, Task::Full, Task::Quick, Task::Verify, Task::VerifyWhole, Task::Stats];
+/// What is due first comes first: ownership, then what deletes, frees and shortens, then what only looks.
+const ORDER: [Task; 7] =
+    [Task::Own, Task::Expire, Task::Full, Task::Quick, Task::Verify, Task::VerifyWhole, Task::Stats];
 
 /// What is to be done about a repository of which no Job is under way.
 #[must_use]
@@ -261,6 +266,9 @@ fn hold(case: Case<'_>, task: Task, trigger: Trigger) -> Option<Hold> {
         if let Err(opens) = custody.may_begin(now) {
             return Some(Hold::Window(opens));
         }
+    }
+    if task == Task::Expire && custody.rules().sources.is_empty() {
+        return Some(Hold::NoSources);
     }
     if task.maintains() {
         let owner = told.seen.as_ref().and_then(|seen| seen.owner.as_deref());

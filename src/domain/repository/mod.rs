@@ -31,11 +31,14 @@ pub enum Task {
     Verify,
     /// Verification of all files.
     VerifyWhole,
+    /// Deletion of snapshots that no count keeps.
+    Expire,
 }
 
 impl Task {
     /// All of them.
-    pub const ALL: [Self; 6] = [Self::Stats, Self::Own, Self::Quick, Self::Full, Self::Verify, Self::VerifyWhole];
+    pub const ALL: [Self; 7] =
+        [Self::Stats, Self::Own, Self::Quick, Self::Full, Self::Verify, Self::VerifyWhole, Self::Expire];
 
     /// Its name on a command line, in a label and in a request.
     #[must_use]
@@ -47,6 +50,7 @@ impl Task {
             Self::Full => "full",
             Self::Verify => "verify",
             Self::VerifyWhole => "verify-whole",
+            Self::Expire => "expire",
         }
     }
 
@@ -59,7 +63,7 @@ impl Task {
     /// Whether it writes to the repository: then nothing else of ours may, and the Lease keeps it so.
     #[must_use]
     pub fn writes(self) -> bool {
-        matches!(self, Self::Own | Self::Quick | Self::Full)
+        matches!(self, Self::Own | Self::Quick | Self::Full | Self::Expire)
     }
 
     /// Whether it is maintenance, which has one owner.

@@ -7,7 +7,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::Task;
+use crate::domain::kopia::expire::{self, Expiry, Held};
 use crate::domain::kopia::{Check, Class, Failure, Maintenance, Repository, Source, Verdict, Verified};
+use crate::domain::words;
 
 /// Kubernetes keeps so many bytes of a termination message.
 pub const MOST: usize = 4096;
@@ -47,9 +49,26 @@ pub struct Report {
     /// Bytes that the storage got back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub freed_bytes: Option<u64>,
+    /// What became of its snapshots.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expired: Option<Expired>,
     /// The repository as it was seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sight: Option<Sight>,
+}
+
+/// What became of the snapshots of some sources.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Expired {
+    /// The policies and sources that it was decided by.
+    pub terms: String,
+    /// So many were to go.
+    pub would: u64,
+    /// So many went.
+    pub deleted: u64,
+    /// Sources of which none goes, and why.
+    pub held: Vec<Held>,
 }
 
 /// A repository as it was seen.
@@ -164,7 +183,7 @@ impl Report {
     /// A task that happened.
     #[must_use]
     pub fn happened(task: Task, said: impl Into<String>) -> Self {
-        Self { task, result: Ended::Happened, class: None, said: said.into(), freed_bytes: None, sight: None }
+        Self { task, result: Ended::Happened, class: None, said: said.into(), freed_bytes: None, expired: None, sight: None }
     }
 
     /// One that did not, with its failure.
@@ -207,6 +226,22 @@ impl Report {
         }
     }
 
+    /// What became of snapshots: so many were deleted of those that were to go in this run; none: it only looked.
+    #[must_use]
+    pub fn expired(expiries: &[Expiry], deleted: Option<usize>) -> Self {
+        let would = expiries.iter().filter_map(|one| one.going.as_ref().ok()).map(Vec::len).sum();
+        let held: Vec<Held> = expiries.iter().filter_map(|one| one.going.as_ref().err()).cloned().collect();
+        let said = match deleted {
+            Some(deleted) => format!("{deleted} of {would} were deleted; {} held", words::count(held.len(), "source")),
+            None => format!("{would} would be deleted; {} held", words::count(held.len(), "source")),
+        };
+        let terms = expire::terms(expiries).as_str().to_owned();
+        let (would, deleted) = (number(would), number(deleted.unwrap_or_default()));
+        let short = |held: &Held| Held { said: cut(&held.said, 200), ..held.clone() };
+        let held = held.iter().take(SOURCES).map(short).collect();
+        Self { expired: Some(Expired { terms, would, deleted, held }), ..Self::happened(Task::Expire, said) }
+    }
+
     /// The failure's class, if this version knows it.
     #[must_use]
     pub fn class(&self) -> Option<Class> {
@@ -227,6 +262,7 @@ impl Report {
             match &mut report.sight {
                 Some(sight) if sight.stalest.pop().is_some() => {}
                 Some(_) => report.sight = None,
+                None if report.expired.as_mut().is_some_and(|expired| expired.held.pop().is_some()) => {}
                 None if report.said.is_empty() => return line,
                 None => report.said = cut(&report.said, report.said.chars().count() / 2),
             }

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::{LIMIT, PATIENCE, PodUser, SecretRef};
-use crate::api::kopia::{KopiaRepositorySpec, Quantity, RepositoryVolume};
+use crate::api::kopia::{ExpireMode, KopiaRepositorySpec, Quantity, RepositoryVolume};
 use crate::api::{GROUP, MANAGED_BY, REPOSITORY, TASK, VERSION};
 use crate::domain::kopia::Identity;
 use crate::domain::name::Key;
@@ -46,6 +46,8 @@ pub struct Mould<'a> {
     pub us: &'a Identity,
     /// The repository that it has to be.
     pub unique_id: Option<&'a str>,
+    /// The terms under which snapshots were counted last.
+    pub tried: Option<&'a str>,
 }
 
 /// The Job, suspended: nothing of it runs before it is let go.
@@ -134,7 +136,7 @@ fn mounted(at: usize, volume: &RepositoryVolume) -> Value {
     }
 }
 
-fn words(Mould { custody, spec, task, us, unique_id, .. }: Mould<'_>) -> Vec<String> {
+fn words(Mould { custody, spec, task, us, unique_id, tried, .. }: Mould<'_>) -> Vec<String> {
     let mut words = ["kopia", "task", task.as_str(), "--host", us.host()].map(str::to_owned).to_vec();
     // It ends kopia itself before the Job's deadline does, so that it can say so.
     let longest = custody.deadline(task).as_secs().saturating_sub(GRACE / 2).max(1);
@@ -147,6 +149,14 @@ fn words(Mould { custody, spec, task, us, unique_id, .. }: Mould<'_>) -> Vec<Str
     }
     if task == Task::Verify {
         words.push(format!("--percent={}", custody.rules().percent));
+    }
+    if let (Task::Expire, Some(expire)) = (task, &spec.expire) {
+        words.extend(expire.sources.iter().map(|source| format!("--source={source}")));
+        words.extend(expire.accept_shrunk.iter().map(|source| format!("--accept-shrunk={source}")));
+        words.push(format!("--most={}", expire.max_deletions_per_run));
+        // Under other terms it only looks, and so it does without any.
+        let terms = tried.filter(|_| expire.mode == ExpireMode::Enforce);
+        words.extend(terms.map(|terms| format!("--delete={terms}")));
     }
     words
 }

@@ -171,8 +171,9 @@ fn told_of(one: &crate::api::kopia::TaskStatus) -> TaskTold {
 /// A spec in the core's terms.
 #[must_use]
 pub fn translated(spec: &KopiaRepositorySpec) -> Rules {
-    let Schedules { stats, quick, full, verify, verify_percent, verify_whole } = &spec.schedules;
+    let Schedules { stats, quick, full, expire, verify, verify_percent, verify_whole } = &spec.schedules;
     let all = [
+        (Task::Expire, expire),
         (Task::Stats, stats),
         (Task::Quick, quick),
         (Task::Full, full),
@@ -186,7 +187,7 @@ pub fn translated(spec: &KopiaRepositorySpec) -> Rules {
     let deadlines = &spec.deadlines;
     let deadline = |task| match task {
         Task::Stats | Task::Own => deadlines.stats,
-        Task::Quick => deadlines.quick,
+        Task::Quick | Task::Expire => deadlines.quick,
         Task::Full => deadlines.full,
         Task::Verify | Task::VerifyWhole => deadlines.verify,
     };
@@ -196,6 +197,7 @@ pub fn translated(spec: &KopiaRepositorySpec) -> Rules {
         schedules: schedules.collect(),
         percent: *verify_percent,
         windows: spec.windows.iter().map(opened).collect(),
+        sources: spec.expire.iter().flat_map(|expire| &expire.sources).map(|source| source.as_str().into()).collect(),
         takeover: spec.takeover == Takeover::WhenOwnerGone,
         deadlines: Task::ALL.into_iter().map(|task| (task, deadline(task).duration())).collect(),
     }
@@ -209,6 +211,7 @@ fn task(name: TaskName) -> Task {
         TaskName::Full => Task::Full,
         TaskName::Verify => Task::Verify,
         TaskName::VerifyWhole => Task::VerifyWhole,
+        TaskName::Expire => Task::Expire,
     }
 }
 
@@ -220,6 +223,7 @@ fn task_name(task: Task) -> TaskName {
         Task::Full => TaskName::Full,
         Task::Verify => TaskName::Verify,
         Task::VerifyWhole => TaskName::VerifyWhole,
+        Task::Expire => TaskName::Expire,
     }
 }
 

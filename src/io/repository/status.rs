@@ -8,7 +8,10 @@ use serde_json::{Value, json};
 
 use super::{Entry, task, task_name, trigger};
 use crate::api::condition::{Condition, ConditionStatus, READY, RECONCILING, STALLED};
-use crate::api::kopia::{JobOutcome, JobRecord, JobRun, Sight, SourceSight, Stopped, TaskStatus};
+use crate::api::kopia::{
+    ExpireStatus, HeldSource, JobOutcome, JobRecord, JobRun, Sight, SourceSight, Stopped, TaskStatus,
+};
+use crate::domain::kopia::expire::Held;
 use crate::domain::kopia::{Advice, Class, Identity};
 use crate::domain::repository::Task;
 use crate::domain::repository::agenda::{self, Agenda, Hold, Trigger};
@@ -114,6 +117,20 @@ pub fn closed(entry: &mut Entry, conclusion: &Conclusion, now: Timestamp) {
             entry.status.unique_id = sight.unique_id.as_deref().map(|id| cut(id, 128));
         }
         entry.status.repository = Some(shown(sight));
+    }
+    if let Some(expired) = conclusion.report.as_ref().and_then(|report| report.expired.as_ref()) {
+        let held = |one: &Held| HeldSource {
+            source: cut(&one.source, SHORT),
+            reason: cut(&one.reason, 63),
+            said: cut(&one.said, SHORT),
+        };
+        entry.status.expire = Some(ExpireStatus {
+            at: Some(now),
+            terms: cut(&expired.terms, 128),
+            would: number(expired.would),
+            deleted: number(expired.deleted),
+            held: expired.held.iter().take(16).map(held).collect(),
+        });
     }
     if happened && what == Task::Own {
         entry.status.owned_since = Some(now);
@@ -279,7 +296,7 @@ fn verdict(entry: &Entry, agenda: &Agenda, us: &Identity, trouble: Option<&str>)
 #[must_use]
 pub fn patch(entry: &Entry) -> Value {
     let mut status = serde_json::to_value(&entry.status).unwrap_or_default();
-    let gone = ["uniqueID", "ownedSince", "ownerPlan", "stopped", "repository", "lastHandledRequest", "run"];
+    let gone = ["uniqueID", "ownedSince", "ownerPlan", "stopped", "repository", "expire", "lastHandledRequest", "run"];
     clear(&mut status, "", &gone);
     clear(&mut status, "/run", &["request", "jobUID", "heldBy"]);
     let sight = [

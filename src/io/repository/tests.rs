@@ -46,6 +46,7 @@ fn made(spec: &Value, task: Task) -> Value {
         image: "example.com/volwarden:1",
         us: &us(),
         unique_id: Some("id"),
+        tried: Some("terms"),
     })
 }
 

@@ -31,6 +31,7 @@ fn job(name: &str) -> Value {
         image: "volwarden:0.1.0",
         us: &us,
         unique_id: Some("0123"),
+        tried: None,
     })
 }
 
