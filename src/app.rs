@@ -198,7 +198,8 @@ pub async fn serve(settings: &Settings, mut stop: watch::Receiver<bool>) -> Resu
     let home = Home { namespace: namespace.clone(), pod: hostname(), image: settings.job_image.clone() };
     let seat = Seat { namespace, rules: Rules::new(identity) };
     let traces = traces(&settings.traces, &mut crew, &stop);
-    Staff { client, clock, ends, seat, events: settings.events, traces, home: Some(home) }.begin(&mut crew, stop.clone());
+    Staff { client, clock, ends, seat, events: settings.events, traces, home: Some(home) }
+        .begin(&mut crew, stop.clone());
 
     if let Err(ended) = crew.work(&mut stop).await {
         error!(error = %ended, "shutting down");

@@ -250,8 +250,17 @@ fn variable(name: &str) -> Option<String> {
 }
 
 /// The keys a settings file may have: the names of the flags.
-const KEYS: [&str; 9] =
-    ["listen", "lease-namespace", "events", "job-image", "log-format", "log-level", "min-floor", "kubeconfig", "context"];
+const KEYS: [&str; 9] = [
+    "listen",
+    "lease-namespace",
+    "events",
+    "job-image",
+    "log-format",
+    "log-level",
+    "min-floor",
+    "kubeconfig",
+    "context",
+];
 
 /// The file as written: every value a scalar with its place, so that an error can name the line.
 #[derive(Debug, Default, Deserialize)]

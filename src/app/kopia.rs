@@ -8,8 +8,8 @@ use tempfile::TempDir;
 
 use crate::domain::kopia::expire::{self, Expiry};
 use crate::domain::kopia::{
-    self, Check, Class, Ended, Failure, Identity, Lock, LockView, Maintenance, Repository, Round, Source,
-    Standing, Unreadable, Upkeep, Verdict,
+    self, Check, Class, Ended, Failure, Identity, Lock, LockView, Maintenance, Repository, Round, Source, Standing,
+    Unreadable, Upkeep, Verdict,
 };
 use crate::domain::repository::Task;
 use crate::domain::repository::report::{self, Report, Sight};

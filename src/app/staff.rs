@@ -51,8 +51,7 @@ pub(super) struct Staff {
 impl Staff {
     /// Sets them to work until `stop` turns true.
     pub(super) fn begin(self, crew: &mut Crew, stop: watch::Receiver<bool>) {
-        let Self { client, clock, ends: Ends { handle, facts, probes, errands }, seat, events, traces, home } =
-            self;
+        let Self { client, clock, ends: Ends { handle, facts, probes, errands }, seat, events, traces, home } = self;
         let (prober, answers) = (client.clone(), facts.clone());
         crew.spawn("the prober", async move {
             probe::run(prober, probes, answers).await;

@@ -65,7 +65,10 @@ fn wrong() -> Vec<(Value, &'static str)> {
         (with(&volume(json!({"nfs": nfs, "persistentVolumeClaim": claim}))), "a volume is either nfs"),
         (with(&volume(json!({"hostPath": {"path": "/"}}))), "unknown field"),
         (with(&volume(json!({"nfs": {"server": "a b", "path": "/"}}))), "server in body should match"),
-        (with(&json!({"volumes": [{"mountPath": "../x", "volumeSource": {"nfs": nfs}}]})), "mountPath in body should match"),
+        (
+            with(&json!({"volumes": [{"mountPath": "../x", "volumeSource": {"nfs": nfs}}]})),
+            "mountPath in body should match",
+        ),
         (with(&json!({"podSecurityContext": {"runAsUser": -1}})), "runAsUser"),
         (with(&json!({"podSecurityContext": {"privileged": true}})), "unknown field"),
         (with(&json!({"resources": {"limits": {"memory": "lots"}}})), "limits.memory in body should match"),
@@ -104,8 +107,7 @@ fn all_of_a_repository_is_kept_and_shown_and_it_stays_the_one_it_is() {
     assert_eq!(made["spec"], full());
     let path = format!("{REPOSITORIES}/repository");
     let status = full_status();
-    let written =
-        server.must(&Ask::merge(&format!("{path}/status?fieldValidation=Strict"), json!({"status": status})));
+    let written = server.must(&Ask::merge(&format!("{path}/status?fieldValidation=Strict"), json!({"status": status})));
     assert_eq!(written["status"], status);
     let known: KopiaRepositoryStatus = serde_json::from_value(status.clone()).unwrap();
     assert_eq!(serde_json::to_value(known).unwrap(), status, "and nothing of it is unknown to us");

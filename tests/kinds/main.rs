@@ -116,7 +116,8 @@ impl Server {
     }
 
     fn wait_established(&self) {
-        let kinds = ["remediationpolicies", "remediations", "orphanedsnapshots", "snapshotretentions", "kopiarepositories"];
+        let kinds =
+            ["remediationpolicies", "remediations", "orphanedsnapshots", "snapshotretentions", "kopiarepositories"];
         let words = kinds.map(|kind| format!("crd/{kind}.volwarden.dev"));
         let wait = ["wait", "--for=condition=Established", "--timeout=60s"].map(str::to_owned);
         self.stack.kubectl(wait.into_iter().chain(words)).unwrap();

@@ -194,7 +194,9 @@ impl Lab {
             let ours = pods["items"].as_array()?.iter().find(|pod| text(pod, "/metadata/labels/job-name") == job)?;
             (text(ours, "/status/phase") == "Running").then_some(job)
         };
-        self.stack.wait("a Job's pod runs", LONG, running).unwrap_or_else(|error| panic!("{error}: {:#}", self.status(namespace)))
+        self.stack
+            .wait("a Job's pod runs", LONG, running)
+            .unwrap_or_else(|error| panic!("{error}: {:#}", self.status(namespace)))
     }
 
     fn hold(&self) {
@@ -240,7 +242,10 @@ fn eleven_1_a_repository_is_seen_owned_by_approval_maintained_and_verified() {
     let status = lab.wait_status(NAMESPACE, "it is seen", |status| status.get("repository").is_some());
     let real = lab.kopia(&["repository", "status", "--json"]);
     assert_eq!(status["uniqueID"], real["uniqueIDHex"]);
-    assert_eq!((&status["repository"]["owner"], &status["repository"]["sources"]), (&json!("mover@cluster"), &json!(2)));
+    assert_eq!(
+        (&status["repository"]["owner"], &status["repository"]["sources"]),
+        (&json!("mover@cluster"), &json!(2))
+    );
     assert!(status["repository"]["indexBlobs"].as_i64().unwrap() > 0, "{status:#}");
     assert_eq!(hashes(&lab.repository()), before);
 
@@ -269,7 +274,10 @@ fn eleven_1_a_repository_is_seen_owned_by_approval_maintained_and_verified() {
 
     println!("11.1.4 quick maintenance and both verifications happen, too");
     let quick = lab.run("quick:1");
-    assert_eq!((&quick["task"], &quick["outcome"], &quick["trigger"]), (&json!("Quick"), &json!("Happened"), &json!("Request")));
+    assert_eq!(
+        (&quick["task"], &quick["outcome"], &quick["trigger"]),
+        (&json!("Quick"), &json!("Happened"), &json!("Request"))
+    );
     let whole = lab.run("verify-whole:1");
     assert_eq!((&whole["task"], &whole["outcome"]), (&json!("VerifyWhole"), &json!("Happened")), "{whole:#}");
     assert!(text(&whole, "/message").contains("2 of 2 files read"), "{whole:#}");

@@ -119,7 +119,9 @@ fn errand(args: &TaskArgs) -> Result<Errand, String> {
         (Some(path), _) => path.clone(),
         (None, Some(url)) => folder(url)?,
         (None, None) => {
-            return Err("nobody says where the repository is: set KOPIA_REPOSITORY in the Secret, or spec.path".to_owned());
+            return Err(
+                "nobody says where the repository is: set KOPIA_REPOSITORY in the Secret, or spec.path".to_owned()
+            );
         }
     };
     let password = args.password.clone();

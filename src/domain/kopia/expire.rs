@@ -164,8 +164,7 @@ fn decided(
         .filter(|(one, reasons)| lost(one, reasons.kept()))
         .map(|(one, _)| one.id.as_str())
         .collect();
-    let by_kopia: BTreeSet<&str> =
-        ours.iter().filter(|one| lost(one, one.kept)).map(|one| one.id.as_str()).collect();
+    let by_kopia: BTreeSet<&str> = ours.iter().filter(|one| lost(one, one.kept)).map(|one| one.id.as_str()).collect();
     if by_us != by_kopia {
         let only = |a: &BTreeSet<&str>, b: &BTreeSet<&str>| a.difference(b).count();
         let said = format!(
@@ -211,8 +210,7 @@ fn shrunk(complete: &[&Listed]) -> Option<String> {
 /// So many of each in their turn, the oldest of each source first, until `most`.
 #[must_use]
 pub fn within(expiries: &[Expiry], most: usize) -> Vec<String> {
-    let lines: Vec<&[String]> =
-        expiries.iter().filter_map(|one| one.going.as_ref().ok()).map(Vec::as_slice).collect();
+    let lines: Vec<&[String]> = expiries.iter().filter_map(|one| one.going.as_ref().ok()).map(Vec::as_slice).collect();
     let longest = lines.iter().map(|line| line.len()).max().unwrap_or_default();
     let rounds = (0..longest).flat_map(|round| lines.iter().filter_map(move |line| line.get(round)));
     rounds.take(most).cloned().collect()
@@ -391,7 +389,8 @@ mod tests {
         let of = |source: &str, policy| expiry(source, &[], policy, Some(0), false);
         let one = terms(&[of("a", latest(3))]);
         assert_eq!(one, terms(&[of("a", latest(3))]));
-        for other in [vec![of("a", latest(4))], vec![of("b", latest(3))], vec![of("a", latest(3)), of("b", latest(3))]] {
+        for other in [vec![of("a", latest(4))], vec![of("b", latest(3))], vec![of("a", latest(3)), of("b", latest(3))]]
+        {
             assert_ne!(one, terms(&other));
         }
     }
@@ -418,6 +417,8 @@ mod tests {
         let one = &listed(list).unwrap()[0];
         assert_eq!((one.source.as_str(), one.pinned, one.kept, one.bytes), (SOURCE, true, true, Some(3)));
         assert_eq!(listed("[\n]").unwrap(), []);
-        assert!(listed(&list.replace("\"id\": \"1\",", "")).is_err() && listed(&list.replace("startTime", "x")).is_err());
+        assert!(
+            listed(&list.replace("\"id\": \"1\",", "")).is_err() && listed(&list.replace("startTime", "x")).is_err()
+        );
     }
 }

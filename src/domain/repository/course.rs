@@ -166,7 +166,9 @@ pub fn next(going: &Going, job: &Sighted, pods: &Pods, lease: &Lease, halt: Opti
         Sighted::Absent => {
             return match (&going.uid, pods) {
                 (None, _) if halt.is_some() => closed(Ended::NotRun, halt.unwrap_or_default()),
-                (None, _) if late > STALE => closed(Ended::NotRun, "its Job was never made: whoever decided on it ended"),
+                (None, _) if late > STALE => {
+                    closed(Ended::NotRun, "its Job was never made: whoever decided on it ended")
+                }
                 (None, _) => Step::Create,
                 (Some(_), Pods::None | Pods::Ended(_)) => {
                     closed(Ended::Unclear, "its Job was taken away before its result was read")

@@ -183,7 +183,15 @@ impl Report {
     /// A task that happened.
     #[must_use]
     pub fn happened(task: Task, said: impl Into<String>) -> Self {
-        Self { task, result: Ended::Happened, class: None, said: said.into(), freed_bytes: None, expired: None, sight: None }
+        Self {
+            task,
+            result: Ended::Happened,
+            class: None,
+            said: said.into(),
+            freed_bytes: None,
+            expired: None,
+            sight: None,
+        }
     }
 
     /// One that did not, with its failure.

@@ -290,14 +290,16 @@ fn a_job_is_made_given_the_lease_and_let_go_in_this_order() {
 #[test]
 fn what_has_not_begun_is_given_up_and_what_runs_is_not() {
     let full = going(Task::Full, Some("j-1"));
-    let halt = |job: &Sighted| course::next(&full, job, &Pods::None, &Lease::Ours, Some("suspended"), at("25T12:01:00"));
+    let halt =
+        |job: &Sighted| course::next(&full, job, &Pods::None, &Lease::Ours, Some("suspended"), at("25T12:01:00"));
     assert_eq!(uid(&halt(&there(true, None))), ("suspended", "j-1"));
     assert_eq!(halt(&there(false, None)), Step::Wait(None));
     let late = |lease: &Lease| course::next(&full, &there(true, None), &Pods::None, lease, None, at("25T13:00:01"));
     assert!(matches!(late(&Lease::Held("x".to_owned())), Step::GiveUp(..)));
     assert!(matches!(late(&Lease::Unknown("x".to_owned())), Step::Wait(_)));
     // One that was decided on long ago and never made is not made now.
-    let stale = course::next(&going(Task::Full, None), &Sighted::Absent, &Pods::None, &Lease::Free, None, at("25T12:10:01"));
+    let stale =
+        course::next(&going(Task::Full, None), &Sighted::Absent, &Pods::None, &Lease::Free, None, at("25T12:10:01"));
     assert!(matches!(stale, Step::Close(conclusion) if conclusion.ended == Ended::NotRun));
 }
 
@@ -350,7 +352,8 @@ fn an_end_is_believed_by_its_report_alone() {
     let told = Report::failed(Task::Full, Ended::Failed, &failure).line();
     let bad = of(&failed, &ended(&told, 1));
     assert_eq!((bad.ended, bad.class), (Ended::Failed, Some(Class::NoSpace)));
-    let killed = of(&failed, &Pods::Ended(Last { message: None, code: Some(137), reason: Some("OOMKilled".to_owned()) }));
+    let killed =
+        of(&failed, &Pods::Ended(Last { message: None, code: Some(137), reason: Some("OOMKilled".to_owned()) }));
     assert_eq!((killed.ended, killed.class), (Ended::Failed, Some(Class::Killed)));
     // Its pod has to have ended, and a Job that is gone takes its result along.
     assert!(matches!(step(&full, &failed, &Pods::Active(1), &Lease::Ours), Step::Wait(Some(_))));

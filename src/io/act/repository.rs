@@ -64,11 +64,10 @@ impl<C: Clock> Hands<C> {
             return Err(lost("our lease is over"));
         };
         let answer = send(&self.client, call, patience).await;
-        let bytes = answer.map_err(|refusal| Unwritten { outcome: outcome(&refusal), words: refusal.words.to_string() })?;
-        request::parse(&bytes).map_err(|refusal| Unwritten {
-            outcome: Outcome::Unreachable,
-            words: refusal.words.to_string(),
-        })
+        let bytes =
+            answer.map_err(|refusal| Unwritten { outcome: outcome(&refusal), words: refusal.words.to_string() })?;
+        request::parse(&bytes)
+            .map_err(|refusal| Unwritten { outcome: Outcome::Unreachable, words: refusal.words.to_string() })
     }
 
     /// Stores the status; its new version.
@@ -188,7 +187,10 @@ mod tests {
         assert_eq!(
             sent,
             [
-                (Method::PATCH, "/apis/volwarden.dev/v1alpha1/namespaces/backup/kopiarepositories/main/status".to_owned()),
+                (
+                    Method::PATCH,
+                    "/apis/volwarden.dev/v1alpha1/namespaces/backup/kopiarepositories/main/status".to_owned()
+                ),
                 (Method::POST, jobs.to_owned()),
                 (Method::PATCH, format!("{jobs}/main")),
                 (Method::DELETE, format!("{jobs}/main")),

@@ -93,9 +93,11 @@ impl Connection {
             let path = "KOPIA_PASSWORD".to_owned();
             return Err(Trouble::Password { path, why: "it has to be a text that is not empty" });
         }
-        let storage = json!({"type": "filesystem", "config": {"path": folder.display().to_string(), "dirShards": null}});
+        let storage =
+            json!({"type": "filesystem", "config": {"path": folder.display().to_string(), "dirShards": null}});
         // Kopia that is given a cache without a size ends in a panic at its first read.
-        let caching = json!({"maxCacheSize": 512_u64 << 20, "maxMetadataCacheSize": 1_u64 << 30, "maxListCacheDuration": 30});
+        let caching =
+            json!({"maxCacheSize": 512_u64 << 20, "maxMetadataCacheSize": 1_u64 << 30, "maxListCacheDuration": 30});
         let fields = Map::from_iter([("storage".to_owned(), storage), ("caching".to_owned(), caching)]);
         Ok(Self { file: file.to_owned(), fields, password: Password(password) })
     }

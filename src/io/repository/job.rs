@@ -162,9 +162,7 @@ fn words(Mould { custody, spec, task, us, unique_id, tried, .. }: Mould<'_>) -> 
 }
 
 fn environment(secret: &SecretRef) -> Value {
-    let from = |key: &str, optional: bool| {
-        json!({"name": key, "valueFrom": {"secretKeyRef": {"name": secret.name, "key": key, "optional": optional}}})
-    };
+    let from = |key: &str, optional: bool| json!({"name": key, "valueFrom": {"secretKeyRef": {"name": secret.name, "key": key, "optional": optional}}});
     json!([from("KOPIA_PASSWORD", false), from("KOPIA_REPOSITORY", true), {"name": "TMPDIR", "value": "/scratch"}])
 }
 

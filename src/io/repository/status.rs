@@ -300,8 +300,17 @@ pub fn patch(entry: &Entry) -> Value {
     clear(&mut status, "", &gone);
     clear(&mut status, "/run", &["request", "jobUID", "heldBy"]);
     let sight = [
-        "at", "owner", "lastMaintenance", "cycleSeconds", "format", "epoch", "indexBlobs", "volumeCapacity",
-        "volumeAvailable", "sources", "snapshots",
+        "at",
+        "owner",
+        "lastMaintenance",
+        "cycleSeconds",
+        "format",
+        "epoch",
+        "indexBlobs",
+        "volumeCapacity",
+        "volumeAvailable",
+        "sources",
+        "snapshots",
     ];
     clear(&mut status, "/repository", &sight);
     json!({"metadata": {"resourceVersion": &*entry.version}, "status": status})

@@ -68,7 +68,10 @@ fn a_job_is_suspended_tried_once_and_without_rights() {
     assert_eq!(words, ["kopia", "task", "full", "--host", "c-1", "--timeout=43170s", "--unique-id=id"]);
     // The Secret is named and not read: no value of it is anywhere.
     let env = container["env"].as_array().unwrap();
-    assert_eq!(env[0]["valueFrom"]["secretKeyRef"], json!({"name": "kopia", "key": "KOPIA_PASSWORD", "optional": false}));
+    assert_eq!(
+        env[0]["valueFrom"]["secretKeyRef"],
+        json!({"name": "kopia", "key": "KOPIA_PASSWORD", "optional": false})
+    );
 }
 
 #[test]
@@ -93,7 +96,10 @@ fn volumes_user_and_limits_are_those_of_the_spec() {
     assert_eq!(container["volumeMounts"][2], json!({"name": "volume-1", "mountPath": "/mnt/claim"}));
     assert_eq!(container["resources"]["limits"], json!({"memory": "1Gi"}));
     let user = &pod["securityContext"];
-    assert_eq!((&user["runAsNonRoot"], &user["runAsGroup"], &user["fsGroup"]), (&json!(false), &json!(568), &json!(568)));
+    assert_eq!(
+        (&user["runAsNonRoot"], &user["runAsGroup"], &user["fsGroup"]),
+        (&json!(false), &json!(568), &json!(568))
+    );
     let words = container["args"].to_string();
     assert!(words.contains("--path=/mnt/share/kopia") && words.contains("--percent=5"), "{words}");
 }
@@ -175,8 +181,9 @@ async fn lease_of(holder: &'static str, job: fn(&Asked) -> Answer, pods: Value) 
 #[tokio::test(start_paused = true)]
 async fn a_lease_belongs_to_the_job_that_it_names_while_anything_of_that_runs() {
     let running = |_: &Asked| ok(json!({"metadata": {"uid": "j-1"}, "status": {}}));
-    let over =
-        |_: &Asked| ok(json!({"metadata": {"uid": "j-1"}, "status": {"conditions": [{"type": "Complete", "status": "True"}]}}));
+    let over = |_: &Asked| {
+        ok(json!({"metadata": {"uid": "j-1"}, "status": {"conditions": [{"type": "Complete", "status": "True"}]}}))
+    };
     let (none, one) = (json!({"items": []}), json!({"items": [{"metadata": {}, "status": {"phase": "Running"}}]}));
     assert_eq!(lease_of("mine", running, one.clone()).await, Lease::Ours);
     assert_eq!(lease_of("", running, one.clone()).await, Lease::Free);
@@ -229,7 +236,10 @@ fn a_run_is_in_the_status_before_it_is_and_its_result_after() {
     begun(&mut entry, Task::Full, Trigger::Request, "main-1", at());
     said(&mut entry, &Agenda::default(), &us(), None, at());
     let stored = patch(&entry);
-    assert_eq!((&stored["metadata"]["resourceVersion"], &stored["status"]["run"]["job"]), (&json!("7"), &json!("main-1")));
+    assert_eq!(
+        (&stored["metadata"]["resourceVersion"], &stored["status"]["run"]["job"]),
+        (&json!("7"), &json!("main-1"))
+    );
     assert_eq!(stored["status"]["run"]["jobUID"], Value::Null);
     assert_eq!(stored["status"]["tasks"][0]["lastScheduled"], "2026-11-25T03:00:00Z", "its time is served");
     assert!(entry.status.conditions.iter().any(|one| one.r#type == "Reconciling"));

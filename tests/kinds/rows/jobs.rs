@@ -47,7 +47,12 @@ pub(super) fn jobs(table: &mut Table<'_>) {
     table.allow("make the Job of a repository", Ask::create(JOBS, job("new")));
     let words = "but a KopiaRepository's";
     let owner = "/metadata/ownerReferences/0";
-    table.refuse("make a Job of nobody's", POLICY, words, changed(|job| job["metadata"]["ownerReferences"] = json!([])));
+    table.refuse(
+        "make a Job of nobody's",
+        POLICY,
+        words,
+        changed(|job| job["metadata"]["ownerReferences"] = json!([])),
+    );
     for (about, field, value) in [
         ("make a Job of another group's KopiaRepository", "apiVersion", "example.com/v1"),
         ("make a Job of a KopiaMaintenance's", "kind", "KopiaMaintenance"),
@@ -55,7 +60,12 @@ pub(super) fn jobs(table: &mut Table<'_>) {
         let ask = changed(|job| job.pointer_mut(owner).unwrap()[field] = json!(value));
         table.refuse(about, POLICY, words, ask);
     }
-    table.refuse("make a Job that begins at once", POLICY, "makes Jobs suspended", changed(|job| job["spec"]["suspend"] = json!(false)));
+    table.refuse(
+        "make a Job that begins at once",
+        POLICY,
+        "makes Jobs suspended",
+        changed(|job| job["spec"]["suspend"] = json!(false)),
+    );
     pods(table);
 
     server.must(&Ask::create(JOBS, job("waits")));
@@ -86,7 +96,12 @@ pub(super) fn jobs(table: &mut Table<'_>) {
     let mut runs = job("runs");
     runs["spec"]["suspend"] = json!(false);
     server.must(&Ask::create(JOBS, runs));
-    table.refuse("take one away that has begun", POLICY, "none away that has begun", table.deletion(&format!("{JOBS}/runs")));
+    table.refuse(
+        "take one away that has begun",
+        POLICY,
+        "none away that has begun",
+        table.deletion(&format!("{JOBS}/runs")),
+    );
     let mut other = job("other");
     other["metadata"]["ownerReferences"] = json!([]);
     server.must(&Ask::create(JOBS, other));
