@@ -5,6 +5,7 @@
 
 pub mod consent;
 mod crew;
+mod gauges;
 pub mod demo;
 pub mod kopia;
 pub mod plan;

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
+use super::gauges::Gauges;
 use crate::domain::kopia::Identity;
 use crate::domain::ledger::Outcome;
 use crate::domain::name::{Key, fingerprint};
@@ -50,6 +51,7 @@ pub(super) struct Keeper {
     image: Option<String>,
     /// What was last said in the log, so that it is said once.
     trouble: Option<String>,
+    gauges: Gauges,
 }
 
 /// Whether a look goes on with the next step at once.
@@ -63,13 +65,14 @@ impl Keeper {
     pub(super) fn new(client: Client, lease: watch::Receiver<Option<Duration>>, clock: Clock, home: Home) -> Self {
         let hands = Hands::new(client.clone(), lease.clone(), clock.clone());
         let image = home.image.clone();
-        Self { client, hands, lease, clock, home, us: None, image, trouble: None }
+        Self { client, hands, lease, clock, home, us: None, image, trouble: None, gauges: Gauges::default() }
     }
 
     pub(super) async fn run(mut self) -> String {
         loop {
             self.clock.sleep_until(self.clock.now().mono + LOOK).await;
             if !self.leads() {
+                self.gauges.clear();
                 continue;
             }
             let trouble = self.look_around().await.err().map(|unread| unread.to_string());
@@ -92,6 +95,7 @@ impl Keeper {
 
     async fn look_around(&mut self) -> Result<(), Unread> {
         let entries = edge::list(&self.client).await?;
+        self.gauges.show(entries.iter().map(|entry| (entry.custody.key(), &entry.status)));
         if entries.is_empty() {
             return Ok(());
         }
