@@ -52,6 +52,8 @@ pub(super) struct Keeper {
     /// What was last said in the log, so that it is said once.
     trouble: Option<String>,
     gauges: Gauges,
+    /// Who else maintains the repository that is looked at.
+    rival: Option<String>,
 }
 
 /// Whether a look goes on with the next step at once.
@@ -65,7 +67,7 @@ impl Keeper {
     pub(super) fn new(client: Client, lease: watch::Receiver<Option<Duration>>, clock: Clock, home: Home) -> Self {
         let hands = Hands::new(client.clone(), lease.clone(), clock.clone());
         let image = home.image.clone();
-        Self { client, hands, lease, clock, home, us: None, image, trouble: None, gauges: Gauges::default() }
+        Self { client, hands, lease, clock, home, us: None, image, trouble: None, gauges: Gauges::default(), rival: None }
     }
 
     pub(super) async fn run(mut self) -> String {
@@ -103,10 +105,20 @@ impl Keeper {
             Some(us) => us.clone(),
             None => self.us.insert(edge::identity(&self.client).await?).clone(),
         };
+        let rivals = edge::rivals(&self.client).await;
         for mut entry in entries {
             if !self.leads() {
                 break;
             }
+            if entry.unreadable {
+                warn!(repository = %entry.custody.key(), "its status cannot be read by this version: it is left alone");
+                continue;
+            }
+            // What cannot be told holds what writes.
+            self.rival = match &rivals {
+                Ok(rivals) => rivals.iter().find_map(|rival| rival.of(&entry)),
+                Err(unread) => Some(format!("whether a KopiaMaintenance serves it cannot be told ({unread}): perhaps one")),
+            };
             let mut go = if entry.going.is_some() { Go::On } else { self.take_up(&mut entry, &us).await };
             for _ in 0..STEPS {
                 if go == Go::Rest || !self.leads() {
@@ -118,9 +130,13 @@ impl Keeper {
         Ok(())
     }
 
+    fn case<'a>(&'a self, entry: &'a Entry, us: &'a Identity, now: Timestamp) -> Case<'a> {
+        Case { custody: &entry.custody, told: &entry.told, us, rival: self.rival.as_deref(), now }
+    }
+
     /// Stores the status with all that follows from it.
     async fn store(&self, entry: &mut Entry, us: &Identity, trouble: Option<&str>) -> Result<(), Unwritten> {
-        let due = if entry.going.is_some() { Agenda::default() } else { agenda(case(entry, us, self.now())) };
+        let due = if entry.going.is_some() { Agenda::default() } else { agenda(self.case(entry, us, self.now())) };
         edge::said(entry, &due, us, trouble, self.now());
         let told = self.hands.tell(entry.custody.key(), edge::patch(entry)).await;
         match told {
@@ -139,7 +155,7 @@ impl Keeper {
     async fn take_up(&mut self, entry: &mut Entry, us: &Identity) -> Go {
         let now = self.now();
         let before = entry.status.clone();
-        let due = agenda(case(entry, us, now));
+        let due = agenda(self.case(entry, us, now));
         if let Some((task, trigger)) = due.job {
             if let Err(unread) = self.find_image().await {
                 return self.complain(entry, us, &unread.to_string()).await;
@@ -302,10 +318,6 @@ impl Keeper {
         }
         Go::Rest
     }
-}
-
-fn case<'a>(entry: &'a Entry, us: &'a Identity, now: Timestamp) -> Case<'a> {
-    Case { custody: &entry.custody, told: &entry.told, us, rival: None, now }
 }
 
 /// Why a Job that has not begun is not to begin any more.

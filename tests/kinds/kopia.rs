@@ -40,9 +40,13 @@ fn full() -> Value {
         "podSecurityContext": {"runAsUser": 1000, "runAsGroup": 1000, "fsGroup": 568},
         "resources": {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"memory": "1.5Gi"}},
         "cache": {"sizeLimit": "2Gi"},
+        "expire": {
+            "mode": "Enforce", "sources": ["app@ns:/data", "db@ns:/data"], "maxDeletionsPerRun": 7,
+            "acceptShrunk": ["db@ns:/data"],
+        },
         "schedules": {
             "stats": schedule("0 * * * *"), "quick": schedule("15 * * * *"), "full": schedule("30 3 * * *"),
-            "verify": schedule("0 5 * * *"), "verifyPercent": 2, "verifyWhole": schedule("0 6 1 * *"),
+            "expire": schedule("0 3 * * *"), "verify": schedule("0 5 * * *"), "verifyPercent": 2, "verifyWhole": schedule("0 6 1 * *"),
         },
         "windows": [{"schedule": "0 22 * * *", "duration": "8h", "timeZone": "UTC"}],
         "deadlines": {"stats": "10m", "quick": "1h", "full": "6h", "verify": "24h"},
@@ -76,6 +80,12 @@ fn wrong() -> Vec<(Value, &'static str)> {
         (with(&quick(json!({"cron": "@daily"}))), "cron in body should match"),
         (with(&quick(json!({"cron": "0 2 * * *", "jitter": "25h"}))), "has to be from 0s to 24h"),
         (with(&json!({"schedules": {"verifyPercent": 101}})), "verifyPercent"),
+        (with(&json!({"schedules": {"expire": {"cron": "0 3 * * *"}}})), "schedules.expire needs expire"),
+        (with(&json!({"expire": {"mode": "Enforce"}})), "sources: Required value"),
+        (with(&json!({"expire": {"sources": []}})), "sources"),
+        (with(&json!({"expire": {"sources": ["all sources"]}})), "sources[0] in body should match"),
+        (with(&json!({"expire": {"sources": ["a@b:/c", "a@b:/c"]}})), "sources[1]: Duplicate value"),
+        (with(&json!({"expire": {"sources": ["a@b:/c"], "maxDeletionsPerRun": 0}})), "maxDeletionsPerRun"),
         (with(&json!({"takeover": "Always"})), "spec.takeover: Unsupported value"),
         (with(&json!({"deadlines": {"full": "1m"}})), "has to be from 10m to 168h"),
         (with(&json!({"windows": [{"schedule": "0 2 * * *"}]})), "duration: Required value"),
@@ -145,6 +155,10 @@ fn full_status() -> Value {
             "at": at, "owner": "volwarden@c-1", "lastMaintenance": at, "cycleSeconds": 86400, "format": 3, "epoch": 7,
             "indexBlobs": 41, "volumeCapacity": 1_i64 << 44, "volumeAvailable": 1_i64 << 40, "sources": 5, "snapshots": 60,
             "stalest": [{"source": "app@ns:/data", "newest": at, "snapshots": 12}],
+        },
+        "expire": {
+            "at": at, "terms": "0123456789abcdef", "would": 5, "deleted": 3,
+            "held": [{"source": "app@ns:/data", "reason": "BackupShrunk", "said": "it shrank"}],
         },
         "tasks": [{
             "task": "Full", "lastScheduled": at, "lastSuccess": at, "freedBytes": 3, "failures": 2, "retryAt": at,

@@ -20,7 +20,7 @@ use super::{SOON, text, turn};
 const PASSWORD: &str = "correct-horse-battery-staple";
 const NAMESPACE: &str = "backup";
 /// A Job with all its kopias on a busy machine.
-const LONG: Duration = Duration::from_secs(180);
+const LONG: Duration = Duration::from_secs(400);
 
 /// A stack with a repository on a claim, and a node that runs Jobs.
 struct Lab {
@@ -109,6 +109,15 @@ impl Lab {
 
     fn repository(&self) -> PathBuf {
         self.at("share/repository")
+    }
+
+    /// A snapshot of so long ago.
+    fn snapshot_of(&self, source: &str, day: u8) {
+        fs::write(self.at("data/file"), [b'x', day]).unwrap();
+        let data = self.at("data").display().to_string();
+        let times = ["start", "end"].map(|which| format!("--{which}-time=2026-01-0{day} 03:00:00 UTC"));
+        let whose = format!("--override-source={source}");
+        self.kopia(&["snapshot", "create", &data, &whose, &times[0], &times[1]]);
     }
 
     /// Kopia itself, as a person would use it.
@@ -282,6 +291,25 @@ fn eleven_1_a_repository_is_seen_owned_by_approval_maintained_and_verified() {
     assert_eq!((&whole["task"], &whole["outcome"]), (&json!("VerifyWhole"), &json!("Happened")), "{whole:#}");
     assert!(text(&whole, "/message").contains("2 of 2 files read"), "{whole:#}");
     assert_eq!(lab.run("verify:1")["outcome"], "Happened");
+
+    println!("11.1.4b snapshots go only where it is said, and not by the first run");
+    for day in 1..=4 {
+        lab.snapshot_of("old@ns:/data", day);
+    }
+    lab.kopia(&["policy", "set", "old@ns:/data", "--keep-latest=2", "--keep-hourly=0", "--keep-daily=0", "--keep-weekly=0", "--keep-monthly=0", "--keep-annual=0"]);
+    let expire = json!({"spec": {"expire": {"mode": "Enforce", "sources": ["old@ns:/data"]}}});
+    lab.stack.patch(REPOSITORIES, Some(NAMESPACE), "main", None, &expire).unwrap();
+    let dry = lab.run("expire:1");
+    assert!(text(&dry, "/message").starts_with("2 would be deleted"), "{dry:#}");
+    let listed = |source: &str| {
+        let all = lab.kopia(&["snapshot", "list", "--json"]);
+        all.as_array().unwrap().iter().filter(|one| text(one, "/source/userName") == source).count()
+    };
+    assert_eq!((listed("old"), listed("app")), (4, 1));
+    let real = lab.run("expire:2");
+    assert!(text(&real, "/message").starts_with("2 of 2 were deleted"), "{real:#}");
+    assert_eq!((listed("old"), listed("app")), (2, 1));
+    assert_eq!(lab.status(NAMESPACE)["expire"]["deleted"], 2);
 
     println!("11.1.5 the log of a Job is there, and the password is in no log and no object");
     let log = lab.stack.kubectl(["logs", "-n", NAMESPACE, &format!("job/{}", text(&quick, "/job"))]).unwrap();

@@ -267,13 +267,17 @@ impl Report {
                 return line;
             }
             // What is least missed goes first.
-            match &mut report.sight {
-                Some(sight) if sight.stalest.pop().is_some() => {}
-                Some(_) => report.sight = None,
-                None if report.expired.as_mut().is_some_and(|expired| expired.held.pop().is_some()) => {}
-                None if report.said.is_empty() => return line,
-                None => report.said = cut(&report.said, report.said.chars().count() / 2),
+            let source = report.sight.as_mut().and_then(|sight| sight.stalest.pop()).is_some();
+            if source || report.sight.take().is_some() {
+                continue;
             }
+            if report.expired.as_mut().and_then(|expired| expired.held.pop()).is_some() {
+                continue;
+            }
+            if report.said.is_empty() {
+                return line;
+            }
+            report.said = cut(&report.said, report.said.chars().count() / 2);
         }
     }
 

@@ -150,6 +150,20 @@ fn each_hold_holds_what_it_is_for() {
 }
 
 #[test]
+fn snapshots_go_only_of_sources_that_are_named() {
+    let asked = Told { requested: Some("expire:1".into()), ..told() };
+    let agenda = now(rules(), &asked, "25T12:30:00");
+    assert_eq!((agenda.job, agenda.held), (None, vec![(Task::Expire, Hold::NoSources)]));
+    let named = || Rules { sources: vec!["app@ns:/data".into()], ..rules() };
+    assert_eq!(now(named(), &asked, "25T12:30:00").job, job(Task::Expire, Trigger::Request));
+    // Who owns maintenance has no say in it; damage has.
+    let foreign = Told { seen: Some(Seen { owner: Some("mover@app".into()), ..Seen::default() }), ..asked.clone() };
+    assert_eq!(now(named(), &foreign, "25T12:30:00").job, job(Task::Expire, Trigger::Request));
+    let stopped = Told { stopped: Some(Class::RepositoryChanged), ..asked };
+    assert_eq!(now(named(), &stopped, "25T12:30:00").job, None);
+}
+
+#[test]
 fn a_failure_waits_by_its_class_and_ends_by_itself() {
     let wait = |failures, class| {
         let until = agenda::retry_at(failures, class, at("25T12:00:00"));

@@ -31,7 +31,6 @@ pub struct Unwritten {
 }
 
 /// Whoever leads, and until when.
-#[derive(Debug)]
 pub struct Hands<C> {
     client: Client,
     lease: watch::Receiver<Option<Duration>>,

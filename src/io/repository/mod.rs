@@ -54,6 +54,8 @@ pub struct Entry {
     pub spec: Option<KopiaRepositorySpec>,
     /// What its object says of itself.
     pub told: Told,
+    /// Its status was written by a version that knows more than this one: nothing may be written over it.
+    pub unreadable: bool,
     /// Its uid.
     pub uid: Box<str>,
     /// Its version.
@@ -131,7 +133,8 @@ pub fn read(json: &str) -> Option<Entry> {
     });
     let custody = Custody::new(key, rules).objected(problems);
     let (uid, version) = (metadata.uid, metadata.resource_version);
-    let mut entry = Entry { custody, spec: checked.spec, told, uid, version, going, status };
+    let mut entry =
+        Entry { custody, spec: checked.spec, told, unreadable: !readable, uid, version, going, status };
     entry.retell();
     Some(entry)
 }
@@ -269,6 +272,64 @@ pub async fn list(client: &Client) -> Result<Vec<Entry>, Unread> {
     };
     let list: List = request::parse(&bytes).map_err(|refusal| Unread::new("KopiaRepositories", &refusal))?;
     Ok(list.items.unwrap_or_default().iter().filter_map(|item| read(item.get())).collect())
+}
+
+/// A KopiaMaintenance of VolSync's that is at work: it takes ownership of maintenance at each of its runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rival {
+    key: Key,
+    secret: String,
+}
+
+impl Rival {
+    /// In words, if it serves the repository of this KopiaRepository: it goes by the same Secret.
+    #[must_use]
+    pub fn of(&self, entry: &Entry) -> Option<String> {
+        let secret = entry.spec.as_ref().map(|spec| spec.secret_ref.name.as_str());
+        let same = self.key.namespace == entry.custody.key().namespace && secret == Some(self.secret.as_str());
+        same.then(|| format!("KopiaMaintenance {}", self.key))
+    }
+}
+
+/// Every KopiaMaintenance at work; none where the kind is not installed.
+///
+/// # Errors
+/// They cannot be listed.
+pub async fn rivals(client: &Client) -> Result<Vec<Rival>, Unread> {
+    #[derive(Deserialize)]
+    struct List {
+        items: Option<Vec<Maintenance>>,
+    }
+    #[derive(Deserialize)]
+    struct Maintenance {
+        metadata: Metadata,
+        #[serde(default)]
+        spec: Spec,
+    }
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Spec {
+        enabled: Option<bool>,
+        suspend: Option<bool>,
+        repository: Option<Named>,
+    }
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Named {
+        repository: Option<String>,
+    }
+    let path = "/apis/volsync.backube/v1alpha1/kopiamaintenances";
+    let bytes = match request::fetch(client, path, JSON, LIMIT, PATIENCE).await {
+        Err(refusal) if refusal.is(StatusCode::NOT_FOUND) => return Ok(Vec::new()),
+        answer => answer.map_err(|refusal| Unread::new("KopiaMaintenances", &refusal))?,
+    };
+    let list: List = request::parse(&bytes).map_err(|refusal| Unread::new("KopiaMaintenances", &refusal))?;
+    let at_work = |one: &Maintenance| one.spec.enabled != Some(false) && one.spec.suspend != Some(true);
+    let rival = |one: Maintenance| Rival {
+        key: Key::namespaced(&*one.metadata.namespace, one.metadata.name),
+        secret: one.spec.repository.and_then(|named| named.repository).unwrap_or_default(),
+    };
+    Ok(list.items.unwrap_or_default().into_iter().filter(at_work).map(rival).collect())
 }
 
 /// Who we are for kopia in this cluster: by the uid of the namespace kube-system, which no two clusters share.

@@ -290,6 +290,39 @@ fn failures_are_counted_and_what_did_not_run_is_not_answered() {
     assert_eq!(ready(&entry).0, "InForce");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_kopia_maintenance_at_work_on_the_same_secret_is_a_rival() {
+    let (client, _) = server(|_| {
+        let one = |namespace: &str, name: &str, spec: Value| json!({"metadata": {"namespace": namespace, "name": name}, "spec": spec});
+        let kopia = json!({"repository": "kopia"});
+        ok(json!({"items": [
+            one("backup", "off", json!({"enabled": false, "repository": kopia})),
+            one("backup", "suspended", json!({"suspend": true, "repository": kopia})),
+            one("elsewhere", "daily", json!({"repository": kopia})),
+            one("backup", "other", json!({"repository": {"repository": "other"}})),
+            one("backup", "daily", json!({"repository": kopia})),
+        ]}))
+    });
+    let ours = entry(&json!({}), &json!({}));
+    let found: Vec<String> = rivals(&client).await.unwrap().iter().filter_map(|rival| rival.of(&ours)).collect();
+    assert_eq!(found, ["KopiaMaintenance backup/daily"]);
+    let (client, _) = server(|_| refused(404, "NotFound"));
+    assert_eq!(rivals(&client).await, Ok(Vec::new()));
+    let (client, _) = server(|_| refused(403, "Forbidden"));
+    assert!(rivals(&client).await.is_err());
+}
+
+#[test]
+fn an_expiry_is_of_named_sources_and_deletes_only_under_terms_that_were_tried() {
+    let spec = |mode: &str| json!({"expire": {"mode": mode, "sources": ["app@ns:/data"], "maxDeletionsPerRun": 7}});
+    let words = |mode: &str| made(&spec(mode), Task::Expire)["spec"]["template"]["spec"]["containers"][0]["args"].to_string();
+    let enforce = words("Enforce");
+    for word in ["--source=app@ns:/data", "--most=7", "--delete=terms"] {
+        assert!(enforce.contains(word), "{enforce}");
+    }
+    assert!(!words("Observe").contains("--delete"));
+}
+
 #[test]
 fn a_foreign_owner_is_named_with_the_way_to_become_it() {
     let status = json!({"uniqueID": "id", "repository": {"owner": "mover@app"}});
