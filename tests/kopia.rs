@@ -519,7 +519,10 @@ fn a_kopia_that_decides_otherwise_deletes_nothing() {
     // Its dry run names another number; its list has other reasons.
     script("*'snapshot expire'*) echo '3 snapshot(s) of a@ns:/data would be deleted.' >&2");
     let (code, answer) = lab.reads(&delete);
-    assert_eq!((code, &answer["sources"][0]["held"]["reason"], &answer["deleted"]), (1, &"Disagreement".into(), &0.into()));
+    assert_eq!(
+        (code, &answer["sources"][0]["held"]["reason"], &answer["deleted"]),
+        (1, &"Disagreement".into(), &0.into())
+    );
     script(&format!("*'snapshot list'*) {} \"$@\" | sed 's/\"latest-4\"//'", real.display()));
     assert_eq!(lab.reads(&delete).1["sources"][0]["held"]["reason"], "Disagreement");
     // It says that it deleted, and did not.

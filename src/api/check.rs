@@ -202,6 +202,11 @@ fn array(schema: &Value, items: &[Value], field: &str, flaws: &mut Vec<Flaw>) {
         let what = format!("{} entries are too many; write at most {most}", items.len());
         flaws.push(Flaw { field: field.to_owned(), what });
     }
+    if let Some(least) = schema.get("minItems").and_then(Value::as_u64)
+        && size(items.len()) < least
+    {
+        flaws.push(Flaw { field: field.to_owned(), what: format!("it is too short; write at least {least}") });
+    }
     let is_set = schema.get("x-kubernetes-list-type").and_then(Value::as_str) == Some("set");
     for (at, item) in items.iter().enumerate() {
         let inner = format!("{field}[{at}]");

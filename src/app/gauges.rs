@@ -127,7 +127,7 @@ mod tests {
     fn what_is_known_is_shown_and_sources_are_bounded() {
         let all = known(&status(50));
         let value = |metric: Metric| all.iter().find(|one| one.metric.name == metric.name).map(|one| one.value);
-        assert_eq!(value(KOPIA_SUCCESS), Some(1_764_064_800.0));
+        assert_eq!(value(KOPIA_SUCCESS), Some(1_795_600_800.0));
         assert_eq!(
             (value(KOPIA_FAILURES), value(KOPIA_FREED), value(KOPIA_INDEX_BLOBS)),
             (Some(2.0), Some(7.0), Some(41.0))

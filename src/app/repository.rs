@@ -67,7 +67,18 @@ impl Keeper {
     pub(super) fn new(client: Client, lease: watch::Receiver<Option<Duration>>, clock: Clock, home: Home) -> Self {
         let hands = Hands::new(client.clone(), lease.clone(), clock.clone());
         let image = home.image.clone();
-        Self { client, hands, lease, clock, home, us: None, image, trouble: None, gauges: Gauges::default(), rival: None }
+        Self {
+            client,
+            hands,
+            lease,
+            clock,
+            home,
+            us: None,
+            image,
+            trouble: None,
+            gauges: Gauges::default(),
+            rival: None,
+        }
     }
 
     pub(super) async fn run(mut self) -> String {
@@ -117,7 +128,9 @@ impl Keeper {
             // What cannot be told holds what writes.
             self.rival = match &rivals {
                 Ok(rivals) => rivals.iter().find_map(|rival| rival.of(&entry)),
-                Err(unread) => Some(format!("whether a KopiaMaintenance serves it cannot be told ({unread}): perhaps one")),
+                Err(unread) => {
+                    Some(format!("whether a KopiaMaintenance serves it cannot be told ({unread}): perhaps one"))
+                }
             };
             let mut go = if entry.going.is_some() { Go::On } else { self.take_up(&mut entry, &us).await };
             for _ in 0..STEPS {

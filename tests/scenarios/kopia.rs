@@ -296,7 +296,17 @@ fn eleven_1_a_repository_is_seen_owned_by_approval_maintained_and_verified() {
     for day in 1..=4 {
         lab.snapshot_of("old@ns:/data", day);
     }
-    lab.kopia(&["policy", "set", "old@ns:/data", "--keep-latest=2", "--keep-hourly=0", "--keep-daily=0", "--keep-weekly=0", "--keep-monthly=0", "--keep-annual=0"]);
+    lab.kopia(&[
+        "policy",
+        "set",
+        "old@ns:/data",
+        "--keep-latest=2",
+        "--keep-hourly=0",
+        "--keep-daily=0",
+        "--keep-weekly=0",
+        "--keep-monthly=0",
+        "--keep-annual=0",
+    ]);
     let expire = json!({"spec": {"expire": {"mode": "Enforce", "sources": ["old@ns:/data"]}}});
     lab.stack.patch(REPOSITORIES, Some(NAMESPACE), "main", None, &expire).unwrap();
     let dry = lab.run("expire:1");

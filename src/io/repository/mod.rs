@@ -133,8 +133,7 @@ pub fn read(json: &str) -> Option<Entry> {
     });
     let custody = Custody::new(key, rules).objected(problems);
     let (uid, version) = (metadata.uid, metadata.resource_version);
-    let mut entry =
-        Entry { custody, spec: checked.spec, told, unreadable: !readable, uid, version, going, status };
+    let mut entry = Entry { custody, spec: checked.spec, told, unreadable: !readable, uid, version, going, status };
     entry.retell();
     Some(entry)
 }

@@ -315,7 +315,8 @@ async fn a_kopia_maintenance_at_work_on_the_same_secret_is_a_rival() {
 #[test]
 fn an_expiry_is_of_named_sources_and_deletes_only_under_terms_that_were_tried() {
     let spec = |mode: &str| json!({"expire": {"mode": mode, "sources": ["app@ns:/data"], "maxDeletionsPerRun": 7}});
-    let words = |mode: &str| made(&spec(mode), Task::Expire)["spec"]["template"]["spec"]["containers"][0]["args"].to_string();
+    let words =
+        |mode: &str| made(&spec(mode), Task::Expire)["spec"]["template"]["spec"]["containers"][0]["args"].to_string();
     let enforce = words("Enforce");
     for word in ["--source=app@ns:/data", "--most=7", "--delete=terms"] {
         assert!(enforce.contains(word), "{enforce}");
