@@ -54,7 +54,7 @@ fn yaml_files(folder: &Path, out: &mut BTreeSet<String>) {
 fn every_file_is_installed() {
     let mut files = BTreeSet::new();
     yaml_files(&base(), &mut files);
-    let folders = ["", "driver-namespace/", "volsync-leftovers/"];
+    let folders = ["", "driver-namespace/", "volsync-leftovers/", "kopia-namespace/"];
     let installed: BTreeSet<String> = folders.into_iter().flat_map(resources).collect();
     assert_eq!(files, installed);
 }
@@ -105,7 +105,13 @@ fn image_and_deployment_agree() {
 
     let binary = of(last, "ENTRYPOINT")[0].trim_matches(['[', ']', '"']).to_owned();
     let copied = format!("--from=build --chmod=0555 /src/target/release/{} {binary}", env!("CARGO_PKG_NAME"));
-    assert_eq!(of(last, "COPY"), [copied]);
+    // Where the Jobs of KopiaRepositories find it: `kopia`, on the PATH that a container has without a word of its own.
+    let kopia = "--from=kopia --chmod=0555 /kopia /usr/local/bin/kopia".to_owned();
+    assert_eq!(of(last, "COPY"), [copied, kopia]);
+    let [_, pinned, _] = stages.as_slice() else { panic!("three stages") };
+    assert!(of(pinned, "FROM")[0].ends_with(" AS kopia"));
+    assert_eq!(of(pinned, "COPY"), ["tests/stack/tools/kopia ."], "the kopia of the tests");
+    assert!(of(pinned, "RUN")[0].ends_with(" -o /kopia github.com/kopia/kopia"));
     assert_eq!(of(build, "WORKDIR"), ["/src"]);
     assert_eq!(of(build, "RUN"), [format!("cargo build --release --locked --bin {}", env!("CARGO_PKG_NAME"))]);
     // There is no shell that could run anything.
@@ -126,7 +132,7 @@ fn words(rule: &Value, key: &str) -> Vec<String> {
 }
 
 fn rules() -> Vec<Value> {
-    let files = ["rbac.yaml", "driver-namespace/role.yaml", "volsync-leftovers/role.yaml"];
+    let files = ["rbac.yaml", "driver-namespace/role.yaml", "volsync-leftovers/role.yaml", "kopia-namespace/role.yaml"];
     files.into_iter().flat_map(objects).filter_map(|role| role.get("rules")?.as_array().cloned()).flatten().collect()
 }
 

@@ -16,6 +16,7 @@ use crate::{Ask, SOON, Server, VOLWARDEN, deploy, fenced};
 const TOGETHER: [&[&str]; 2] = [
     &[
         "volwarden-contents",
+        "volwarden-jobs",
         "volwarden-leases",
         "volwarden-ledger",
         "volwarden-leftovers",
@@ -30,6 +31,8 @@ fn fenced_in() -> Option<(Server, Vec<Row>)> {
     let server = Server::start(Options { group_crds: true, ..Options::api_only() })?;
     server.install();
     server.namespace("rook-ceph", &json!({}));
+    server.namespace("backup", &json!({}));
+    server.apply_folder(&deploy().join("base/kopia-namespace"), Some("backup"));
     server.namespace("ignored", &json!({"volwarden.dev/ignore": "by storage"}));
     server.apply_folder(&deploy().join("base/driver-namespace"), Some("rook-ceph"));
     server.apply_folder(&deploy().join("base/volsync-leftovers"), None);
@@ -186,6 +189,12 @@ fn sign_of(policy: &str) -> Ask {
         "volwarden-leases" => Ask::create(
             "/apis/coordination.k8s.io/v1/namespaces/volwarden-system/leases",
             named(json!({"metadata": {}})),
+        ),
+        "volwarden-jobs" => Ask::create(
+            "/apis/batch/v1/namespaces/backup/jobs",
+            named(json!({"metadata": {}, "spec": {"template": {"spec": {
+                "restartPolicy": "Never", "containers": [{"name": "sign", "image": "sign"}],
+            }}}})),
         ),
         "volwarden-leftovers" => {
             Ask::delete("/api/v1/namespaces/rook-ceph/persistentvolumeclaims/sign-of-volwarden-leftovers", Value::Null)
