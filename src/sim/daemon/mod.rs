@@ -9,6 +9,7 @@ mod feed;
 pub mod journal;
 pub mod leader;
 mod line;
+mod lists;
 mod prune;
 mod reads;
 mod wire;

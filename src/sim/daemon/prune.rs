@@ -4,7 +4,7 @@
 //! decided by the same code as in the daemon, and the same guards let each deletion out. Lists take their time, so that
 //! a plan is old when it is carried out; the process may end at any moment, and what it had sent may still happen.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use super::journal::{Entry, What};
 use super::leader::MANAGER;
+use super::lists::{contents, others, readable, verify};
 use super::wire::{Flight, Reply};
 use super::writes::{self, Sky};
 use super::{Broken, Doom, Moment, Reading, Weather};
@@ -22,15 +23,14 @@ use crate::domain::engine::Engine;
 use crate::domain::fact::Source;
 use crate::domain::guard::{Guard, Verdict};
 use crate::domain::ledger::Outcome;
-use crate::domain::name::Key;
 use crate::domain::policy::Mode;
 use crate::domain::prune::agenda::{self, Due, Trigger};
-use crate::domain::prune::field::{Field, Owners};
+use crate::domain::prune::field::Field;
 use crate::domain::prune::part::Part;
 use crate::domain::prune::plan::{Plan, plan};
 use crate::domain::prune::policy::Pruning;
-use crate::domain::prune::run::{Order, Run, Seen};
-use crate::io::retention::gather::{self, Assembly};
+use crate::domain::prune::run::{Order, Run};
+use crate::io::retention::gather::Assembly;
 use crate::io::retention::{self, Entry as Policy};
 use crate::sim::cluster::Cluster;
 use crate::sim::process::draw;
@@ -49,15 +49,6 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a list takes; and when everything is slow.
 const LATENCY: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(900));
 const SLOWNESS: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(20));
-/// What a plan rests on beside the contents.
-const RESTS_ON: [Source; 5] = [
-    Source::Snapshots,
-    Source::Claims,
-    Source::Namespaces,
-    Source::ReplicationSources,
-    Source::ReplicationDestinations,
-];
-
 /// The run under way.
 #[derive(Debug)]
 struct Active {
@@ -114,8 +105,18 @@ struct Sent {
     errand: Errand,
     policy: Arc<str>,
     by: Arc<str>,
-    /// What the server made of it; `None`: it has not arrived.
-    answer: Option<Option<Result<Arc<Value>, Refusal>>>,
+    come_to: ComeTo,
+}
+
+/// What became of something that was sent.
+#[derive(Debug)]
+enum ComeTo {
+    /// It has not arrived.
+    OnItsWay,
+    /// It never does.
+    Lost,
+    /// The server's answer.
+    Answered(Result<Arc<Value>, Refusal>),
 }
 
 /// All of it; see the module.
@@ -151,7 +152,7 @@ impl Pruner {
 
     /// The process ends and another one begins.
     pub(super) fn restart(&mut self, identity: &Arc<str>, at: Duration) {
-        let under_way = self.sent.take().filter(|sent| sent.answer.is_none());
+        let under_way = self.sent.take().filter(|sent| sent.is_on_its_way());
         if self.rng.bool() {
             self.left_behind.extend(under_way);
         }
@@ -163,14 +164,14 @@ impl Pruner {
 
     /// When something arrives at the server.
     pub(super) fn arrives(&self) -> Option<Duration> {
-        let waits = self.sent.iter().chain(&self.left_behind).filter(|sent| sent.answer.is_none());
+        let waits = self.sent.iter().chain(&self.left_behind).filter(|sent| sent.is_on_its_way());
         waits.map(|sent| sent.flight.arrives).min()
     }
 
     /// When the process has something to do.
     pub(super) fn due(&self) -> Option<Duration> {
         match &self.sent {
-            Some(sent) => sent.answer.as_ref().map(|_| sent.flight.answered),
+            Some(sent) => (!sent.is_on_its_way()).then_some(sent.flight.answered),
             None => Some(self.next),
         }
     }
@@ -178,8 +179,11 @@ impl Pruner {
     /// What has come to the server by now.
     pub(super) fn arrive(&mut self, at: Duration, cluster: &mut Cluster, journal: &mut Vec<Entry>) {
         let broken = self.broken;
-        if let Some(sent) = self.sent.as_mut().filter(|sent| sent.answer.is_none() && sent.flight.arrives <= at) {
-            sent.answer = Some(sent.flight.happens.then(|| sent.happen(at, broken, cluster, journal)));
+        if let Some(sent) = self.sent.as_mut().filter(|sent| sent.is_on_its_way() && sent.flight.arrives <= at) {
+            sent.come_to = match sent.flight.happens {
+                true => ComeTo::Answered(sent.happen(at, broken, cluster, journal)),
+                false => ComeTo::Lost,
+            };
         }
         for sent in self.left_behind.extract_if(.., |sent| sent.flight.arrives <= at) {
             if sent.flight.happens {
@@ -380,7 +384,7 @@ impl Pruner {
 
     fn send(&mut self, policy: Arc<str>, errand: Errand, patience: Duration, sky: Sky<'_>) {
         let flight = Flight::send(&mut self.rng, sky.weather.writes, sky.at(), patience);
-        self.sent = Some(Sent { flight, errand, policy, by: Arc::clone(&self.identity), answer: None });
+        self.sent = Some(Sent { flight, errand, policy, by: Arc::clone(&self.identity), come_to: ComeTo::OnItsWay });
     }
 
     fn told(&mut self, active: Option<Box<Active>>, over: Over, heard: Heard, at: Duration) {
@@ -481,11 +485,15 @@ impl Pruner {
 type Heard = Result<Arc<Value>, Option<Refusal>>;
 
 impl Sent {
+    fn is_on_its_way(&self) -> bool {
+        matches!(self.come_to, ComeTo::OnItsWay)
+    }
+
     fn heard(self) -> Heard {
-        match (self.flight.reply, self.answer.flatten()) {
-            (Reply::Refusal(refusal), _) | (Reply::Servers, Some(Err(refusal))) => Err(Some(refusal)),
-            (Reply::Servers, Some(Ok(object))) => Ok(object),
-            (Reply::Nothing, _) | (Reply::Servers, None) => Err(None),
+        match (self.flight.reply, self.come_to) {
+            (Reply::Refusal(refusal), _) | (Reply::Servers, ComeTo::Answered(Err(refusal))) => Err(Some(refusal)),
+            (Reply::Servers, ComeTo::Answered(Ok(object))) => Ok(object),
+            (Reply::Nothing, _) | (Reply::Servers, ComeTo::OnItsWay | ComeTo::Lost) => Err(None),
         }
     }
 
@@ -546,68 +554,4 @@ fn idle(policy: &Policy, plan: &Plan, run: &Run) -> Option<RunOutcome> {
         Mode::Approve if going => RunOutcome::AwaitingApproval,
         _ => RunOutcome::Done,
     })
-}
-
-// === Reads ===
-
-fn readable(weather: &Weather, sources: &[Source]) -> bool {
-    let fine = |source: &Source| {
-        let sky = weather.sky(*source);
-        sky.trouble().is_none() && sky != super::Sky::Garbled
-    };
-    matches!(weather.reads, Reading::Fine | Reading::Slow) && sources.iter().all(fine)
-}
-
-fn contents(weather: &Weather, cluster: &Cluster) -> Option<Assembly> {
-    if !readable(weather, &[Source::Contents]) {
-        return None;
-    }
-    let mut assembly = Assembly::default();
-    for one in cluster.store.list(table::CONTENTS, None) {
-        assembly.content(&one.to_string()).ok()?;
-    }
-    assembly.find_shared();
-    Some(assembly)
-}
-
-fn others(mut assembly: Assembly, weather: &Weather, cluster: &Cluster) -> Option<Field> {
-    if !readable(weather, &RESTS_ON) {
-        return None;
-    }
-    let list = |resource| cluster.store.list(resource, None);
-    for one in list(table::SNAPSHOTS) {
-        assembly.snapshot(&one.to_string()).ok()?;
-    }
-    let mut field = assembly.field;
-    for one in list(table::CLAIMS) {
-        gather::claim(&mut field, &one.to_string()).ok()?;
-    }
-    for one in list(table::NAMESPACES) {
-        gather::namespace(&mut field, &one.to_string()).ok()?;
-    }
-    for one in list(table::REPLICATION_DESTINATIONS) {
-        gather::destination(&mut field, &one.to_string()).ok()?;
-    }
-    let owners = list(table::REPLICATION_SOURCES).chain(list(table::REPLICATION_DESTINATIONS));
-    let owners: BTreeSet<Key> = owners.map(|one| Key::namespaced(object::namespace(one), object::name(one))).collect();
-    field.replications = Owners::Living(owners);
-    Some(field)
-}
-
-fn verify(run: &mut Run, sky: Sky<'_>, cluster: &Cluster) {
-    let fine = readable(sky.weather, &[Source::Snapshots, Source::Contents]);
-    let sent: Vec<(usize, Order)> = run.in_flight().map(|(number, order)| (number, order.clone())).collect();
-    for (number, order) in sent {
-        let there = || {
-            let found = cluster.store.get(table::SNAPSHOTS, &order.key.namespace, &order.key.name);
-            found.is_ok_and(|found| object::uid(&found) == order.uid.to_string())
-                || order.content.as_ref().is_some_and(|one| cluster.store.get(table::CONTENTS, "", &one.name).is_ok())
-        };
-        let seen = match fine {
-            false => Seen::Unknown,
-            true if there() => Seen::There,
-            true => Seen::Gone,
-        };
-        run.seen(number, seen, sky.now.mono);
-    }
 }

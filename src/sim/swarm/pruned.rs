@@ -192,7 +192,7 @@ fn unfit(before: &Value, order: &Order, scene: &Scene<'_>, stood: &[&Value]) -> 
     let wall = scene.home.cluster.now().wall;
     let age = taken.map(|taken| Duration::try_from(wall.duration_since(taken)).unwrap_or_default()).unwrap_or_default();
     let ahead = Duration::try_from(scene.daemon.weather.skew).unwrap_or_default();
-    let least = |policy: &&Value| object::text(policy, "/spec/minAge").parse::<Period>().ok().map(|age| age.duration());
+    let least = |policy: &&Value| object::text(policy, "/spec/minAge").parse::<Period>().ok().map(Period::duration);
     let least = stood.iter().filter_map(least).min().unwrap_or_default();
     check(age + ahead + ROUNDING >= least, &format!("was {}s old", age.as_secs()));
     flaws
