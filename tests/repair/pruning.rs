@@ -162,6 +162,12 @@ fn when_what_was_to_stay_is_no_longer_there_and_ready() {
     assert_eq!(changed(|snapshot| snapshot.meta.deleted = snapshot.meta.created), [Guard::Consequence]);
     let gone = held(|lab| lab.feed(Fact::Snapshot(Change::Gone(Key::namespaced("default", "new")))));
     assert_eq!(gone, [Guard::Consequence]);
+    let doomed = held(|lab| {
+        let mut content = alive(lab, "c-new", "new");
+        content.meta.deleted = lab.stamp(1);
+        lab.content("c-new", content);
+    });
+    assert_eq!(doomed, [Guard::Consequence], "its content is told to go");
 }
 
 // === What is left over ===

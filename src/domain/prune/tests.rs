@@ -230,6 +230,18 @@ fn broken_snapshots_count_for_nothing() {
 }
 
 #[test]
+fn one_whose_content_goes_neither_counts_nor_stays_as_a_good_one() {
+    let mut field = field();
+    // The newest says "ready" still, and its content is told to go.
+    field.cuts[2].marks.bound = false;
+    let plan = planned(&field, &pruning(|_| ()));
+    assert_eq!(going(&plan, &field), ["old"], "the next one is the newest good one");
+    let plan = planned(&field, &pruning(|rules| rules.min_ready = 2));
+    assert_eq!(going(&plan, &field), Vec::<&str>::new(), "two good ones are all there are");
+    assert_eq!(held(&field, &pruning(|_| ()), "new"), Some(Hold::NoContent));
+}
+
+#[test]
 fn a_claim_made_anew_under_its_old_name_does_not_push_the_old_volume_out() {
     let mut field = field();
     field.cuts.extend([cut("fresh-1", 2, 3), cut("fresh-2", 2, 2)]);
