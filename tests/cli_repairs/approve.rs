@@ -51,7 +51,8 @@ async fn what_cannot_be_approved_is_refused_and_nothing_is_written() {
         ("Done", &["entry-1"][..], &["is over (Done)"][..]),
         ("Held", &["entry-1", "--hash", "ffff"], &[HASH, "not ffff"]),
         ("Held", &["another"], &["there is no Remediation another", "kubectl get remediations"]),
-        ("Held", &["../remediationpolicies/default"], &["there is no Remediation"]),
+        ("Held", &["../remediationpolicies/default"], &["has no plans", "snapshotretention/NAME"]),
+        ("Held", &["remediation/../remediationpolicies/default"], &["there is no Remediation"]),
     ] {
         let embedded = waiting(phase).await;
         let before = version(&embedded);

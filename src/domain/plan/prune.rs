@@ -14,7 +14,7 @@ use crate::domain::prune::field::DriverSight;
 use crate::domain::prune::part::Part;
 use crate::domain::prune::relic::Thing;
 use crate::domain::prune::run::{Ask, Order};
-use crate::domain::record::Kind;
+use crate::domain::record::{Content, Kind};
 
 /// The deletion of a VolumeSnapshot or a content rests on these.
 const SOURCES: [Source; 7] = [
@@ -144,7 +144,7 @@ impl Desk<'_> {
         let world = self.ctx.world;
         let mut threats = Vec::new();
         if let Some(kept) = &order.kept {
-            let print = world.contents.get(&order.key).and_then(|content| content.handle()).map(|handle| handle.print);
+            let print = world.contents.get(&order.key).and_then(Content::handle).map(|handle| handle.print);
             let grouped = |print: &u64| world.group_contents.iter().any(|(_, group)| group.handles.contains(print));
             let left = |print: &u64| world.orphans.iter().any(|(_, orphan)| orphan.print == *print);
             match print {

@@ -252,6 +252,8 @@ fn failed(change: impl FnOnce(&mut Cut, &mut Failed)) -> Field {
     field
 }
 
+type Edit = fn(&mut Cut, &mut Failed);
+
 #[test]
 fn what_failed_goes_by_its_age_unless_a_snapshot_may_have_come_of_it() {
     let judged = |field: &Field| fate(&planned(field, &cleans()), field, "bad");
@@ -261,7 +263,6 @@ fn what_failed_goes_by_its_age_unless_a_snapshot_may_have_come_of_it() {
         (cut.marks.bound, cut.marks.deletes) = (true, true);
     };
     assert_eq!(judged(&failed(bound)), Fate::Pruned);
-    type Edit = fn(&mut Cut, &mut Failed);
     let table: [(Hold, Edit); 10] = [
         (Hold::BeingCreated, |_, failed| failed.creating = true),
         (Hold::MayHoldData, |_, failed| failed.told = true),

@@ -281,18 +281,18 @@ mod tests {
         assert!(outcome != Outcome::Applied && asked.iter().all(|one| one.method != Method::DELETE));
     }
 
+    /// One pod that mounts the claim.
+    fn pods(asked: &Asked, phase: &str) -> Told {
+        if asked.method != Method::GET {
+            return ok(json!({}));
+        }
+        let volumes = json!([{"persistentVolumeClaim": {"claimName": "db-1"}}]);
+        ok(json!({"items": [{"metadata": {"name": "p"}, "spec": {"volumes": volumes}, "status": {"phase": phase}}]}))
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_claim_that_a_pod_mounts_stays() {
         let claim: fn(&mut Order) = |order| order.thing = Thing::Claim;
-        fn pods(asked: &Asked, phase: &str) -> Told {
-            if asked.method != Method::GET {
-                return ok(json!({}));
-            }
-            let volumes = json!([{"persistentVolumeClaim": {"claimName": "db-1"}}]);
-            ok(
-                json!({"items": [{"metadata": {"name": "p"}, "spec": {"volumes": volumes}, "status": {"phase": phase}}]}),
-            )
-        }
         let running = |asked: &Asked| pods(asked, "Running");
         let ended = |asked: &Asked| pods(asked, "Succeeded");
         let (outcome, asked) = pruned_of(claim, Some(60), 0, running).await;
