@@ -20,6 +20,8 @@ use super::timing::Timing;
 use super::words;
 use super::world::World;
 
+/// While pods are told anew, it is looked at again this often.
+const CATCHING_UP: Duration = Duration::from_secs(10);
 /// A pod this young may still become Ready.
 const STARTING: Duration = Duration::from_secs(120);
 /// A lease unrenewed for so long belongs to a driver that was taken away.
@@ -214,6 +216,10 @@ pub fn driver(world: &World, name: &str, settings: &Settings, now: Now) -> View 
             Err(unverified) => {
                 if let Some(until) = coming_up(&members, takeover, now) {
                     view.recheck = Some(until);
+                    Health::Undecided
+                } else if !settings.eager && world.sources.catches_up(Source::Pods, now) {
+                    // The watch is telling what it missed: who is Ready in what it showed before may be gone.
+                    view.recheck = Some(now.mono + CATCHING_UP);
                     Health::Undecided
                 } else {
                     let long_gone = watched.lease.renewed.is_none_or(|at| words::age(now.wall, at) >= LONG_GONE);
