@@ -187,7 +187,7 @@ fn what_volsync_left_goes_once_its_owner_is_gone() {
         }
     }
     for change in [(|field| field.movers = [Key::namespaced("app", "volsync-src-data")].into()) as Change, |field| {
-        field.moving = [Uid::parse("rs-1")].into()
+        field.moving = [Uid::parse("rs-1")].into();
     }] {
         let mut field = with(claim());
         change(&mut field);

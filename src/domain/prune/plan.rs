@@ -258,10 +258,10 @@ fn left_over(judge: &Judge<'_>, others: &[&Plan]) -> Vec<Fate> {
         if !judge.pruning.covers_relic(relic, judge.field) {
             return Fate::Outside;
         }
-        let held = |other: &&Plan| matches!(other.relics.get(at), Some(Fate::Held(_)));
+        let elsewhere = |other: &&Plan| matches!(other.relics.get(at), Some(Fate::Held(_)));
         match judge.relic(relic) {
             Some(hold) => Fate::Held(hold),
-            None if others.iter().any(held) => Fate::Held(Hold::KeptByAnother),
+            None if others.iter().any(elsewhere) => Fate::Held(Hold::KeptByAnother),
             None => Fate::Pruned,
         }
     };

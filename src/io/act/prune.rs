@@ -91,15 +91,15 @@ async fn gone(client: &Client, kept: &Kept, patience: Duration) -> Result<(), (O
 
 /// No pod that has not ended mounts the claim: pods are not watched for that.
 async fn unmounted(client: &Client, key: &Key, patience: Duration) -> Result<(), (Outcome, String)> {
-    let lost = |words: String| (Outcome::Lost, format!("{words}: nothing was changed"));
+    let left_alone = |words: String| (Outcome::Lost, format!("{words}: nothing was changed"));
     let mut uri = "/api/v1/namespaces/".to_owned();
     encode(&mut uri, &key.namespace);
     uri.push_str("/pods");
     let bytes = request::fetch(client, &uri, JSON, PODS, patience).await;
-    let bytes = bytes.map_err(|refusal| lost(format!("pods cannot be listed ({})", refusal.words)))?;
-    let list: Value = request::parse(&bytes).map_err(|refusal| lost(refusal.words.to_string()))?;
+    let bytes = bytes.map_err(|refusal| left_alone(format!("pods cannot be listed ({})", refusal.words)))?;
+    let list: Value = request::parse(&bytes).map_err(|refusal| left_alone(refusal.words.to_string()))?;
     let pods = list.get("items").and_then(Value::as_array);
-    let pods = pods.ok_or_else(|| lost("the list of pods has no items".to_owned()))?;
+    let pods = pods.ok_or_else(|| left_alone("the list of pods has no items".to_owned()))?;
     let ended = |pod: &Value| matches!(text(pod, "/status/phase"), Some("Succeeded" | "Failed"));
     let mounts = |pod: &Value| {
         let volumes = pod.pointer("/spec/volumes").and_then(Value::as_array);
@@ -108,7 +108,7 @@ async fn unmounted(client: &Client, key: &Key, patience: Duration) -> Result<(),
     };
     match pods.iter().find(|pod| !ended(pod) && mounts(pod)) {
         None => Ok(()),
-        Some(pod) => Err(lost(format!("Pod {} mounts it", text(pod, "/metadata/name").unwrap_or_default()))),
+        Some(pod) => Err(left_alone(format!("Pod {} mounts it", text(pod, "/metadata/name").unwrap_or_default()))),
     }
 }
 

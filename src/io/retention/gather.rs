@@ -388,6 +388,7 @@ pub(crate) fn destination(field: &mut Field, json: &str) -> Result<(), serde_jso
 
 /// What a plan has to know of a content.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one mark of the object, there or not")]
 struct Facts {
     snapshot: Option<Uid>,
     driver: Arc<str>,
@@ -491,7 +492,7 @@ impl Assembly {
             drafts.lives(&uid, name.clone().into_iter().chain(spec.source.volume_snapshot_content_name));
         }
         // Of one that failed the status may not name its content yet.
-        let unnamed = error.then(|| usual.as_str());
+        let unnamed = error.then_some(usual.as_str());
         let facts = name.as_deref().or(unnamed).and_then(|name| self.contents.get(name));
         let labels = metadata.labels.unwrap_or_default();
         let none = Texts::new();

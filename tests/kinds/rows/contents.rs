@@ -259,6 +259,7 @@ pub(super) fn reclaimed(table: &mut Table<'_>) {
     for (about, field, value) in [
         ("switch one to another class with it", "volumeSnapshotClassName", json!("slow")),
         ("switch one to another driver with it", "driver", json!("csi.other.com")),
+        ("switch one to another mode of its volume with it", "sourceVolumeMode", json!("Block")),
         (
             "switch one for another VolumeSnapshot with it",
             "volumeSnapshotRef",

@@ -211,11 +211,11 @@ pub(super) struct Drafts {
 
 impl Drafts {
     pub(super) fn content(&mut self, object: &Value) {
-        if let Some(handle) = text(object, "/status/snapshotHandle") {
-            *self.handles.entry(fingerprint(handle)).or_default() += 1;
-        }
-        if let Some(handle) = text(object, "/spec/source/snapshotHandle") {
-            *self.handles.entry(fingerprint(handle)).or_default() += 1;
+        // An imported one has it in both places.
+        let places = ["/status/snapshotHandle", "/spec/source/snapshotHandle"];
+        let own: BTreeSet<u64> = places.iter().filter_map(|place| text(object, place)).map(fingerprint).collect();
+        for handle in own {
+            *self.handles.entry(handle).or_default() += 1;
         }
         let Some((relic, gone)) = content(object) else { return };
         self.by_snapshot.entry(gone).or_default().push(relic.key.name.clone());

@@ -301,6 +301,8 @@ fn each_doubt_about_a_retained_content_is_read_where_it_stands() {
     assert!(details(&[kept(|_| ()), kept(twin)], &[], &[]).shared);
     let imported = json!({"metadata": {"name": "c-3"}, "spec": {"driver": "d", "source": {"snapshotHandle": "h-1"}}});
     assert!(details(&[kept(|_| ()), imported], &[], &[]).shared, "before it is bound, too");
+    let alone = kept(|object| object["spec"]["source"] = json!({"snapshotHandle": "h-1"}));
+    assert!(!details(&[alone], &[], &[]).shared, "an imported one has its handle in both places");
     let grouped = json!({"status": {"volumeSnapshotInfoList": [{"snapshotHandle": "h-1"}]}});
     assert!(details(&[kept(|_| ())], &[], &[grouped]).shared);
     assert!(details(&[kept(|_| ())], &[], &[json!({"spec": {"snapshotHandle": "h-1"}})]).shared);
