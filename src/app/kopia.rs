@@ -464,6 +464,11 @@ async fn expired(visit: &Visit, clearance: &Clearance) -> Result<Expired, KopiaE
     Ok(Expired::Decided(expiries, Some(going.len())))
 }
 
+/// Puts a report into the log, which outlives the termination message.
+pub fn log(report: &str) {
+    tracing::info!(report, "the task is over");
+}
+
 /// The failure, if it is not the repository that it has to be.
 fn changed(wanted: Option<&str>, found: Option<&str>) -> Option<Failure> {
     let said = match (wanted, found) {

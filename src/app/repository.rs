@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::watch;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::gauges::Gauges;
 use crate::domain::kopia::Identity;
@@ -122,7 +122,7 @@ impl Keeper {
                 break;
             }
             if entry.unreadable {
-                warn!(repository = %entry.custody.key(), "its status cannot be read by this version: it is left alone");
+                debug!(repository = %entry.custody.key(), "its status cannot be read by this version: it is left alone");
                 continue;
             }
             // What cannot be told holds what writes.
@@ -213,6 +213,11 @@ impl Keeper {
             Sighted::There(job) => Some(job.uid.clone()),
             _ => going.uid.clone(),
         };
+        // A Job that somebody made who could not say so any more: its uid is in the status before it is let go.
+        if let Some(uid) = uid.as_deref().filter(|_| going.uid.is_none()) {
+            edge::made(entry, uid);
+            return if self.store(entry, us, None).await.is_ok() { Go::On } else { Go::Rest };
+        }
         let pods = match &uid {
             Some(uid) => edge::pods(&self.client, &key.namespace, uid).await,
             None => Pods::None,
@@ -248,11 +253,7 @@ impl Keeper {
                 gone => self.went(entry, us, gone, "the Job was not taken away").await,
             },
             Step::Wait(why) => {
-                let adopted = going.uid.is_none() && uid.is_some();
-                if let Some(uid) = uid.filter(|_| adopted) {
-                    edge::made(entry, &uid);
-                }
-                if edge::held_by(entry, why.as_deref()) || adopted {
+                if edge::held_by(entry, why.as_deref()) {
                     let _ = self.store(entry, us, None).await;
                 }
                 Go::Rest

@@ -105,7 +105,7 @@ pub(super) fn stopped(args: &TaskArgs) -> Report {
 /// Writes the report where the kubelet finds it, and the same into the log.
 pub(super) fn tell(args: &TaskArgs, report: &Report) -> Result<Outcome, CliError> {
     let line = report.line();
-    tracing::info!(report = line, "the task is over");
+    desk::log(&line);
     std::fs::write(&args.report, &line)?;
     Ok(match report.result {
         Ended::Happened => Outcome::Clean,

@@ -104,9 +104,11 @@ pub fn read(json: &str) -> Option<Entry> {
     if metadata.deletion_timestamp.is_some() {
         problems.push("it is being deleted".to_owned());
     }
-    let (status, readable) = match serde_json::from_value::<KopiaRepositoryStatus>(status) {
-        Ok(status) => (status, true),
-        Err(_) => (KopiaRepositoryStatus::default(), false),
+    let (status, readable) = match status {
+        // One that was just made has none.
+        Value::Null => (KopiaRepositoryStatus::default(), true),
+        status => serde_json::from_value(status)
+            .map_or_else(|_| (KopiaRepositoryStatus::default(), false), |known| (known, true)),
     };
     if !readable {
         // In it may be a Job under way, and which repository it is.

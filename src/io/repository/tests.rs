@@ -115,6 +115,11 @@ fn what_cannot_be_read_of_an_object_begins_nothing() {
         let problems = entry(&spec, &status).custody.problems().join("; ");
         assert!(problems.contains(words), "{problems}");
     }
+    assert!(entry(&json!({}), &json!({"run": {"task": "Shrink"}})).unreadable);
+    let mut fresh = object(&json!({}), &json!({}));
+    fresh.as_object_mut().unwrap().remove("status");
+    let fresh = read(&fresh.to_string()).unwrap();
+    assert!(!fresh.unreadable && fresh.custody.problems().is_empty(), "one that was just made has no status");
     let mut going = object(&json!({}), &json!({}));
     going["metadata"]["deletionTimestamp"] = json!("2026-11-25T10:00:00Z");
     assert!(!read(&going.to_string()).unwrap().custody.problems().is_empty());
