@@ -23,8 +23,8 @@ pub(super) fn leftovers(table: &mut Table<'_>) {
     table.allow("delete VolSync's temporary claim", table.deletion(&source));
     table.allow("delete one of a destination", table.deletion(&destination));
     let owner = |kind: &str, controller: bool| json!([{"apiVersion": "volsync.backube/v1alpha1", "kind": kind, "name": "o", "uid": "o-1", "controller": controller}]);
-    let owned = metadata(&|one| one["ownerReferences"] = owner("ReplicationSource", true));
-    let path = server.claim("default", "volsync-owned-src", &owned);
+    let volsyncs = metadata(&|one| one["ownerReferences"] = owner("ReplicationSource", true));
+    let path = server.claim("default", "volsync-owned-src", &volsyncs);
     table.allow("delete one that names its owner", table.deletion(&path));
     let noted = metadata(&|one| one["ownerReferences"] = owner("ConfigMap", false));
     let path = server.claim("default", "volsync-noted-src", &noted);
