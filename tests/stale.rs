@@ -210,7 +210,7 @@ fn what_is_known_of_an_object_that_could_not_be_read_since_stands_still() {
     lab.content("c", content);
     // It is deleted with its VolumeSnapshot, and what tells so is in a shape that nobody can read.
     cannot_be_read(&mut lab, Source::Contents, Key::cluster("c"));
-    lab.feed(Fact::Snapshot(Change::Gone(Key::namespaced("app", "s"))));
+    lab.feed(Fact::Snapshot(Change::Gone(Key::namespaced("default", "s"))));
     lab.pass(300);
     assert_eq!(lab.class(VolumeSnapshotContent, "c"), None);
     let content = deleting(&lab, "c", "s", 300);
@@ -232,7 +232,7 @@ fn another_snapshot_of_its_name_that_could_not_be_read_since_orphans_no_content(
     let mut other = ready(&lab, "s", "c");
     other.meta.uid = Uid::parse("the-one-before");
     lab.snapshot("s", other);
-    let key = Key::namespaced("app", "s");
+    let key = Key::namespaced("default", "s");
     cannot_be_read(&mut lab, Source::Snapshots, key.clone());
     lab.live.insert((VolumeSnapshot, key.clone()), Live::Present(Uid::parse("uid-s")));
     let mut content = deleting(&lab, "c", "s", 100);
@@ -262,7 +262,7 @@ fn a_content_that_was_last_seen_before_its_snapshot_went_may_have_been_deleted_w
     lab.pass(20);
     lab.silent.insert(Source::Contents);
     lab.pass(20);
-    lab.feed(Fact::Snapshot(Change::Gone(Key::namespaced("app", "s"))));
+    lab.feed(Fact::Snapshot(Change::Gone(Key::namespaced("default", "s"))));
     lab.pass(120);
     assert_eq!(lab.class(VolumeSnapshotContent, "c"), None);
     lab.silent.clear();
@@ -286,7 +286,7 @@ fn a_creation_that_is_refused_at_once_is_not_owed() {
 #[test]
 fn a_restore_that_was_last_seen_before_its_snapshot_was_deleted_may_have_ended() {
     let mut lab = Lab::new();
-    lab.claim("restore", claim("restore", volwarden::domain::record::ClaimPhase::Pending, Some("s")));
+    lab.claim("restore", claim("restore", volwarden::domain::record::ClaimPhase::Pending, Some("default/s")));
     lab.pass(20);
     lab.silent.insert(Source::Claims);
     lab.pass(20);

@@ -17,6 +17,9 @@ use super::name::fingerprint;
 /// The longest a window may stay open.
 pub const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
 
+/// Clocks of two replicas may differ by so much.
+const AHEAD: SignedDuration = SignedDuration::from_mins(5);
+
 /// Why a text is no window, in one line.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoWindow {
@@ -154,6 +157,13 @@ pub fn may_begin(windows: &[Window], now: Timestamp) -> Result<(), Option<Timest
     Err(windows.iter().filter_map(|window| window.opens_at(now)).min())
 }
 
+/// The time of a schedule that was last served, unless it lies ahead of us: the clock of whoever wrote it down was wrong,
+/// and nothing would run again before that time has come.
+#[must_use]
+pub fn served(last: Option<Timestamp>, now: Timestamp) -> Option<Timestamp> {
+    last.filter(|last| last.duration_since(now) <= AHEAD)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -234,5 +244,16 @@ mod tests {
             let error = Window::parse(schedule, zone, length).unwrap_err().to_string();
             assert!(error.contains(word), "{error}");
         }
+    }
+
+    #[test]
+    fn what_a_clock_that_was_ahead_wrote_down_was_not_served() {
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        let now = at("2026-11-25T12:00:00Z");
+        for last in ["2026-11-25T11:00:00Z", "2026-11-25T12:05:00Z"] {
+            assert_eq!(served(Some(at(last)), now), Some(at(last)));
+        }
+        assert_eq!(served(Some(at("2026-11-25T12:05:01Z")), now), None);
+        assert_eq!(served(None, now), None);
     }
 }

@@ -13,6 +13,7 @@ use super::part::Part;
 use super::policy::Pruning;
 use crate::domain::digest::Hash;
 use crate::domain::policy::Mode;
+use crate::domain::schedule::served;
 use crate::domain::words;
 
 /// An approval whose run could not delete all is taken up again only after this.
@@ -167,6 +168,6 @@ pub fn parts(pruning: &Pruning, told: &Told, plans: &BTreeMap<Part, Hash>, why: 
 pub fn scheduled(pruning: &Pruning, told: &Told, now: Timestamp) -> Option<Timestamp> {
     let slot = pruning.timer()?.last(now)?;
     // A policy that was only just made was not due before it was there.
-    let since = told.last_scheduled.or(told.created)?;
+    let since = served(told.last_scheduled, now).or(told.created)?;
     (slot > since).then_some(slot)
 }

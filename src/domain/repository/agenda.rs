@@ -14,6 +14,7 @@ use super::Task;
 use super::rules::Custody;
 use crate::domain::digest::{Encoding, Hash};
 use crate::domain::kopia::{Advice, Class, Identity};
+use crate::domain::schedule::served;
 use crate::domain::words;
 
 /// The first wait after a failure that may pass by itself; it doubles.
@@ -229,7 +230,7 @@ fn by_itself(case: Case<'_>, task: Task) -> Option<Trigger> {
     }
     let timer = case.custody.timer(task)?;
     let told = case.told.tasks.get(&task);
-    let since = told.and_then(|told| told.last_scheduled).or(case.told.created)?;
+    let since = served(told.and_then(|told| told.last_scheduled), case.now).or(case.told.created)?;
     if timer.last(case.now).is_some_and(|slot| slot > since) {
         return Some(Trigger::Schedule);
     }

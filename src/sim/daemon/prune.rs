@@ -152,7 +152,7 @@ impl Pruner {
 
     /// The process ends and another one begins.
     pub(super) fn restart(&mut self, identity: &Arc<str>, at: Duration) {
-        let under_way = self.sent.take().filter(|sent| sent.is_on_its_way());
+        let under_way = self.sent.take().filter(Sent::is_on_its_way);
         if self.rng.bool() {
             self.left_behind.extend(under_way);
         }
@@ -180,9 +180,10 @@ impl Pruner {
     pub(super) fn arrive(&mut self, at: Duration, cluster: &mut Cluster, journal: &mut Vec<Entry>) {
         let broken = self.broken;
         if let Some(sent) = self.sent.as_mut().filter(|sent| sent.is_on_its_way() && sent.flight.arrives <= at) {
-            sent.come_to = match sent.flight.happens {
-                true => ComeTo::Answered(sent.happen(at, broken, cluster, journal)),
-                false => ComeTo::Lost,
+            sent.come_to = if sent.flight.happens {
+                ComeTo::Answered(sent.happen(at, broken, cluster, journal))
+            } else {
+                ComeTo::Lost
             };
         }
         for sent in self.left_behind.extract_if(.., |sent| sent.flight.arrives <= at) {
