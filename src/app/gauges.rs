@@ -36,7 +36,9 @@ impl Gauges {
             }
         }
         for (key, series) in &now {
-            series.iter().for_each(|one| set(key, one));
+            for one in series {
+                set(key, one);
+            }
         }
         self.shown = now;
     }

@@ -15,6 +15,7 @@ use crate::domain::words;
 /// The six counts, as kopia names them.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
+#[expect(clippy::struct_field_names, reason = "kopia's own names")]
 struct Counts {
     keep_latest: u32,
     keep_hourly: u32,

@@ -181,7 +181,7 @@ mod tests {
         let leased = Leased { version: "5".into(), holder: "".into(), job: None, transitions: 0 };
         hands.lease("home", "l", &Kept::There(leased), json!({})).await.unwrap();
         let jobs = "/apis/batch/v1/namespaces/backup/jobs";
-        let leases = "/apis/coordination.k8s.io/v1/namespaces/home/leases";
+        let home = "/apis/coordination.k8s.io/v1/namespaces/home/leases";
         let sent: Vec<(Method, String)> = book.writes().into_iter().map(|one| (one.method, one.uri)).collect();
         assert_eq!(
             sent,
@@ -193,8 +193,8 @@ mod tests {
                 (Method::POST, jobs.to_owned()),
                 (Method::PATCH, format!("{jobs}/main")),
                 (Method::DELETE, format!("{jobs}/main")),
-                (Method::POST, leases.to_owned()),
-                (Method::PUT, format!("{leases}/l")),
+                (Method::POST, home.to_owned()),
+                (Method::PUT, format!("{home}/l")),
             ]
         );
         let writes = book.writes();
