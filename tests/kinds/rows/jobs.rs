@@ -105,7 +105,9 @@ pub(super) fn jobs(table: &mut Table<'_>) {
     let mut other = job("other");
     other["metadata"]["ownerReferences"] = json!([]);
     server.must(&Ask::create(JOBS, other));
-    table.refuse("take another's away", POLICY, "but a KopiaRepository's", table.deletion(&format!("{JOBS}/other")));
+    // That of another is the matter of the fence's part about what VolSync left.
+    let words = "for one synchronisation";
+    table.refuse("take another's away", "volwarden-leftovers", words, table.deletion(&format!("{JOBS}/other")));
 }
 
 /// What its pod may not be.
