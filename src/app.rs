@@ -5,10 +5,12 @@
 
 pub mod consent;
 mod crew;
+mod gauges;
 pub mod demo;
 pub mod kopia;
 pub mod plan;
 pub mod prune;
+mod repository;
 mod signals;
 mod staff;
 
@@ -36,6 +38,7 @@ use crate::io::{http, probe, watch as watches};
 use crate::telemetry::{self, Exporter, LogStyle, TelemetryError};
 
 use crew::Crew;
+use repository::Home;
 use staff::Staff;
 
 /// What a command gets as an answer.
@@ -193,9 +196,11 @@ pub async fn serve(settings: &Settings, mut stop: watch::Receiver<bool>) -> Resu
         _ = stop.wait_for(|stop| *stop) => return crew.dismiss().await,
     };
     let namespace = settings.lease_namespace.clone().unwrap_or_else(|| client.default_namespace().to_owned());
+    let home = Home { namespace: namespace.clone(), pod: hostname(), image: settings.job_image.clone() };
     let seat = Seat { namespace, rules: Rules::new(identity) };
     let traces = traces(&settings.traces, &mut crew, &stop);
-    Staff { client, clock, ends, seat, events: settings.events, traces }.begin(&mut crew, stop.clone());
+    Staff { client, clock, ends, seat, events: settings.events, traces, home: Some(home) }
+        .begin(&mut crew, stop.clone());
 
     if let Err(ended) = crew.work(&mut stop).await {
         error!(error = %ended, "shutting down");
@@ -239,10 +244,14 @@ fn traces(wanted: &Wanted, crew: &mut Crew, stop: &watch::Receiver<bool>) -> Opt
 
 /// Who we are in leases and in the ledger: this pod or machine, and another one at each start.
 fn identity(now: jiff::Timestamp) -> Arc<str> {
+    let host = hostname();
+    format!("{host}_{:x}-{:x}", std::process::id(), now.as_nanosecond()).into()
+}
+
+fn hostname() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let host = host.trim();
-    let host = if host.is_empty() { "volwarden" } else { host };
-    format!("{host}_{:x}-{:x}", std::process::id(), now.as_nanosecond()).into()
+    if host.is_empty() { "volwarden".to_owned() } else { host.to_owned() }
 }
 
 impl crate::io::clock::Clock for Clock {

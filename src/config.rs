@@ -93,6 +93,11 @@ pub struct RunFlags {
     #[arg(long, env = "VOLWARDEN_EVENTS", hide_env_values = true, value_name = "BOOL", num_args = 0..=1,
           require_equals = true, default_missing_value = "true", hide_possible_values = true)]
     pub events: Option<bool>,
+
+    /// Image of the Jobs that look after kopia repositories: ours, with kopia in it
+    /// [default: that of the pod it runs in]
+    #[arg(long, env = "VOLWARDEN_JOB_IMAGE", hide_env_values = true, value_name = "IMAGE")]
+    pub job_image: Option<String>,
 }
 
 /// Where traces of episodes go: nowhere, unless the standard variables of OpenTelemetry say so.
@@ -160,6 +165,8 @@ pub struct Settings {
     pub lease_namespace: Option<String>,
     /// Whether repairs are told as Events.
     pub events: bool,
+    /// Image of the Jobs that look after kopia repositories, where one is named.
+    pub job_image: Option<String>,
     /// Where traces of episodes go.
     pub traces: Traces,
     /// How log lines look.
@@ -222,6 +229,7 @@ impl Settings {
             listen: run.listen.or(file.listen).unwrap_or(DEFAULT_LISTEN),
             lease_namespace: run.lease_namespace.clone().or(file.lease_namespace),
             events: run.events.or(file.events).unwrap_or(true),
+            job_image: run.job_image.clone().or(file.job_image),
             traces: Traces::Off,
             log_format: flags.log_format.or(file.log_format).unwrap_or_default(),
             log_level: flags.log_level.clone().or(file.log_level),
@@ -242,8 +250,17 @@ fn variable(name: &str) -> Option<String> {
 }
 
 /// The keys a settings file may have: the names of the flags.
-const KEYS: [&str; 8] =
-    ["listen", "lease-namespace", "events", "log-format", "log-level", "min-floor", "kubeconfig", "context"];
+const KEYS: [&str; 9] = [
+    "listen",
+    "lease-namespace",
+    "events",
+    "job-image",
+    "log-format",
+    "log-level",
+    "min-floor",
+    "kubeconfig",
+    "context",
+];
 
 /// The file as written: every value a scalar with its place, so that an error can name the line.
 #[derive(Debug, Default, Deserialize)]
@@ -252,6 +269,7 @@ struct RawFile {
     listen: Option<Spanned<String>>,
     lease_namespace: Option<Spanned<String>>,
     events: Option<Spanned<String>>,
+    job_image: Option<Spanned<String>>,
     log_format: Option<Spanned<String>>,
     log_level: Option<Spanned<String>>,
     min_floor: Option<Spanned<String>>,
@@ -265,6 +283,7 @@ struct FileSettings {
     listen: Option<SocketAddr>,
     lease_namespace: Option<String>,
     events: Option<bool>,
+    job_image: Option<String>,
     log_format: Option<LogFormat>,
     log_level: Option<Targets>,
     min_floor: Option<Duration>,
@@ -289,6 +308,7 @@ fn parse_file(text: &str) -> Result<FileSettings, FileProblem> {
             "false" => Ok(false),
             _ => Err(format!("{word:?} is neither true nor false")),
         })?,
+        job_image: raw.job_image.map(|at| at.value),
         log_format: value("log-format", raw.log_format, |word| {
             LogFormat::from_str(word, true)
                 .map_err(|_| format!("{word:?} is no log format: write auto, json or pretty"))

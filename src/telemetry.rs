@@ -25,7 +25,7 @@ pub enum Instrument {
 }
 
 /// One metric as `/metrics` shows it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Metric {
     /// The exported name.
     pub name: &'static str,
@@ -94,6 +94,71 @@ pub const HELD: Metric = metric(
 /// `{rung,outcome}`.
 pub const ACTIONS: Metric =
     metric("volwarden_actions_total", Counter, Unit::Count, "Steps of repair that were sent, by what came of it.");
+/// `{namespace,repository,task}`.
+pub const KOPIA_SUCCESS: Metric = metric(
+    "volwarden_kopia_last_success_timestamp_seconds",
+    Gauge,
+    Unit::Seconds,
+    "When a task of a KopiaRepository last truly happened, in seconds since 1970.",
+);
+/// `{namespace,repository,task}`.
+pub const KOPIA_FAILURES: Metric = metric(
+    "volwarden_kopia_task_failures",
+    Gauge,
+    Unit::Count,
+    "Failures in a row of a task of a KopiaRepository; 0 after it happened.",
+);
+/// `{namespace,repository,task}`.
+pub const KOPIA_DURATION: Metric = metric(
+    "volwarden_kopia_task_duration_seconds",
+    Gauge,
+    Unit::Seconds,
+    "How long the newest Job of a task took, from the decision to its end.",
+);
+/// `{namespace,repository}`.
+pub const KOPIA_FREED: Metric = metric(
+    "volwarden_kopia_freed_bytes",
+    Gauge,
+    Unit::Bytes,
+    "What the storage got back by the newest full maintenance, where kopia tells.",
+);
+/// `{namespace,repository}`.
+pub const KOPIA_INDEX_BLOBS: Metric = metric(
+    "volwarden_kopia_index_blobs",
+    Gauge,
+    Unit::Count,
+    "Index blobs in use of a repository; kopia warns above 1000.",
+);
+/// `{namespace,repository}`.
+pub const KOPIA_EPOCH: Metric =
+    metric("volwarden_kopia_epoch", Gauge, Unit::Count, "The epoch of the index that is written now.");
+/// `{namespace,repository}`.
+pub const KOPIA_CAPACITY: Metric =
+    metric("volwarden_kopia_volume_capacity_bytes", Gauge, Unit::Bytes, "Size of the volume that a repository is on.");
+/// `{namespace,repository}`.
+pub const KOPIA_AVAILABLE: Metric = metric(
+    "volwarden_kopia_volume_available_bytes",
+    Gauge,
+    Unit::Bytes,
+    "Free space of the volume that a repository is on: maintenance needs some to begin.",
+);
+/// `{namespace,repository}`.
+pub const KOPIA_SNAPSHOTS: Metric =
+    metric("volwarden_kopia_snapshots", Gauge, Unit::Count, "Complete snapshots in a repository.");
+/// `{namespace,repository,source}`; the ten stalest sources of a repository at most.
+pub const KOPIA_NEWEST: Metric = metric(
+    "volwarden_kopia_newest_snapshot_timestamp_seconds",
+    Gauge,
+    Unit::Seconds,
+    "When the newest complete snapshot of a source began, of those sources for which that is longest ago.",
+);
+/// `{namespace,repository}`.
+pub const KOPIA_STOPPED: Metric = metric(
+    "volwarden_kopia_stopped",
+    Gauge,
+    Unit::Count,
+    "1 while nothing is written to a repository, because it is another one or damaged; else 0.",
+);
 /// `{version}`.
 pub const BUILD_INFO: Metric = metric("volwarden_build_info", Gauge, Unit::Count, "1, labelled with the version.");
 /// No labels.
@@ -107,7 +172,7 @@ pub const START: Metric =
     metric("process_start_time_seconds", Gauge, Unit::Seconds, "When this process began, in seconds since 1970.");
 
 /// Every metric there is; the documentation and the tests go by this list.
-pub const ALL: [Metric; 17] = [
+pub const ALL: [Metric; 28] = [
     FINDINGS,
     FINDINGS_UNVERIFIED,
     SOURCE_OBJECTS,
@@ -121,6 +186,17 @@ pub const ALL: [Metric; 17] = [
     REMEDIATIONS,
     HELD,
     ACTIONS,
+    KOPIA_SUCCESS,
+    KOPIA_FAILURES,
+    KOPIA_DURATION,
+    KOPIA_FREED,
+    KOPIA_INDEX_BLOBS,
+    KOPIA_EPOCH,
+    KOPIA_CAPACITY,
+    KOPIA_AVAILABLE,
+    KOPIA_SNAPSHOTS,
+    KOPIA_NEWEST,
+    KOPIA_STOPPED,
     BUILD_INFO,
     RESIDENT,
     CPU,
@@ -229,6 +305,27 @@ pub fn set_held(guard: &'static str, count: usize) {
 /// A step was sent, or could not be.
 pub fn count_action(rung: &'static str, outcome: &'static str) {
     counter!(ACTIONS.name, "rung" => rung, "outcome" => outcome).increment(1);
+}
+
+/// What is known of a KopiaRepository, under the labels of one series.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Known {
+    /// Which metric.
+    pub metric: Metric,
+    /// The label that it has besides, and its value.
+    pub label: Option<(&'static str, String)>,
+    /// Its value.
+    pub value: f64,
+}
+
+/// Shows one series of a KopiaRepository. One that nobody knows any more is set to NaN, which no alert compares with.
+pub fn set_kopia(namespace: &str, repository: &str, known: &Known) {
+    let mut labels = vec![
+        metrics::Label::new("namespace", namespace.to_owned()),
+        metrics::Label::new("repository", repository.to_owned()),
+    ];
+    labels.extend(known.label.iter().map(|(name, value)| metrics::Label::new(*name, value.clone())));
+    gauge!(known.metric.name, labels).set(known.value);
 }
 
 /// How many findings of a class a driver has. A series that ended is set to 0.

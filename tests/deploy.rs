@@ -54,7 +54,8 @@ fn yaml_files(folder: &Path, out: &mut BTreeSet<String>) {
 fn every_file_is_installed() {
     let mut files = BTreeSet::new();
     yaml_files(&base(), &mut files);
-    let installed: BTreeSet<String> = resources("").into_iter().chain(resources("driver-namespace/")).collect();
+    let beside = ["driver-namespace/", "kopia-namespace/"].into_iter().flat_map(resources);
+    let installed: BTreeSet<String> = resources("").into_iter().chain(beside).collect();
     assert_eq!(files, installed);
 }
 
@@ -104,7 +105,13 @@ fn image_and_deployment_agree() {
 
     let binary = of(last, "ENTRYPOINT")[0].trim_matches(['[', ']', '"']).to_owned();
     let copied = format!("--from=build --chmod=0555 /src/target/release/{} {binary}", env!("CARGO_PKG_NAME"));
-    assert_eq!(of(last, "COPY"), [copied]);
+    // Where the Jobs of KopiaRepositories find it: `kopia`, on the PATH that a container has without a word of its own.
+    let kopia = "--from=kopia --chmod=0555 /kopia /usr/local/bin/kopia".to_owned();
+    assert_eq!(of(last, "COPY"), [copied, kopia]);
+    let [_, pinned, _] = stages.as_slice() else { panic!("three stages") };
+    assert!(of(pinned, "FROM")[0].ends_with(" AS kopia"));
+    assert_eq!(of(pinned, "COPY"), ["tests/stack/tools/kopia ."], "the kopia of the tests");
+    assert!(of(pinned, "RUN")[0].ends_with(" -o /kopia github.com/kopia/kopia"));
     assert_eq!(of(build, "WORKDIR"), ["/src"]);
     assert_eq!(of(build, "RUN"), [format!("cargo build --release --locked --bin {}", env!("CARGO_PKG_NAME"))]);
     // There is no shell that could run anything.
@@ -125,7 +132,8 @@ fn words(rule: &Value, key: &str) -> Vec<String> {
 }
 
 fn rules() -> Vec<Value> {
-    let all = objects("rbac.yaml").into_iter().chain(objects("driver-namespace/role.yaml"));
+    let beside = ["driver-namespace/role.yaml", "kopia-namespace/role.yaml"].into_iter().flat_map(objects);
+    let all = objects("rbac.yaml").into_iter().chain(beside);
     all.filter_map(|role| role.get("rules")?.as_array().cloned()).flatten().collect()
 }
 
@@ -167,15 +175,21 @@ fn everything_that_is_watched_may_be_read() {
 
 // === the fence ===
 
-const FENCE: [&str; 5] =
-    ["fence/scope.yaml", "fence/contents.yaml", "fence/snapshots.yaml", "fence/components.yaml", "fence/ledger.yaml"];
+const FENCE: [&str; 6] = [
+    "fence/scope.yaml",
+    "fence/contents.yaml",
+    "fence/snapshots.yaml",
+    "fence/components.yaml",
+    "fence/ledger.yaml",
+    "fence/jobs.yaml",
+];
 
 #[test]
 fn every_policy_is_bound_denies_and_fails_closed() {
     let all: Vec<Value> = FENCE.iter().flat_map(|file| objects(file)).collect();
     let of = |kind: &str| all.iter().filter(|object| object["kind"] == kind).cloned().collect::<Vec<_>>();
     let (policies, bindings) = (of("ValidatingAdmissionPolicy"), of("ValidatingAdmissionPolicyBinding"));
-    assert_eq!((policies.len(), bindings.len(), all.len()), (6, 6, 12));
+    assert_eq!((policies.len(), bindings.len(), all.len()), (7, 7, 14));
     for policy in &policies {
         let name = &policy["metadata"]["name"];
         let spec = &policy["spec"];

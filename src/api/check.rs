@@ -13,6 +13,7 @@ use kube::CustomResourceExt as _;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use super::kopia::{KopiaRepository, KopiaRepositorySpec, VolumeSource};
 use super::period::{self, Period};
 use super::policy::{Operator, RemediationPolicy, RemediationPolicySpec, Selector};
 use super::retention::{SnapshotRetention, SnapshotRetentionSpec};
@@ -21,6 +22,9 @@ use super::retention::{SnapshotRetention, SnapshotRetentionSpec};
 static SCHEMA: LazyLock<Value> = LazyLock::new(|| schema(&serde_json::to_value(RemediationPolicy::crd())));
 /// The same of a SnapshotRetention.
 static RETENTION: LazyLock<Value> = LazyLock::new(|| schema(&serde_json::to_value(SnapshotRetention::crd())));
+
+/// The same of a KopiaRepository.
+static KOPIA: LazyLock<Value> = LazyLock::new(|| schema(&serde_json::to_value(KopiaRepository::crd())));
 
 fn schema(crd: &Result<Value, serde_json::Error>) -> Value {
     let crd = crd.as_ref().map(|crd| super::tidy(crd.clone())).unwrap_or_default();
@@ -68,6 +72,24 @@ pub fn retention(spec: &Value) -> Checked<SnapshotRetentionSpec> {
     if let Some(spec) = &checked.spec {
         requirements("selector", spec.selector.as_ref(), &mut checked.flaws);
         requirements("namespaceSelector", spec.namespace_selector.as_ref(), &mut checked.flaws);
+    }
+    checked
+}
+
+/// Judges the spec of a KopiaRepository. That its unique ID stays is the server's to see.
+#[must_use]
+pub fn kopia(spec: &Value) -> Checked<KopiaRepositorySpec> {
+    let mut checked = judge::<KopiaRepositorySpec>(&KOPIA, spec);
+    for (at, volume) in checked.spec.iter().flat_map(|spec| &spec.volumes).enumerate() {
+        let VolumeSource { nfs, persistent_volume_claim: claim } = &volume.volume_source;
+        if nfs.is_some() == claim.is_some() {
+            let what = "a volume is either nfs or persistentVolumeClaim; write one of them".to_owned();
+            checked.flaws.push(Flaw { field: format!("spec.volumes[{at}].volumeSource"), what });
+        }
+    }
+    if checked.spec.as_ref().is_some_and(|spec| spec.schedules.expire.is_some() && spec.expire.is_none()) {
+        let what = "schedules.expire needs expire with the sources that may lose snapshots; write it".to_owned();
+        checked.flaws.push(Flaw { field: "spec.expire".to_owned(), what });
     }
     checked
 }
@@ -180,6 +202,11 @@ fn array(schema: &Value, items: &[Value], field: &str, flaws: &mut Vec<Flaw>) {
         let what = format!("{} entries are too many; write at most {most}", items.len());
         flaws.push(Flaw { field: field.to_owned(), what });
     }
+    if let Some(least) = schema.get("minItems").and_then(Value::as_u64)
+        && size(items.len()) < least
+    {
+        flaws.push(Flaw { field: field.to_owned(), what: format!("it is too short; write at least {least}") });
+    }
     let is_set = schema.get("x-kubernetes-list-type").and_then(Value::as_str) == Some("set");
     for (at, item) in items.iter().enumerate() {
         let inner = format!("{field}[{at}]");
@@ -245,11 +272,11 @@ fn bounds(rule: &str) -> Option<(Period, Period)> {
 /// A pattern of the schema, the same as a function, and what to say.
 type Pattern = (&'static str, fn(&str) -> bool, &'static str);
 
-const PATTERNS: [Pattern; 6] = [
+const PATTERNS: [Pattern; 12] = [
     (
         "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
         |text| is_name(text, |c| c.is_ascii_lowercase() || c.is_ascii_digit(), |c| matches!(c, '-' | '.')),
-        "no name of a VolumeSnapshotClass; write lower-case letters, digits, `-` and `.`, with a letter or digit at both \
+        "no name of an object; write lower-case letters, digits, `-` and `.`, with a letter or digit at both \
          ends",
     ),
     (
@@ -287,6 +314,53 @@ const PATTERNS: [Pattern; 6] = [
             !rest.is_empty() && !rest.contains([' ', '?', '#', '@'])
         },
         "no address of a Prometheus; write one such as http://prometheus-operated.monitoring.svc:9090, without credentials",
+    ),
+    (
+        "^/[-A-Za-z0-9._/]*$",
+        |text| text.starts_with('/') && text.chars().all(|c| c.is_ascii_alphanumeric() || "-._/".contains(c)),
+        "no path; write an absolute one of letters, digits, `-`, `.` and `_`",
+    ),
+    (
+        "^[-A-Za-z0-9._]+@[-A-Za-z0-9._]+:/[-A-Za-z0-9._/]*$",
+        |text| {
+            let plain = |part: &str, more: &str| part.chars().all(|c| c.is_ascii_alphanumeric() || more.contains(c));
+            let parts = text.split_once('@').and_then(|(user, rest)| Some((user, rest.split_once(":/")?)));
+            parts.is_some_and(|(user, (host, path))| {
+                !user.is_empty() && !host.is_empty() && plain(user, "-._") && plain(host, "-._") && plain(path, "-._/")
+            })
+        },
+        "no source; write user@host:/path as `volwarden kopia sources` shows it",
+    ),
+    (
+        "^[0-9a-f]{64}$",
+        |text| text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte)),
+        "no unique ID of a kopia repository; write the 64 digits that `kopia repository status` shows",
+    ),
+    (
+        "^[A-Za-z0-9][-A-Za-z0-9_.]*$",
+        |text| {
+            text.starts_with(|c: char| c.is_ascii_alphanumeric())
+                && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+        },
+        "no name of a folder; write letters, digits, `-`, `_` and `.`, as it is mounted beneath /mnt",
+    ),
+    (
+        "^[A-Za-z0-9]([-A-Za-z0-9.:]*[A-Za-z0-9])?$",
+        |text| is_name(text, |c| c.is_ascii_alphanumeric(), |c| matches!(c, '-' | '.' | ':')),
+        "no server; write its name or address",
+    ),
+    (
+        "^[0-9]+(\\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$",
+        |text| {
+            let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+            let number = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+            let unit = text.get(number.len()..).unwrap_or_default();
+            let (whole, rest) = number.split_once('.').map_or((number, None), |(whole, rest)| (whole, Some(rest)));
+            digits(whole)
+                && rest.is_none_or(digits)
+                && ["", "m", "k", "M", "G", "T", "Ki", "Mi", "Gi", "Ti"].contains(&unit)
+        },
+        "no amount; write one such as 500m, 2 or 1Gi",
     ),
 ];
 

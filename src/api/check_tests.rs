@@ -131,8 +131,16 @@ fn nothing_of_the_schema_is_passed_over() {
             assert!(schema["minimum"].is_f64() && schema["maximum"].is_f64(), "{schema}");
         }
         let known = ["description", "default", "type", "properties", "required", "items", "enum", "format", "pattern"];
-        let bounds =
-            ["minLength", "maxLength", "minimum", "maximum", "maxItems", "maxProperties", "additionalProperties"];
+        let bounds = [
+            "minLength",
+            "maxLength",
+            "minimum",
+            "maximum",
+            "minItems",
+            "maxItems",
+            "maxProperties",
+            "additionalProperties",
+        ];
         for key in
             schema.as_object().unwrap().keys().map(String::as_str).filter(|key| !key.starts_with("x-kubernetes-"))
         {
@@ -146,20 +154,25 @@ fn nothing_of_the_schema_is_passed_over() {
     let (mut patterns, mut rules) = (BTreeSet::new(), BTreeSet::new());
     collect(&SCHEMA, &mut patterns, &mut rules);
     collect(&RETENTION, &mut patterns, &mut rules);
+    collect(&KOPIA, &mut patterns, &mut rules);
     let ours: BTreeSet<&str> = PATTERNS.iter().map(|(pattern, ..)| *pattern).chain([period::PATTERN]).collect();
     assert_eq!(patterns, ours);
     assert_eq!(
         rules.into_iter().collect::<Vec<_>>(),
         [
             "In and NotIn need values, Exists and DoesNotExist take none",
+            "a volume is either nfs or persistentVolumeClaim",
             "alerts of Volwarden and VolSync are the incident that is to be repaired: they may not hold it",
             "halfOpenAfter may not be longer than maxOpenFor",
             "ledger.keepFor has to be longer than the longest budget (6h) and than limits.breaker.maxOpenFor: both are counted \
              from the ledger",
             "mode Enforce needs the drivers named in drivers",
             "mode Enforce needs the drivers named in scope.drivers",
+            "schedules.expire needs expire with the sources that may lose snapshots",
+            "uniqueID may not change: another repository is another KopiaRepository",
         ],
-        "the first is looked at here, the others by domain::policy::Policy and domain::prune::policy::Pruning"
+        "the first two and that of expire are looked at here, that of the unique ID by the server alone, the others by \
+         domain::policy::Policy and domain::prune::policy::Pruning"
     );
 }
 
@@ -175,7 +188,7 @@ fn a_retention_is_judged_as_the_server_judges_it() {
     for (spec, flaw) in [
         (keep("dayly"), "spec.keep.dayly: there is no such field"),
         (json!({"minReady": 0}), "spec.minReady: 0 is out of range; write 1 to 1000"),
-        (json!({"classes": ["Fast"]}), "spec.classes[0]: `Fast` is no name of a VolumeSnapshotClass"),
+        (json!({"classes": ["Fast"]}), "spec.classes[0]: `Fast` is no name of an object"),
         (json!({"schedule": {"cron": "0 2 * * *", "jitter": "25h"}}), "spec.schedule.jitter: 25h is out of range"),
         (json!({"schedule": {}}), "spec.schedule.cron: it is missing"),
         (

@@ -13,6 +13,7 @@
 pub mod check;
 pub mod condition;
 pub mod foreign;
+pub mod kopia;
 pub mod orphan;
 pub mod period;
 pub mod policy;
@@ -29,7 +30,7 @@ pub const VERSION: &str = "v1alpha1";
 
 /// On any object: leave it alone. On a namespace: everything in it.
 pub const IGNORE: &str = "volwarden.dev/ignore";
-/// On a Remediation or a SnapshotRetention: approves the plan whose hash is the value.
+/// On a Remediation, a SnapshotRetention or a KopiaRepository: approves the plan whose hash is the value.
 pub const APPROVED: &str = "volwarden.dev/approved";
 /// On a VolumeSnapshot or a content: the one annotation a nudge touches; its value is a time.
 pub const NUDGE: &str = "volwarden.dev/nudge";
@@ -43,8 +44,17 @@ pub const KEEP: &str = "volwarden.dev/keep";
 /// On a VolumeSnapshot: it may be pruned though it is one of the last ready ones of its volume. The value is its own
 /// uid, so that a copied manifest does not carry the consent along.
 pub const PRUNE_LAST: &str = "volwarden.dev/prune-last";
-/// On a SnapshotRetention: run now. Any value that is another than the one handled last; a time by custom.
+/// On a SnapshotRetention: run now. Any value that is another than the one handled last; a time by custom. On a
+/// KopiaRepository the value begins with what is to be done, such as `full:` and a time.
 pub const REQUESTED: &str = "volwarden.dev/requestedAt";
+/// Label of a KopiaRepository's Jobs and their pods, as Kubernetes recommends it; the value is `volwarden`.
+pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+/// Label of the same; the value is the uid of the KopiaRepository.
+pub const REPOSITORY: &str = "volwarden.dev/repository";
+/// Label of the same; the value is what the Job does.
+pub const TASK: &str = "volwarden.dev/task";
+/// On the Lease of a repository: namespace and name of the Job whose uid it names.
+pub const JOB: &str = "volwarden.dev/job";
 
 /// The definitions of our kinds, in the order in which they are explained.
 ///
@@ -57,6 +67,7 @@ pub fn crds() -> Result<Vec<Value>, serde_json::Error> {
         remediation::Remediation::crd(),
         orphan::OrphanedSnapshot::crd(),
         retention::SnapshotRetention::crd(),
+        kopia::KopiaRepository::crd(),
     ]
     .into_iter()
     .map(|crd| serde_json::to_value(crd).map(tidy))

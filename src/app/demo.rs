@@ -125,7 +125,7 @@ impl Stage {
         let handle = ends.handle.clone();
         crew.spawn("the engine's loop", async move { driver.run().await.to_string() });
         let seat = Seat { namespace: NAMESPACE.to_owned(), rules: rules(identity) };
-        Staff { client, clock, ends, seat, events: true, traces: None }.begin(&mut crew, stop);
+        Staff { client, clock, ends, seat, events: true, traces: None, home: None }.begin(&mut crew, stop);
         Ok(Self { cluster, time, handle, crew, folder, kubeconfig: path })
     }
 

@@ -1,15 +1,19 @@
 //! Kopia repositories without a cluster: one look, one maintenance run, one verification, each in a private folder that
-//! goes when it is over.
+//! goes when it is over. And the same inside the pod of a Job, with a report of what came of it.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tempfile::TempDir;
 
+use crate::domain::kopia::expire::{self, Expiry};
 use crate::domain::kopia::{
-    self, Check, Class, Ended, Epochs, Failure, Identity, Lock, LockView, Maintenance, Repository, Round, Source,
-    Standing, Unreadable, Upkeep, Verdict,
+    self, Check, Class, Ended, Failure, Identity, Lock, LockView, Maintenance, Repository, Round, Source, Standing,
+    Unreadable, Upkeep, Verdict,
 };
+use crate::domain::repository::Task;
+use crate::domain::repository::report::{self, Report, Sight};
+use crate::domain::retention::Policy;
 use crate::driver::Clock;
 use crate::io::kopia::{self as edge, Ask, Connection, Local, Taken};
 
@@ -17,6 +21,9 @@ pub use crate::io::kopia::Trouble;
 
 /// A storage that does not even answer whether a folder is there.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// So many snapshots are deleted by one call.
+const AT_ONCE: usize = 100;
 
 /// How a repository is reached, and by which program.
 #[derive(Clone, Debug)]
@@ -47,6 +54,64 @@ pub enum KopiaError {
     Identity(String),
 }
 
+/// What a Job's pod is to do, and to what.
+#[derive(Clone)]
+pub struct Errand {
+    /// What.
+    pub task: Task,
+    /// The folder of the repository.
+    pub folder: PathBuf,
+    /// Its password.
+    pub password: String,
+    /// The repository that it has to be; none was seen yet.
+    pub unique_id: Option<String>,
+    /// The host part of our identity.
+    pub host: String,
+    /// So many of a hundred files are read by a verification.
+    pub percent: u8,
+    /// Which snapshots may go.
+    pub expire: Clearance,
+    /// The program.
+    pub program: PathBuf,
+    /// How long one call of kopia may take.
+    pub timeout: Duration,
+}
+
+/// Which snapshots may go.
+#[derive(Clone, Debug, Default)]
+pub struct Clearance {
+    /// Of these sources.
+    pub sources: Vec<String>,
+    /// So many at most.
+    pub most: usize,
+    /// Only under these terms, which were tried before; none: nothing is deleted.
+    pub terms: Option<String>,
+    /// Of these it is known that their newest snapshot is small.
+    pub accepted: Vec<String>,
+}
+
+/// What became of snapshots.
+#[derive(Debug)]
+pub enum Expired {
+    /// It was decided, and so many were deleted of those that were to go; none: it only looked.
+    Decided(Vec<Expiry>, Option<usize>),
+    /// Kopia refused.
+    Failed(Failure),
+    /// It cannot be told.
+    Unclear(String),
+}
+
+/// Under which policy sources are.
+#[derive(Debug)]
+pub enum Policies {
+    /// These.
+    Are(Vec<(String, Policy)>),
+    /// Kopia refused.
+    Failed(Failure),
+    /// It cannot be told.
+    Unclear(String),
+}
+
 /// The parts of one visit.
 struct Visit {
     connection: Connection,
@@ -61,8 +126,17 @@ impl Visit {
         let connection = Connection::open(&access.config, access.password_file.as_deref())?;
         let host = access.host.as_deref().or(connection.host()).unwrap_or_default();
         let identity = Identity::on(host).map_err(KopiaError::Identity)?;
-        let folder = TempDir::with_prefix("volwarden-kopia-").map_err(KopiaError::Folder)?;
+        let folder = temporary()?;
         Ok(Self { connection, identity, folder, program: access.program.clone(), timeout: access.timeout })
+    }
+
+    /// In a pod, where the storage is mounted and nobody else's configuration is.
+    fn errand(errand: &Errand) -> Result<Self, KopiaError> {
+        let folder = temporary()?;
+        let file = folder.path().join("repository.config");
+        let connection = Connection::of_folder(&file, &errand.folder, errand.password.clone())?;
+        let identity = Identity::on(&errand.host).map_err(KopiaError::Identity)?;
+        Ok(Self { connection, identity, folder, program: errand.program.clone(), timeout: errand.timeout })
     }
 
     fn local(&self) -> Local<'_> {
@@ -94,6 +168,10 @@ impl Visit {
     async fn record(&self) -> Result<Answer<Maintenance>, KopiaError> {
         Ok(answered(self.local().ask(Ask::Record).await?, Maintenance::parse))
     }
+}
+
+fn temporary() -> Result<TempDir, KopiaError> {
+    TempDir::with_prefix("volwarden-kopia-").map_err(KopiaError::Folder)
 }
 
 /// What a question came to.
@@ -135,18 +213,8 @@ impl<T> Answer<T> {
 /// When it could not even be asked; what kopia refused is in the answer.
 pub async fn status(access: &Access) -> Result<Standing, KopiaError> {
     let visit = Visit::begin(access)?;
-    let mut standing = Standing {
-        at: Clock::start().now().wall,
-        config: access.config.display().to_string(),
-        identity: visit.identity.clone(),
-        repository: None,
-        maintenance: None,
-        epochs: Epochs::default(),
-        sources: None,
-        lock: visit.lock_view(),
-        failures: Vec::new(),
-        unclear: Vec::new(),
-    };
+    let config = access.config.display().to_string();
+    let mut standing = Standing::empty(Clock::start().now().wall, config, visit.identity.clone(), visit.lock_view());
     if let Err(failure) = visit.present().await {
         standing.failures.push(failure);
         return Ok(standing);
@@ -211,7 +279,10 @@ pub async fn sources(access: &Access) -> Result<Listed, KopiaError> {
 /// # Errors
 /// When the repository could not even be asked.
 pub async fn maintain(access: &Access, round: Round) -> Result<Verdict, KopiaError> {
-    let visit = Visit::begin(access)?;
+    maintained(&Visit::begin(access)?, round).await
+}
+
+async fn maintained(visit: &Visit, round: Round) -> Result<Verdict, KopiaError> {
     if let Err(failure) = visit.present().await {
         return Ok(Verdict::NotRun(failure));
     }
@@ -249,7 +320,10 @@ fn busy(file: &Path, holders: &[Lock]) -> Failure {
 /// # Errors
 /// When the repository could not even be asked.
 pub async fn verify(access: &Access, percent: u8) -> Result<Check, KopiaError> {
-    let visit = Visit::begin(access)?;
+    checked(&Visit::begin(access)?, percent).await
+}
+
+async fn checked(visit: &Visit, percent: u8) -> Result<Check, KopiaError> {
     if let Err(failure) = visit.present().await {
         return Ok(Check::Failed(failure));
     }
@@ -261,4 +335,201 @@ pub async fn verify(access: &Access, percent: u8) -> Result<Check, KopiaError> {
     }
     let files = local.ask(Ask::Files(percent)).await?;
     Ok(kopia::verified(&packs, &files))
+}
+
+/// Does one task in a Job's pod, and says what came of it. Before anything is written the repository has to be the one
+/// that it was, and our own.
+///
+/// # Errors
+/// When the repository could not even be asked.
+pub async fn errand(errand: &Errand) -> Result<Report, KopiaError> {
+    let visit = Visit::errand(errand)?;
+    let task = errand.task;
+    if let Err(failure) = visit.present().await {
+        return Ok(Report::failed(task, report::Ended::NotRun, &failure));
+    }
+    let local = visit.local();
+    let repository = match answered(local.ask(Ask::Status).await?, Repository::parse) {
+        Answer::Is(repository) => repository,
+        Answer::Failed(failure) => return Ok(Report::failed(task, report::Ended::NotRun, &failure)),
+        Answer::Unclear(why) => return Ok(Report::unclear(task, why)),
+    };
+    if let Some(failure) = changed(errand.unique_id.as_deref(), repository.unique_id.as_deref()) {
+        return Ok(Report::failed(task, report::Ended::NotRun, &failure));
+    }
+    let mut report = match task {
+        Task::Stats => Report::happened(task, "it was looked at"),
+        Task::Own => owned(&visit).await?,
+        Task::Quick => Report::maintained(task, &maintained(&visit, Round::Quick).await?),
+        Task::Full => Report::maintained(task, &maintained(&visit, Round::Full).await?),
+        Task::Verify => Report::verified(task, &checked(&visit, errand.percent).await?),
+        Task::VerifyWhole => Report::verified(task, &checked(&visit, 100).await?),
+        Task::Expire => match expired(&visit, &errand.expire).await? {
+            Expired::Decided(expiries, deleted) => Report::expired(&expiries, deleted),
+            Expired::Failed(failure) => Report::failed(task, report::Ended::Failed, &failure),
+            Expired::Unclear(why) => Report::unclear(task, why),
+        },
+    };
+    match sight(&visit).await? {
+        Ok(seen) => report.sight = Some(seen),
+        // A look that saw only half of it is none.
+        Err(blind) if task == Task::Stats => return Ok(blind),
+        Err(_) => {}
+    }
+    Ok(report)
+}
+
+/// Says under which policy each of these sources is. Nothing is written.
+///
+/// # Errors
+/// When the repository could not even be asked.
+pub async fn policies(access: &Access, sources: &[String]) -> Result<Policies, KopiaError> {
+    let visit = Visit::begin(access)?;
+    if let Err(failure) = visit.present().await {
+        return Ok(Policies::Failed(failure));
+    }
+    let mut all = Vec::new();
+    for source in sources {
+        match answered(visit.local().ask(Ask::Policy(source)).await?, expire::policy) {
+            Answer::Is(policy) => all.push((source.clone(), policy)),
+            Answer::Failed(failure) => return Ok(Policies::Failed(failure)),
+            Answer::Unclear(why) => return Ok(Policies::Unclear(why)),
+        }
+    }
+    Ok(Policies::Are(all))
+}
+
+/// Decides which snapshots of these sources go, and deletes them if the terms are those that were tried before.
+///
+/// # Errors
+/// When the repository could not even be asked.
+pub async fn expire(access: &Access, clearance: &Clearance) -> Result<Expired, KopiaError> {
+    let visit = Visit::begin(access)?;
+    if let Err(failure) = visit.present().await {
+        return Ok(Expired::Failed(failure));
+    }
+    expired(&visit, clearance).await
+}
+
+async fn expired(visit: &Visit, clearance: &Clearance) -> Result<Expired, KopiaError> {
+    let local = visit.local();
+    let all = match answered(local.ask(Ask::Snapshots).await?, expire::listed) {
+        Answer::Is(all) => all,
+        Answer::Failed(failure) => return Ok(Expired::Failed(failure)),
+        Answer::Unclear(why) => return Ok(Expired::Unclear(why)),
+    };
+    let mut expiries = Vec::new();
+    for source in &clearance.sources {
+        let policy = match answered(local.ask(Ask::Policy(source)).await?, expire::policy) {
+            Answer::Is(policy) => policy,
+            Answer::Failed(failure) => return Ok(Expired::Failed(failure)),
+            Answer::Unclear(why) => return Ok(Expired::Unclear(why)),
+        };
+        let dry = local.ask(Ask::Expire(source)).await?;
+        if let Some(cut) = dry.cut {
+            return Ok(Expired::Unclear(cut));
+        }
+        if let Some(failure) = dry.failure() {
+            return Ok(Expired::Failed(failure));
+        }
+        let accepted = clearance.accepted.contains(source);
+        // A source without a snapshot is none that kopia would say anything about.
+        let none = !all.iter().any(|one| one.source == *source);
+        let would = if none { Some(0) } else { expire::would_delete(&format!("{}\n{}", dry.stdout, dry.stderr)) };
+        expiries.push(expire::expiry(source, &all, policy, would, accepted));
+    }
+    if clearance.terms.as_deref() != Some(expire::terms(&expiries).as_str()) {
+        return Ok(Expired::Decided(expiries, None));
+    }
+    let going = expire::within(&expiries, clearance.most);
+    for some in going.chunks(AT_ONCE) {
+        let ended = local.ask(Ask::Delete(some)).await?;
+        if let Some(cut) = ended.cut {
+            return Ok(Expired::Unclear(cut));
+        }
+        if let Some(failure) = ended.failure() {
+            return Ok(Expired::Failed(failure));
+        }
+    }
+    let left = match answered(local.ask(Ask::Snapshots).await?, expire::listed) {
+        Answer::Is(left) => left,
+        Answer::Failed(failure) => return Ok(Expired::Failed(failure)),
+        Answer::Unclear(why) => return Ok(Expired::Unclear(format!("whether all were deleted: {why}"))),
+    };
+    let stayed = going.iter().filter(|id| left.iter().any(|one| one.id == **id)).count();
+    if stayed > 0 {
+        let said = format!("kopia said that it deleted {} snapshots, and {stayed} are still there", going.len());
+        return Ok(Expired::Failed(Failure::new(Class::NoTrace, said)));
+    }
+    Ok(Expired::Decided(expiries, Some(going.len())))
+}
+
+/// Puts a report into the log, which outlives the termination message.
+pub fn log(report: &str) {
+    tracing::info!(report, "the task is over");
+}
+
+/// The failure, if it is not the repository that it has to be.
+fn changed(wanted: Option<&str>, found: Option<&str>) -> Option<Failure> {
+    let said = match (wanted, found) {
+        (_, None) => "kopia names no unique ID of what is there".to_owned(),
+        (Some(wanted), Some(found)) if wanted != found => {
+            format!("the unique ID of what is there is {found}, and it has to be {wanted}")
+        }
+        _ => return None,
+    };
+    Some(Failure::new(Class::RepositoryChanged, said))
+}
+
+/// A look at a repository that can be opened; or a report of what is in the way.
+async fn sight(visit: &Visit) -> Result<Result<Sight, Report>, KopiaError> {
+    let local = visit.local();
+    let blind = |failure: &Failure| Report::failed(Task::Stats, report::Ended::Failed, failure);
+    let unclear = |why: String| Report::unclear(Task::Stats, why);
+    let at = Clock::start().now().wall;
+    let repository = match answered(local.ask(Ask::Status).await?, Repository::parse) {
+        Answer::Is(repository) => repository,
+        Answer::Failed(failure) => return Ok(Err(blind(&failure))),
+        Answer::Unclear(why) => return Ok(Err(unclear(why))),
+    };
+    let record = match visit.record().await? {
+        Answer::Is(record) => record,
+        Answer::Failed(failure) => return Ok(Err(blind(&failure))),
+        Answer::Unclear(why) => return Ok(Err(unclear(why))),
+    };
+    let sources = match answered(local.ask(Ask::Snapshots).await?, kopia::sources) {
+        Answer::Is(sources) => sources,
+        Answer::Failed(failure) => return Ok(Err(blind(&failure))),
+        Answer::Unclear(why) => return Ok(Err(unclear(why))),
+    };
+    // What of these cannot be told is left out.
+    let mut aside = Standing::empty(at, String::new(), visit.identity.clone(), LockView::default());
+    let indexes = answered(local.ask(Ask::Indexes).await?, kopia::indexes).note(&mut aside);
+    let mut epoch = None;
+    if repository.epochs_enabled {
+        let current = answered(local.ask(Ask::Epochs).await?, |text| Ok(kopia::epoch(text)));
+        epoch = current.note(&mut aside).flatten();
+    }
+    let sight = Sight::of(at, &repository, Some(&record)).indexed(indexes.map(|(blobs, _)| blobs), epoch);
+    Ok(Ok(sight.sourced(&sources)))
+}
+
+/// Makes us the owner of maintenance, and believes it when the record says so.
+async fn owned(visit: &Visit) -> Result<Report, KopiaError> {
+    let (task, us) = (Task::Own, visit.identity.clone());
+    if let Some(failure) = visit.local().ask(Ask::Own).await?.failure() {
+        return Ok(Report::failed(task, report::Ended::Failed, &failure));
+    }
+    Ok(match visit.record().await? {
+        Answer::Is(record) if record.owner.as_deref().is_some_and(|owner| us.is(owner)) => {
+            Report::happened(task, format!("the owner of maintenance is {us}"))
+        }
+        Answer::Is(record) => {
+            let failure = kopia::may_maintain(&us, &record).err();
+            let failure = failure.unwrap_or_else(|| Failure::new(Class::NotOwner, "it has no owner"));
+            Report::failed(task, report::Ended::Failed, &failure)
+        }
+        Answer::Failed(failure) => Report::failed(task, report::Ended::Failed, &failure),
+        Answer::Unclear(why) => Report::unclear(task, why),
+    })
 }

@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep};
 
 use super::crew::Crew;
 use super::prune::Pruner;
+use super::repository::{Home, Keeper};
 use crate::domain::fact::Fact;
 use crate::domain::gate::Gate;
 use crate::driver::{Clock, Ends, Handle};
@@ -43,12 +44,14 @@ pub(super) struct Staff {
     pub(super) events: bool,
     /// Who takes traces.
     pub(super) traces: Option<Traces>,
+    /// Where Jobs for kopia repositories are made from, if they are.
+    pub(super) home: Option<Home>,
 }
 
 impl Staff {
     /// Sets them to work until `stop` turns true.
     pub(super) fn begin(self, crew: &mut Crew, stop: watch::Receiver<bool>) {
-        let Self { client, clock, ends: Ends { handle, facts, probes, errands }, seat, events, traces } = self;
+        let Self { client, clock, ends: Ends { handle, facts, probes, errands }, seat, events, traces, home } = self;
         let (prober, answers) = (client.clone(), facts.clone());
         crew.spawn("the prober", async move {
             probe::run(prober, probes, answers).await;
@@ -62,6 +65,10 @@ impl Staff {
         let identity = seat.rules.identity.clone();
         let pruner = Pruner::new(client.clone(), pruning, until.clone(), clock.clone(), identity);
         crew.spawn("the pruning", pruner.run());
+        if let Some(home) = home {
+            let keeper = Keeper::new(client.clone(), until.clone(), clock.clone(), home);
+            crew.spawn("the kopia repositories", keeper.run());
+        }
         let (hands, outcomes, time) = (client.clone(), facts.clone(), clock.clone());
         crew.spawn("the hands", async move {
             act::run(hands, errands, outcomes, until, time, reporter).await;

@@ -4,7 +4,9 @@
 //! with 0" for "maintenance was done" finds out when the disk is full.
 
 mod done;
+mod expire;
 mod status;
+mod task;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,6 +16,7 @@ use tokio::runtime::Runtime;
 
 use super::output::Terminal;
 use super::{CliError, Format, Outcome};
+use crate::app::kopia::Clearance;
 use crate::app::{self, kopia as desk};
 use crate::domain::kopia::Round;
 
@@ -25,7 +28,7 @@ identity volwarden@HOST. The password comes from --password-file, else from FILE
 Maintenance has one owner. Make us that once: kopia maintenance set --owner=volwarden@HOST
 
 Exit codes: 0 it happened; 1 it did not, with the class of the failure and what to do; 2 it cannot be told.
-maintain is the only one that writes to the repository.";
+maintain writes to the repository, and expire with --delete; nothing else does.";
 
 #[derive(Args, Clone, Debug)]
 #[command(after_help = EXAMPLES)]
@@ -44,6 +47,13 @@ enum KopiaCommand {
     Maintain(MaintainArgs),
     /// Look whether every pack and object is there, and read some of the files
     Verify(VerifyArgs),
+    /// Say which snapshots of a source go, where kopia and we decide alike; delete them only under terms that were shown
+    Expire(ExpireArgs),
+    /// Say under which policy each source is, whoever set it
+    Policy(PolicyArgs),
+    /// What the pod of a KopiaRepository's Job runs; its report goes into the termination message
+    #[command(hide = true)]
+    Task(task::TaskArgs),
 }
 
 /// What each of them takes.
@@ -109,6 +119,46 @@ struct VerifyArgs {
     timeout: Duration,
 }
 
+#[derive(Args, Clone, Debug)]
+struct ExpireArgs {
+    #[command(flatten)]
+    access: AccessArgs,
+
+    /// A source as `volwarden kopia sources` shows it; may be repeated
+    #[arg(long, value_name = "SOURCE", required = true)]
+    source: Vec<String>,
+
+    /// Delete, under the terms that a call without this showed; under others nothing is deleted
+    #[arg(long, value_name = "TERMS")]
+    delete: Option<String>,
+
+    /// Delete so many at most, the oldest of each source first
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    most: usize,
+
+    /// Of this source it is known and meant that its newest snapshot is small; may be repeated
+    #[arg(long, value_name = "SOURCE")]
+    accept_shrunk: Vec<String>,
+
+    /// End kopia if one of its answers takes longer
+    #[arg(long, value_name = "DURATION", value_parser = crate::config::parse_duration, default_value = "1h")]
+    timeout: Duration,
+}
+
+#[derive(Args, Clone, Debug)]
+struct PolicyArgs {
+    #[command(flatten)]
+    access: AccessArgs,
+
+    /// A source as `volwarden kopia sources` shows it; may be repeated
+    #[arg(long, value_name = "SOURCE", required = true)]
+    source: Vec<String>,
+
+    /// End kopia if one of its answers takes longer
+    #[arg(long, value_name = "DURATION", value_parser = crate::config::parse_duration, default_value = "5m")]
+    timeout: Duration,
+}
+
 impl AccessArgs {
     fn within(&self, timeout: Duration) -> desk::Access {
         desk::Access {
@@ -121,9 +171,23 @@ impl AccessArgs {
     }
 }
 
+/// Whether it runs in a pod, whose log is all that is left of it.
+pub(super) fn is_task(args: &KopiaArgs) -> bool {
+    matches!(args.command, KopiaCommand::Task(_))
+}
+
 /// Does what the subcommand says, until it is done or a signal asks for the end: then kopia is ended with it.
 pub(super) fn kopia(args: &KopiaArgs, runtime: &Runtime) -> Result<Outcome, CliError> {
     let mut stop = app::stop_signal()?;
+    if let KopiaCommand::Task(args) = &args.command {
+        let report = runtime.block_on(async {
+            tokio::select! {
+                report = task::run(args) => report,
+                _ = stop.wait_for(|stop| *stop) => task::stopped(args),
+            }
+        });
+        return task::tell(args, &report);
+    }
     runtime.block_on(async {
         tokio::select! {
             done = command(args) => done,
@@ -162,5 +226,24 @@ async fn command(args: &KopiaArgs) -> Result<Outcome, CliError> {
             terminal.progress("");
             done::verified(&check?, args.access.output)
         }
+        KopiaCommand::Expire(args) => {
+            let clearance = Clearance {
+                sources: args.source.clone(),
+                most: args.most,
+                terms: args.delete.clone(),
+                accepted: args.accept_shrunk.clone(),
+            };
+            terminal.progress("asking kopia ...");
+            let expired = desk::expire(&args.access.within(args.timeout), &clearance).await;
+            terminal.progress("");
+            expire::expired(&expired?, args.delete.is_some(), args.access.output)
+        }
+        KopiaCommand::Policy(args) => {
+            terminal.progress("asking kopia ...");
+            let policies = desk::policies(&args.access.within(args.timeout), &args.source).await;
+            terminal.progress("");
+            expire::policies(&policies?, args.access.output)
+        }
+        KopiaCommand::Task(args) => task::tell(args, &task::run(args).await),
     }
 }

@@ -243,6 +243,9 @@ fn dispatch(cli: &Cli) -> Result<Outcome, CliError> {
         Command::Retention(args) if args.is_offline() => return retention::simulate(args),
         Command::Crds => return crds::print(),
         Command::Kopia(args) => {
+            if kopia::is_task(args) {
+                app::install_logs(&Settings::load(&cli.settings, &run)?, LevelFilter::INFO)?;
+            }
             let runtime = app::runtime()?;
             let done = kopia::kopia(args, &runtime);
             runtime.shutdown_background();

@@ -28,6 +28,7 @@ pub mod policy;
 pub mod prune;
 pub mod record;
 pub mod remedy;
+pub mod repository;
 pub mod retention;
 pub mod schedule;
 pub mod timing;

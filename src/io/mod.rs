@@ -13,6 +13,7 @@ pub mod orphan;
 pub mod policy;
 pub mod probe;
 pub mod report;
+pub mod repository;
 mod request;
 pub mod retention;
 pub mod source;

@@ -139,7 +139,8 @@ fn right_policies() -> Vec<Value> {
 fn definitions_are_structural_and_a_wrong_policy_is_refused() {
     let Some(server) = defined() else { return };
     let crds = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
-    for kind in ["remediationpolicies", "remediations", "orphanedsnapshots", "snapshotretentions"] {
+    for kind in ["remediationpolicies", "remediations", "orphanedsnapshots", "snapshotretentions", "kopiarepositories"]
+    {
         let crd = server.must(&Ask::get(&format!("{crds}/{kind}.volwarden.dev")));
         let conditions = crd["status"]["conditions"].as_array().unwrap().iter();
         let conditions: Vec<_> = conditions.map(|condition| (&condition["type"], &condition["status"])).collect();

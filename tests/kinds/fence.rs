@@ -14,7 +14,14 @@ use crate::{Ask, SOON, Server, VOLWARDEN, deploy, fenced};
 /// What may be tried at the same time: a row is judged by one of these, so they do not get in each other's way. The
 /// scope policy has a say in all of them.
 const TOGETHER: [&[&str]; 2] = [
-    &["volwarden-contents", "volwarden-leases", "volwarden-ledger", "volwarden-pods", "volwarden-snapshots"],
+    &[
+        "volwarden-contents",
+        "volwarden-jobs",
+        "volwarden-leases",
+        "volwarden-ledger",
+        "volwarden-pods",
+        "volwarden-snapshots",
+    ],
     &["volwarden-scope"],
 ];
 
@@ -23,6 +30,8 @@ fn fenced_in() -> Option<(Server, Vec<Row>)> {
     let server = Server::start(Options { group_crds: true, ..Options::api_only() })?;
     server.install();
     server.namespace("rook-ceph", &json!({}));
+    server.namespace("backup", &json!({}));
+    server.apply_folder(&deploy().join("base/kopia-namespace"), Some("backup"));
     server.namespace("ignored", &json!({"volwarden.dev/ignore": "by storage"}));
     server.apply_folder(&deploy().join("base/driver-namespace"), Some("rook-ceph"));
     let rows = table(&server);
@@ -177,6 +186,12 @@ fn sign_of(policy: &str) -> Ask {
         "volwarden-leases" => Ask::create(
             "/apis/coordination.k8s.io/v1/namespaces/volwarden-system/leases",
             named(json!({"metadata": {}})),
+        ),
+        "volwarden-jobs" => Ask::create(
+            "/apis/batch/v1/namespaces/backup/jobs",
+            named(json!({"metadata": {}, "spec": {"template": {"spec": {
+                "restartPolicy": "Never", "containers": [{"name": "sign", "image": "sign"}],
+            }}}})),
         ),
         "volwarden-pods" => Ask::delete("/api/v1/namespaces/rook-ceph/pods/sign-of-volwarden-pods", Value::Null),
         _ => Ask::create("/api/v1/namespaces/default/configmaps", named(json!({"metadata": {}}))),

@@ -17,6 +17,7 @@
 mod definitions;
 mod fence;
 mod install;
+mod kopia;
 mod mutants;
 mod race;
 mod retentions;
@@ -115,7 +116,8 @@ impl Server {
     }
 
     fn wait_established(&self) {
-        let kinds = ["remediationpolicies", "remediations", "orphanedsnapshots", "snapshotretentions"];
+        let kinds =
+            ["remediationpolicies", "remediations", "orphanedsnapshots", "snapshotretentions", "kopiarepositories"];
         let words = kinds.map(|kind| format!("crd/{kind}.volwarden.dev"));
         let wait = ["wait", "--for=condition=Established", "--timeout=60s"].map(str::to_owned);
         self.stack.kubectl(wait.into_iter().chain(words)).unwrap();

@@ -15,6 +15,8 @@ fn it_may_do_what_it_needs_and_nothing_else() {
     server.namespace("rook-ceph", &json!({}));
     server.apply_folder(&deploy().join("base"), None);
     server.apply_folder(&deploy().join("base/driver-namespace"), Some("rook-ceph"));
+    server.namespace("backup", &json!({}));
+    server.apply_folder(&deploy().join("base/kopia-namespace"), Some("backup"));
     // The administrator asks for it: the fence does not even let it ask.
     let may = |verb: &str, group: &str, resource: &str, namespace: &str, name: &str| {
         let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
@@ -57,6 +59,11 @@ fn it_may_do_what_it_needs_and_nothing_else() {
         ("patch", "volwarden.dev", "remediationpolicies/status", "", "p"),
         ("list", "volwarden.dev", "snapshotretentions", "", ""),
         ("patch", "volwarden.dev", "snapshotretentions/status", "", "r"),
+        ("list", "volwarden.dev", "kopiarepositories", "", ""),
+        ("patch", "volwarden.dev", "kopiarepositories/status", "backup", "r"),
+        ("create", "batch", "jobs", "backup", ""),
+        ("patch", "batch", "jobs", "backup", "j"),
+        ("delete", "batch", "jobs", "backup", "j"),
     ] {
         assert!(may(verb, group, resource, namespace, name), "may not {verb} {group} {resource} {namespace}/{name}");
     }
@@ -74,7 +81,11 @@ fn it_may_do_what_it_needs_and_nothing_else() {
         ("patch", SNAPSHOTS, "volumesnapshots/status", "app", "db-1"),
         ("delete", "coordination.k8s.io", "leases", "kube-system", "snapshot-controller-leader"),
         ("update", "coordination.k8s.io", "leases", "rook-ceph", "external-snapshotter-leader-x"),
-        ("update", "coordination.k8s.io", "leases", "volwarden-system", "another"),
+        // Which names it may update there is the fence's to say.
+        ("patch", "coordination.k8s.io", "leases", "volwarden-system", "another"),
+        ("update", "coordination.k8s.io", "leases", "backup", "another"),
+        ("create", "batch", "jobs", "app", ""),
+        ("patch", "volwarden.dev", "kopiarepositories", "backup", "r"),
         ("patch", "volwarden.dev", "remediations", "", "r"),
         ("patch", "volwarden.dev", "remediationpolicies", "", "p"),
         ("patch", "volwarden.dev", "snapshotretentions", "", "r"),

@@ -7,6 +7,7 @@ use crate::{Ask, Server};
 
 mod components;
 mod contents;
+mod jobs;
 mod records;
 mod snapshots;
 
@@ -80,6 +81,7 @@ pub(crate) fn table(server: &Server) -> Vec<Row> {
     snapshots::prunes(&mut table);
     components::pods(&mut table);
     components::leases(&mut table);
+    jobs::jobs(&mut table);
     records::records(&mut table);
     records::retentions(&mut table);
     records::everything_else(&mut table);

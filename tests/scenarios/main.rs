@@ -21,6 +21,7 @@ mod cluster;
 mod components;
 mod doctor;
 mod kills;
+mod kopia;
 mod leaders;
 mod mending;
 mod missed;

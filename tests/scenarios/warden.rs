@@ -17,6 +17,7 @@ pub(crate) const REMEDIATIONS: &str = "remediations.volwarden.dev";
 pub(crate) const ORPHANS: &str = "orphanedsnapshots.volwarden.dev";
 pub(crate) const POLICIES: &str = "remediationpolicies.volwarden.dev";
 pub(crate) const RETENTIONS: &str = "snapshotretentions.volwarden.dev";
+pub(crate) const REPOSITORIES: &str = "kopiarepositories.volwarden.dev";
 
 /// A running daemon.
 pub(crate) struct Warden {
@@ -34,7 +35,7 @@ pub(crate) fn install(stack: &Stack, driver_namespaces: &[&str]) {
         let rights = base.join("driver-namespace");
         stack.kubectl(["apply", "-n", namespace, "-k", rights.to_str().unwrap()]).unwrap();
     }
-    let kinds = [REMEDIATIONS, ORPHANS, POLICIES, RETENTIONS].map(|kind| format!("crd/{kind}"));
+    let kinds = [REMEDIATIONS, ORPHANS, POLICIES, RETENTIONS, REPOSITORIES].map(|kind| format!("crd/{kind}"));
     let wait = ["wait", "--for=condition=Established", "--timeout=60s"].map(str::to_owned);
     stack.kubectl(wait.into_iter().chain(kinds)).unwrap();
 }
@@ -68,6 +69,7 @@ impl Warden {
         let file = File::options().create(true).append(true).open(&log).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_volwarden"))
             .args(["run", "--listen=127.0.0.1:0", "--lease-namespace=volwarden-system", "--log-format=json"])
+            .arg("--job-image=volwarden:test")
             .arg("--kubeconfig")
             .arg(kubeconfig)
             .env_remove("KUBECONFIG")

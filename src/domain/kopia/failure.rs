@@ -30,6 +30,8 @@ pub enum Class {
     PermissionDenied,
     /// Nothing of a repository is there.
     NotInitialised,
+    /// Another repository is there.
+    RepositoryChanged,
     /// The password is wrong.
     WrongPassword,
     /// The configuration names no repository.
@@ -102,7 +104,7 @@ const WORDS: &[(Class, &[&str])] = &[
 
 impl Class {
     /// All of them, as the table of `docs/kopia.md` has them.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::NotOwner,
         Self::LockHeld,
         Self::ReadOnlyConnection,
@@ -113,6 +115,7 @@ impl Class {
         Self::Unreachable,
         Self::PermissionDenied,
         Self::NotInitialised,
+        Self::RepositoryChanged,
         Self::WrongPassword,
         Self::NotConnected,
         Self::UpgradeInProgress,
@@ -141,6 +144,7 @@ impl Class {
             | Self::Unreachable
             | Self::PermissionDenied
             | Self::NotInitialised
+            | Self::RepositoryChanged
             | Self::WrongPassword
             | Self::NotConnected
             | Self::NothingToVerify => Advice::Hold,
@@ -152,6 +156,12 @@ impl Class {
             | Self::NoTrace
             | Self::Unknown => Advice::Human,
         }
+    }
+
+    /// The class of this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|class| class.to_string() == name)
     }
 
     /// What to do, in one sentence.
@@ -174,6 +184,9 @@ impl Class {
             Self::NotInitialised => {
                 "look whether the share is mounted: an empty folder here is nearly always a missing mount; do not make a \
                  new repository there, it would split everyone's history"
+            }
+            Self::RepositoryChanged => {
+                "look whether another share is mounted there; if it was replaced on purpose, make a new KopiaRepository"
             }
             Self::WrongPassword => "correct the password; nothing is gained by trying again",
             Self::NotConnected => "name a configuration that kopia wrote when it connected",

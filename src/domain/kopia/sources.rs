@@ -65,14 +65,14 @@ struct Wire {
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct WireSource {
+pub(super) struct WireSource {
     host: Option<String>,
     user_name: Option<String>,
     path: Option<String>,
 }
 
 impl WireSource {
-    fn name(self) -> String {
+    pub(super) fn name(self) -> String {
         let part = |part: Option<String>| part.unwrap_or_default();
         format!("{}@{}:{}", part(self.user_name), part(self.host), part(self.path))
     }

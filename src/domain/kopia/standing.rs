@@ -31,6 +31,25 @@ pub struct Standing {
     pub unclear: Vec<String>,
 }
 
+impl Standing {
+    /// One of which nothing is known yet.
+    #[must_use]
+    pub fn empty(at: Timestamp, config: String, identity: Identity, lock: LockView) -> Self {
+        Self {
+            at,
+            config,
+            identity,
+            repository: None,
+            maintenance: None,
+            epochs: Epochs::default(),
+            sources: None,
+            lock,
+            failures: Vec::new(),
+            unclear: Vec::new(),
+        }
+    }
+}
+
 /// Who maintains, and what came of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]

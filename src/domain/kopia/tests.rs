@@ -3,6 +3,8 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::domain::repository::Task;
+use crate::domain::repository::report::Report;
 
 const STATUS: &str = r#"{"configFile":"/c","uniqueIDHex":"30f4535aa757e3cf","clientOptions":{"hostname":"nas","username":"volwarden","readonly":true,"enableActions":false,"formatBlobCacheDuration":900000000000},"storage":{"type":"filesystem","config":{"path":"/srv/repo","fileMode":384,"dirMode":448,"dirShards":null}},"volume":{"capacity":270553174016,"available":33392267264},"contentFormat":{"hash":"BLAKE2B-256-128","encryption":"AES256-GCM-HMAC-SHA256","version":3,"maxPackSize":20971520,"indexVersion":2,"epochParameters":{"Enabled":true,"EpochRefreshFrequency":1200000000000,"MinEpochDuration":86400000000000},"enablePasswordChange":true},"objectFormat":{"splitter":"DYNAMIC-4M-BUZHASH"},"blobRetention":{}}"#;
 const NEVER: &str = r#"{"owner":"volwarden@nas","quick":{"enabled":true,"interval":3600000000000},"full":{"enabled":true,"interval":86400000000000},"logRetention":{"maxTotalSize":1073741824},"extendObjectLocks":false,"schedule":{"nextFullMaintenance":"0001-01-01T00:00:00Z","nextQuickMaintenance":"0001-01-01T00:00:00Z","runs":null}}"#;
@@ -11,6 +13,9 @@ const RAN: &str =
     "Running full maintenance...\nGC found 0 unused contents (0 B)\nCleaned up 0 logs.\nFinished full maintenance.\n";
 /// As 0.21.1 writes to a pipe: each line in colour.
 const REFUSED_021: &str = "\u{1b}[31mERROR\u{1b}[0m maintenance must be run by designated user: root@kopia\n";
+
+const SNAPSHOTS: &str = r#"[{"id":"150a","source":{"host":"ns","userName":"app","path":"/data"},"startTime":"2026-01-01T00:00:00Z","endTime":"2026-01-01T00:01:00Z","pins":["keep"],"retentionReason":["latest-1"],"rootEntry":{"summ":{"size":3}}}]"#;
+const REPORT: &str = r#"{"task":"Full","result":"failed","class":"NoSpace","said":"x","sight":{"uniqueID":"id","stalest":[{"source":"a@b:/c","snapshots":1}]}}"#;
 
 fn ended(code: i32, stderr: &str) -> Ended {
     Ended { code: Some(code), stderr: stderr.to_owned(), ..Ended::default() }
@@ -269,7 +274,7 @@ proptest! {
     #[test]
     fn no_input_panics(text in "\\PC{0,200}", cut in 0_usize..2000, change in any::<u8>()) {
         let mut inputs = vec![text];
-        for sound in [STATUS, NEVER, ONCE, RAN, REFUSED_021] {
+        for sound in [STATUS, NEVER, ONCE, RAN, REFUSED_021, SNAPSHOTS, REPORT] {
             let mut bytes = sound.as_bytes().to_vec();
             let at = cut % bytes.len();
             bytes[at] = change;
@@ -284,6 +289,8 @@ proptest! {
             }
             let ended = Ended { stdout: input.clone(), ..ended(i32::from(change % 2), &input) };
             let _ = (verified(&ended, &ended), holders(&input, 1, 1, 1), Failure::told(&input).to_string());
+            let _ = (expire::listed(&input), expire::policy(&input), expire::would_delete(&input));
+            let _ = Report::parse(&input, Task::Full);
             let now = parsed.unwrap_or_default();
             let _ = judge(Round::Full, &ended, &Maintenance::default(), Ok(&now));
         }

@@ -7,6 +7,7 @@
 pub mod consent;
 pub mod prune;
 pub mod reclaim;
+pub mod repository;
 pub(in crate::io) mod send;
 mod store;
 

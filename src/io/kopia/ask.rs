@@ -1,11 +1,11 @@
-//! What kopia may be asked. What is not here cannot be run: nothing that makes a repository, mends one by force, takes
-//! ownership or lowers kopia's safety.
+//! What kopia may be asked. What is not here cannot be run: nothing that makes a repository, mends one by force or lowers
+//! kopia's safety.
 
-use crate::domain::kopia::Round;
+use crate::domain::kopia::{Identity, Round};
 
 /// One question or order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ask {
+pub enum Ask<'a> {
     /// What the repository is.
     Status,
     /// Who maintains it, and what has run.
@@ -20,18 +20,26 @@ pub enum Ask {
     Packs,
     /// Whether each snapshot's objects are there; so many of a hundred files are read whole.
     Files(u8),
-    /// Maintenance: the only order that writes.
+    /// Maintenance.
     Maintain(Round),
+    /// That maintenance is ours: once, and by a person's approval or on proof.
+    Own,
+    /// Under which policy a source is.
+    Policy(&'a str),
+    /// How many snapshots of a source kopia would delete. It deletes none.
+    Expire(&'a str),
+    /// The deletion of these snapshots, by id, and of nothing else.
+    Delete(&'a [String]),
 }
 
-impl Ask {
+impl Ask<'_> {
     /// Whether the connection has to be able to write.
     pub(super) fn writes(self) -> bool {
-        matches!(self, Self::Maintain(_))
+        matches!(self, Self::Maintain(_) | Self::Own | Self::Delete(_))
     }
 
-    /// The command line.
-    pub(super) fn words(self) -> Vec<String> {
+    /// The command line of somebody with this identity.
+    pub(super) fn words(self, us: &Identity) -> Vec<String> {
         let words: &[&str] = match self {
             Self::Status => &["repository", "status", "--json"],
             Self::Record => &["maintenance", "info", "--json"],
@@ -44,6 +52,13 @@ impl Ask {
                 words.push(format!("--verify-files-percent={percent}"));
                 return words;
             }
+            Self::Policy(source) => &["policy", "show", "--json", source],
+            Self::Expire(source) => &["snapshot", "expire", source],
+            Self::Delete(ids) => {
+                let words = ["snapshot", "delete", "--delete"].into_iter();
+                return words.chain(ids.iter().map(String::as_str)).map(str::to_owned).collect();
+            }
+            Self::Own => return vec!["maintenance".to_owned(), "set".to_owned(), format!("--owner={us}")],
             Self::Maintain(Round::Quick) => &["maintenance", "run"],
             Self::Maintain(Round::Full) => &["maintenance", "run", "--full"],
         };
@@ -56,9 +71,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_maintenance_may_write() {
+    fn what_writes_is_known_and_an_expiry_is_always_dry() {
         let reads = [Ask::Status, Ask::Record, Ask::Indexes, Ask::Epochs, Ask::Snapshots, Ask::Packs, Ask::Files(1)];
         assert!(reads.iter().all(|ask| !ask.writes()));
-        assert!(Ask::Maintain(Round::Quick).writes());
+        assert!([Ask::Policy("a@b:/c"), Ask::Expire("a@b:/c")].iter().all(|ask| !ask.writes()));
+        assert!(Ask::Maintain(Round::Quick).writes() && Ask::Own.writes() && Ask::Delete(&[]).writes());
+        let us = Identity::on("nas").unwrap();
+        assert_eq!(Ask::Expire("a@b:/c").words(&us), ["snapshot", "expire", "a@b:/c"]);
+        assert_eq!(Ask::Delete(&["1".to_owned()]).words(&us), ["snapshot", "delete", "--delete", "1"]);
+        assert_eq!(Ask::Own.words(&us), ["maintenance", "set", "--owner=volwarden@nas"], "and nothing else is set");
     }
 }

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::Trouble;
 use crate::domain::kopia::{Class, Failure, Identity};
@@ -81,6 +81,25 @@ impl Connection {
             None => kept_password(file)?,
         };
         Ok(Self { file: file.to_owned(), fields, password })
+    }
+
+    /// A repository in a folder, of which no configuration of kopia's is at hand: one that was never connected cannot be
+    /// deleted by a connection that fails. `file` is where one of ours would be; it need not be there.
+    ///
+    /// # Errors
+    /// When the password could not be handed to a child.
+    pub fn of_folder(file: &Path, folder: &Path, password: String) -> Result<Self, Trouble> {
+        if password.is_empty() || password.contains('\0') {
+            let path = "KOPIA_PASSWORD".to_owned();
+            return Err(Trouble::Password { path, why: "it has to be a text that is not empty" });
+        }
+        let storage =
+            json!({"type": "filesystem", "config": {"path": folder.display().to_string(), "dirShards": null}});
+        // Kopia that is given a cache without a size ends in a panic at its first read.
+        let caching =
+            json!({"maxCacheSize": 512_u64 << 20, "maxMetadataCacheSize": 1_u64 << 30, "maxListCacheDuration": 30});
+        let fields = Map::from_iter([("storage".to_owned(), storage), ("caching".to_owned(), caching)]);
+        Ok(Self { file: file.to_owned(), fields, password: Password(password) })
     }
 
     /// The host that kopia saw when it connected.

@@ -102,7 +102,7 @@ impl Local<'_> {
     ///
     /// # Errors
     /// When it could not be started; how it ended is in the answer.
-    pub async fn ask(&self, ask: Ask) -> Result<Ended, Trouble> {
+    pub async fn ask(&self, ask: Ask<'_>) -> Result<Ended, Trouble> {
         self.run(ask, None).await
     }
 
@@ -110,13 +110,13 @@ impl Local<'_> {
     ///
     /// # Errors
     /// When it could not be started; how it ended is in the answer.
-    pub async fn ask_holding(&self, ask: Ask, held: &Held) -> Result<Ended, Trouble> {
+    pub async fn ask_holding(&self, ask: Ask<'_>, held: &Held) -> Result<Ended, Trouble> {
         self.run(ask, Some(held)).await
     }
 
-    async fn run(&self, ask: Ask, held: Option<&Held>) -> Result<Ended, Trouble> {
+    async fn run(&self, ask: Ask<'_>, held: Option<&Held>) -> Result<Ended, Trouble> {
         let private = self.connection.private_copy(self.folder, self.identity, ask.writes())?;
-        let mut words = ask.words();
+        let mut words = ask.words(self.identity);
         words.push(format!("--config-file={}", private.display()));
         words.extend(["--no-auto-maintenance", "--no-progress"].map(str::to_owned));
         let order = child::Order {
@@ -127,6 +127,11 @@ impl Local<'_> {
             stdin: held.map(Held::hand_over).transpose()?,
             timeout: self.timeout,
         };
-        child::run(order).await
+        let ended = child::run(order).await?;
+        // A pod's log is all that is left of it.
+        for line in ended.stderr.lines().filter(|line| !line.trim().is_empty()) {
+            tracing::info!(ask = words.first().map(String::as_str), "kopia: {line}");
+        }
+        Ok(ended)
     }
 }

@@ -312,6 +312,22 @@ pub(super) const RETENTIONS: &[Column] = &[
     AGE,
 ];
 
+pub(super) const REPOSITORIES: &[Column] = &[
+    NAME,
+    made("Ready", |repository| string(ready(repository), "/status").into()),
+    made("Reason", |repository| string(ready(repository), "/reason").into()),
+    text("Running", "/status/run/task"),
+    text("Last task", "/status/history/0/task"),
+    text("Outcome", "/status/history/0/outcome"),
+    Column { name: "Last run", kind: "date", priority: 0, cell: Cell::Since("/status/history/0/finishedAt") },
+    of("integer", text("Sources", "/status/repository/sources")),
+    of("integer", text("Index blobs", "/status/repository/indexBlobs")),
+    wide(of("boolean", text("Suspended", "/spec/suspend"))),
+    wide(text("Owner", "/status/repository/owner")),
+    wide(made("Message", |repository| string(ready(repository), "/message").into())),
+    AGE,
+];
+
 // === Cells that are made ===
 
 fn string<'a>(object: &'a Value, pointer: &str) -> &'a str {

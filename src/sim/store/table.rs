@@ -419,6 +419,14 @@ pub const RETENTIONS: &Resource =
         .cluster_scoped()
         .printing(columns::RETENTIONS);
 
+/// KopiaRepositories.
+pub const REPOSITORIES: &Resource =
+    &Resource::custom(OUR_GROUP, "kopiarepositories", "kopiarepository", "KopiaRepository")
+        .version(crate::api::VERSION)
+        .short(&["krepo"])
+        .in_category(OURS)
+        .printing(columns::REPOSITORIES);
+
 /// All of them.
 pub const ALL: &[&Resource] = &[
     NAMESPACES,
@@ -456,4 +464,5 @@ pub const ALL: &[&Resource] = &[
     REMEDIATIONS,
     ORPHANS,
     RETENTIONS,
+    REPOSITORIES,
 ];

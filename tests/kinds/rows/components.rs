@@ -101,6 +101,8 @@ pub(super) fn leases(table: &mut Table<'_>) {
     table.refuse("make its lease elsewhere", policy, "but its own", create("default", "volwarden"));
     let own = server.lease("volwarden-system", "volwarden");
     table.allow("renew its own lease", Ask::merge(&own, holder.clone()));
+    table.allow("take the lease of a kopia repository", create("volwarden-system", "volwarden-kopia-0123"));
+    table.refuse("take one elsewhere", policy, "but its own", create("default", "volwarden-kopia-0123"));
     table.refuse("delete its own lease", policy, "but a csi-snapshotter's", table.deletion(&own));
     server.must(&create("volwarden-system", "standby"));
     table.refuse(

@@ -101,6 +101,17 @@ pub(super) fn retentions(table: &mut Table<'_>) {
     table.allow("write a retention's status", Ask::merge(&format!("{retentions}/r/status"), status));
     let approve = annotate(&format!("{retentions}/r"), "volwarden.dev/approved", "0123456789abcdef");
     table.refuse("approve its own pruning", "volwarden-scope", "no business", approve);
+
+    let repositories = format!("{group}/namespaces/backup/kopiarepositories");
+    let repository = json!({
+        "apiVersion": "volwarden.dev/v1alpha1", "kind": "KopiaRepository", "metadata": {"name": "r"},
+        "spec": {"secretRef": {"name": "kopia"}},
+    });
+    server.must(&Ask::create(&repositories, repository));
+    let status = json!({"status": {"observedGeneration": 1}});
+    table.allow("write a repository's status", Ask::merge(&format!("{repositories}/r/status"), status));
+    let approve = annotate(&format!("{repositories}/r"), "volwarden.dev/approved", "0123456789abcdef");
+    table.refuse("make itself the owner of maintenance", "volwarden-scope", "no business", approve);
 }
 
 /// A few of all the things a service account with every right could do.

@@ -1,0 +1,638 @@
+//! `KopiaRepository`: a kopia repository that Volwarden maintains and verifies on schedules. Namespaced, because its
+//! Jobs use a Secret and claims of its namespace.
+//!
+//! One that has no schedules is only looked at. `status.run` is written before a Job is made, so that whoever leads next
+//! finds the Job by its name instead of making a second one.
+
+#![expect(clippy::duplicated_attributes, reason = "each print column has a type, and most have the same")]
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::condition::Condition;
+use super::period::Period;
+use super::policy::Window;
+use super::retention::Schedule;
+use super::{rule, within};
+
+/// A kopia repository that is maintained and verified.
+#[derive(Clone, Debug, PartialEq, Eq, CustomResource, Deserialize, Serialize, JsonSchema)]
+#[kube(
+    group = "volwarden.dev",
+    version = "v1alpha1",
+    kind = "KopiaRepository",
+    plural = "kopiarepositories",
+    shortname = "krepo",
+    category = "volwarden",
+    namespaced,
+    status = "KopiaRepositoryStatus",
+    derive = "PartialEq",
+    doc = "A kopia repository that is maintained and verified by Jobs, on schedules, with what truly happened in its status.",
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),
+    printcolumn(name = "Running", type_ = "string", json_path = ".status.run.task"),
+    printcolumn(name = "Last task", type_ = "string", json_path = ".status.history[0].task"),
+    printcolumn(name = "Outcome", type_ = "string", json_path = ".status.history[0].outcome"),
+    printcolumn(name = "Last run", type_ = "date", json_path = ".status.history[0].finishedAt"),
+    printcolumn(name = "Sources", type_ = "integer", json_path = ".status.repository.sources"),
+    printcolumn(name = "Index blobs", type_ = "integer", json_path = ".status.repository.indexBlobs"),
+    printcolumn(name = "Suspended", type_ = "boolean", json_path = ".spec.suspend", priority = 1),
+    printcolumn(name = "Owner", type_ = "string", json_path = ".status.repository.owner", priority = 1),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].message",
+        priority = 1
+    ),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [
+    {
+        "rule": "!has(oldSelf.uniqueID) || (has(self.uniqueID) && self.uniqueID == oldSelf.uniqueID)",
+        "message": "uniqueID may not change: another repository is another KopiaRepository",
+    },
+    {
+        "rule": "!has(self.schedules) || !has(self.schedules.expire) || has(self.expire)",
+        "message": "schedules.expire needs expire with the sources that may lose snapshots",
+    },
+]))]
+pub struct KopiaRepositorySpec {
+    /// True: no Job is made. One that runs may end.
+    #[serde(default)]
+    pub suspend: bool,
+    /// The Secret with KOPIA_PASSWORD and, unless path is set, KOPIA_REPOSITORY. Volwarden itself never reads it.
+    pub secret_ref: SecretRef,
+    /// The folder of the repository in the Job's pod, such as /mnt/repository; else KOPIA_REPOSITORY of the Secret, as
+    /// filesystem:///mnt/repository.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512), regex(pattern = "^/[-A-Za-z0-9._/]*$"))]
+    pub path: Option<String>,
+    /// The repository's unique ID, if it is known; else the one that is seen first is kept to.
+    #[serde(default, rename = "uniqueID", skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 64, max = 64), regex(pattern = "^[0-9a-f]{64}$"))]
+    pub unique_id: Option<String>,
+    /// What is mounted into the Job's pod, as in moverVolumes of VolSync.
+    #[serde(default)]
+    #[schemars(
+        length(max = 8),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["mountPath"])
+    )]
+    pub volumes: Vec<RepositoryVolume>,
+    /// As whom the Job's pod works: kopia's files belong to whoever made them, and nobody else can read them.
+    #[serde(default)]
+    pub pod_security_context: PodUser,
+    /// What the Job's container asks for and may use.
+    #[serde(default)]
+    pub resources: Resources,
+    /// Kopia's cache and all that it writes beside the repository; it goes with the pod.
+    #[serde(default)]
+    pub cache: Cache,
+    /// When what is done by itself.
+    #[serde(default)]
+    pub schedules: Schedules,
+    /// Which sources may lose snapshots, and how many. Absent: none ever does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expire: Option<Expire>,
+    /// When maintenance may begin: in any of these windows; always, if there is none.
+    #[serde(default)]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "atomic"))]
+    pub windows: Vec<Window>,
+    /// Whether ownership of maintenance is taken without being asked, once, from an owner that is proved to be gone.
+    #[serde(default)]
+    pub takeover: Takeover,
+    /// How long a Job may take.
+    #[serde(default)]
+    pub deadlines: Deadlines,
+}
+
+/// A Secret of the same namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SecretRef {
+    /// Its name.
+    #[schemars(length(min = 1, max = 253), regex(pattern = "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    pub name: String,
+}
+
+/// A volume, and where it is mounted.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RepositoryVolume {
+    /// It is mounted at /mnt/ and this.
+    #[schemars(length(min = 1, max = 63), regex(pattern = "^[A-Za-z0-9][-A-Za-z0-9_.]*$"))]
+    pub mount_path: String,
+    /// What it is.
+    pub volume_source: VolumeSource,
+}
+
+/// One of these.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = rule(
+    "has(self.nfs) != has(self.persistentVolumeClaim)",
+    "a volume is either nfs or persistentVolumeClaim",
+)))]
+pub struct VolumeSource {
+    /// A share.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nfs: Option<Nfs>,
+    /// A claim of the same namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub persistent_volume_claim: Option<Claim>,
+}
+
+/// A share.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Nfs {
+    /// Its server: a name or an address.
+    #[schemars(length(min = 1, max = 253), regex(pattern = "^[A-Za-z0-9]([-A-Za-z0-9.:]*[A-Za-z0-9])?$"))]
+    pub server: String,
+    /// Its path there.
+    #[schemars(length(min = 1, max = 512), regex(pattern = "^/[-A-Za-z0-9._/]*$"))]
+    pub path: String,
+}
+
+/// A claim.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Claim {
+    /// Its name.
+    #[schemars(length(min = 1, max = 253), regex(pattern = "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    pub claim_name: String,
+}
+
+/// As whom a pod works.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct PodUser {
+    /// The user. 0 only if the files are root's: the namespace then has to allow such pods.
+    #[schemars(range(min = 0, max = 2_147_483_647))]
+    pub run_as_user: i64,
+    /// Its group.
+    #[schemars(range(min = 0, max = 2_147_483_647))]
+    pub run_as_group: i64,
+    /// The group that claims are made accessible to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 2_147_483_647))]
+    pub fs_group: Option<i64>,
+}
+
+impl Default for PodUser {
+    fn default() -> Self {
+        Self { run_as_user: 65_532, run_as_group: 65_532, fs_group: None }
+    }
+}
+
+/// What a container asks for and may use: cpu, memory, ephemeral-storage.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Resources {
+    /// Asks for.
+    #[schemars(extend("maxProperties" = 8))]
+    pub requests: BTreeMap<String, Quantity>,
+    /// May use. Without a limit of memory kopia takes what many index blobs need.
+    #[schemars(extend("maxProperties" = 8))]
+    pub limits: BTreeMap<String, Quantity>,
+}
+
+/// An amount as Kubernetes writes it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(transparent)]
+#[schemars(inline)]
+pub struct Quantity(
+    #[schemars(length(min = 1, max = 32), regex(pattern = "^[0-9]+(\\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$"))] pub String,
+);
+
+/// Where kopia writes beside the repository.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Cache {
+    /// A pod that writes more is evicted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size_limit: Option<Quantity>,
+}
+
+/// When what is done by itself. What has no schedule is done when asked by volwarden.dev/requestedAt alone.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Schedules {
+    /// A look: nothing is written. Each other task ends with one, too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stats: Option<Schedule>,
+    /// The small cycle of maintenance, which keeps the index short.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quick: Option<Schedule>,
+    /// The large one, which frees space.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub full: Option<Schedule>,
+    /// Deletion of snapshots that no count keeps.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expire: Option<Schedule>,
+    /// Every pack, every object, and some of the files.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verify: Option<Schedule>,
+    /// So many of a hundred files are read whole by verify.
+    #[schemars(with = "i32", range(min = 0, max = 100))]
+    pub verify_percent: u8,
+    /// The same with every file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verify_whole: Option<Schedule>,
+}
+
+impl Default for Schedules {
+    fn default() -> Self {
+        Self { stats: None, quick: None, full: None, expire: None, verify: None, verify_percent: 1, verify_whole: None }
+    }
+}
+
+/// Which sources may lose snapshots. What goes is decided by the policy that the repository has for each of them, and only
+/// where kopia and Volwarden decide alike.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Expire {
+    /// Observe: only say what would go. Enforce: delete it, under policies and sources that were tried once before.
+    #[serde(default)]
+    pub mode: ExpireMode,
+    /// `user@host:path` of each. Several clusters may share a repository: name none of another's.
+    #[schemars(
+        length(min = 1, max = 64),
+        inner(length(min = 5, max = 253), regex(pattern = "^[-A-Za-z0-9._]+@[-A-Za-z0-9._]+:/[-A-Za-z0-9._/]*$")),
+        extend("x-kubernetes-list-type" = "set")
+    )]
+    pub sources: Vec<String>,
+    /// A run deletes so many at most, the oldest of each source first; the rest goes with the next run.
+    #[serde(default = "hundred")]
+    #[schemars(with = "i32", range(min = 1, max = 10_000))]
+    pub max_deletions_per_run: u32,
+    /// Of these it is known and meant that their newest snapshot is much smaller than those before.
+    #[serde(default)]
+    #[schemars(
+        length(max = 64),
+        inner(length(min = 5, max = 253), regex(pattern = "^[-A-Za-z0-9._]+@[-A-Za-z0-9._]+:/[-A-Za-z0-9._/]*$")),
+        extend("x-kubernetes-list-type" = "set")
+    )]
+    pub accept_shrunk: Vec<String>,
+}
+
+fn hundred() -> u32 {
+    100
+}
+
+/// What may be done to snapshots without asking.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub enum ExpireMode {
+    /// Only say what would go.
+    #[default]
+    Observe,
+    /// Delete it.
+    Enforce,
+}
+
+/// Whether ownership is taken without being asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub enum Takeover {
+    /// Only by approval.
+    #[default]
+    Never,
+    /// Once, from an owner under whom nothing has run for three of its own cycles and a week.
+    WhenOwnerGone,
+}
+
+/// How long a Job may take before it is ended.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Deadlines {
+    /// A look, or taking ownership.
+    #[schemars(extend("x-kubernetes-validations" = within("1m", "24h")))]
+    pub stats: Period,
+    /// Quick maintenance.
+    #[schemars(extend("x-kubernetes-validations" = within("1m", "24h")))]
+    pub quick: Period,
+    /// Full maintenance.
+    #[schemars(extend("x-kubernetes-validations" = within("10m", "168h")))]
+    pub full: Period,
+    /// Verification.
+    #[schemars(extend("x-kubernetes-validations" = within("10m", "168h")))]
+    pub verify: Period,
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        Self { stats: Period::hours(1), quick: Period::hours(2), full: Period::hours(12), verify: Period::hours(48) }
+    }
+}
+
+/// What Volwarden makes of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct KopiaRepositoryStatus {
+    /// The generation all this was said about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub observed_generation: Option<i64>,
+    /// Ready; Reconciling while a Job runs; Stalled while only a person can help.
+    #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+    /// The repository that was seen first, or that the spec names: another one is never touched.
+    #[serde(rename = "uniqueID", skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
+    pub unique_id: Option<String>,
+    /// Who we are for kopia.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 320))]
+    pub identity: Option<String>,
+    /// When we were made the owner of maintenance. It is done once, and never again by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owned_since: Option<Timestamp>,
+    /// What an approval of ownership is of: the value of volwarden.dev/approved that approves it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
+    pub owner_plan: Option<String>,
+    /// Why nothing is written to the repository.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<Stopped>,
+    /// The repository as it was seen last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repository: Option<Sight>,
+    /// What became of snapshots, last time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expire: Option<ExpireStatus>,
+    /// What came of each task.
+    #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["task"]))]
+    pub tasks: Vec<TaskStatus>,
+    /// The value of volwarden.dev/requestedAt that a Job was last made for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
+    pub last_handled_request: Option<String>,
+    /// The Job under way: written before it is made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run: Option<JobRun>,
+    /// The last ones, newest first.
+    #[schemars(length(max = 25), extend("x-kubernetes-list-type" = "atomic"))]
+    pub history: Vec<JobRecord>,
+}
+
+/// What became of snapshots.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ExpireStatus {
+    /// When.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at: Option<Timestamp>,
+    /// The policies and sources that it was decided by: others are tried without deleting first.
+    #[schemars(length(max = 128))]
+    pub terms: String,
+    /// So many were to go.
+    #[schemars(range(min = 0))]
+    pub would: i64,
+    /// So many went.
+    #[schemars(range(min = 0))]
+    pub deleted: i64,
+    /// Sources of which none goes, and why.
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "atomic"))]
+    pub held: Vec<HeldSource>,
+}
+
+/// A source of which no snapshot goes.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HeldSource {
+    /// `user@host:path`.
+    #[schemars(length(max = 512))]
+    pub source: String,
+    /// The reason's name.
+    #[schemars(length(max = 63))]
+    pub reason: String,
+    /// In words.
+    #[schemars(length(max = 512))]
+    pub said: String,
+}
+
+/// Why nothing is written to a repository.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Stopped {
+    /// The class of the failure.
+    #[schemars(length(min = 1, max = 63), regex(pattern = "^[A-Z][A-Za-z]*$"))]
+    pub class: String,
+    /// What was said.
+    #[schemars(length(max = 1024))]
+    pub said: String,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// A repository as it was seen last.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Sight {
+    /// When.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at: Option<Timestamp>,
+    /// Who may run maintenance.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512))]
+    pub owner: Option<String>,
+    /// When anybody's maintenance last ended well.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_maintenance: Option<Timestamp>,
+    /// How often the owner would run the large cycle, in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub cycle_seconds: Option<i64>,
+    /// The version of its format.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub format: Option<i64>,
+    /// The epoch of the index that is written now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub epoch: Option<i64>,
+    /// Index blobs in use; kopia warns above 1000.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub index_blobs: Option<i64>,
+    /// Bytes of the volume.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub volume_capacity: Option<i64>,
+    /// Free bytes of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub volume_available: Option<i64>,
+    /// How many sources are backed up there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub sources: Option<i64>,
+    /// Complete snapshots of all of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub snapshots: Option<i64>,
+    /// Those sources whose newest snapshot is oldest, oldest first.
+    #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "atomic"))]
+    pub stalest: Vec<SourceSight>,
+}
+
+/// One source.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SourceSight {
+    /// `user@host:path`.
+    #[schemars(length(max = 512))]
+    pub source: String,
+    /// When its newest complete snapshot began.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub newest: Option<Timestamp>,
+    /// Complete snapshots.
+    #[schemars(range(min = 0))]
+    pub snapshots: i64,
+}
+
+/// What is done to a repository.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub enum TaskName {
+    /// A look.
+    Stats,
+    /// Becoming the owner of maintenance.
+    Own,
+    /// Quick maintenance.
+    Quick,
+    /// Full maintenance.
+    Full,
+    /// Verification of some files.
+    Verify,
+    /// Verification of all files.
+    VerifyWhole,
+    /// Deletion of snapshots that no count keeps.
+    Expire,
+}
+
+/// What came of a task.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TaskStatus {
+    /// Which.
+    pub task: TaskName,
+    /// The time of its schedule that was last served.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_scheduled: Option<Timestamp>,
+    /// When it last truly happened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_success: Option<Timestamp>,
+    /// Bytes that the storage got back then, where kopia tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub freed_bytes: Option<i64>,
+    /// Failures in a row since.
+    #[serde(default)]
+    #[schemars(with = "i32", range(min = 0))]
+    pub failures: u32,
+    /// After failures: not by itself before this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_at: Option<Timestamp>,
+    /// The generation that failed: another one is tried at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub failed_generation: Option<i64>,
+    /// The request that it did not run for: it waits like the rest, and is not answered before it ran.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
+    pub failed_request: Option<String>,
+    /// When it is due next by its schedule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<Timestamp>,
+}
+
+/// Why a Job is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub enum JobTrigger {
+    /// Its schedule.
+    Schedule,
+    /// The annotation volwarden.dev/requestedAt.
+    Request,
+    /// The annotation volwarden.dev/approved.
+    Approval,
+    /// The repository was never seen, or an owner is gone.
+    Need,
+    /// It failed before.
+    Retry,
+}
+
+/// A Job under way.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct JobRun {
+    /// What it does.
+    pub task: TaskName,
+    /// Why it is made.
+    pub trigger: JobTrigger,
+    /// The request that it answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
+    pub request: Option<String>,
+    /// The Job's name.
+    #[schemars(length(max = 253))]
+    pub job: String,
+    /// Its uid, once it is there.
+    #[serde(default, rename = "jobUID", skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
+    pub job_uid: Option<String>,
+    /// When it was decided.
+    pub started_at: Timestamp,
+    /// The generation it was decided on.
+    #[schemars(range(min = 0))]
+    pub generation: i64,
+    /// What keeps it from beginning, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512))]
+    pub held_by: Option<String>,
+}
+
+/// How a Job ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub enum JobOutcome {
+    /// It truly happened.
+    Happened,
+    /// It ran, and failed.
+    Failed,
+    /// It did not run.
+    NotRun,
+    /// It cannot be told.
+    Unclear,
+}
+
+/// A Job that is over.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct JobRecord {
+    /// What it did.
+    pub task: TaskName,
+    /// Why it was made.
+    pub trigger: JobTrigger,
+    /// The Job's name: its pod's log is kept for a day.
+    #[schemars(length(max = 253))]
+    pub job: String,
+    /// When it was decided.
+    pub started_at: Timestamp,
+    /// When its end was seen.
+    pub finished_at: Timestamp,
+    /// How it ended.
+    pub outcome: JobOutcome,
+    /// The class of the failure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
+    pub class: Option<String>,
+    /// Bytes that the storage got back, where kopia tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub freed_bytes: Option<i64>,
+    /// The same in words.
+    #[schemars(length(max = 1024))]
+    pub message: String,
+}

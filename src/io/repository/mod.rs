@@ -1,0 +1,387 @@
+//! KopiaRepositories: from the cluster to `domain::repository`, their Jobs, pods and Leases, and their status.
+//!
+//! Reading one never fails and never permits: what makes no sense is left alone, with the reason. What cannot be read of
+//! a Job or a Lease is unknown, and then nothing goes on.
+
+mod job;
+mod lease;
+mod status;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use http::StatusCode;
+use jiff::Timestamp;
+use kube::Client;
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::api::kopia::{
+    JobTrigger, KopiaRepositorySpec, KopiaRepositoryStatus, PodUser, Schedules, SecretRef, Takeover, TaskName,
+};
+use crate::api::{APPROVED, GROUP, REQUESTED, VERSION, check};
+use crate::domain::digest::Hash;
+use crate::domain::kopia::{Class, Identity};
+use crate::domain::name::Key;
+use crate::domain::repository::Task;
+use crate::domain::repository::agenda::{Seen, TaskTold, Told, Trigger};
+use crate::domain::repository::course::Going;
+use crate::domain::repository::rules::{Custody, Rules};
+use crate::io::ledger::cut;
+use crate::io::policy::opened;
+use crate::io::request::{self, JSON, Refusal, encode};
+
+pub use job::{Mould, look, manifest, path as job_path, pods};
+pub use lease::{Kept, Leased, held, kept, name as lease_name, path as lease_path, written};
+pub use status::{begun, closed, held_by, made, patch, said};
+
+/// The collection of our kind.
+pub(super) const PLURAL: &str = "kopiarepositories";
+/// Patience for one answer.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// Most that is read of an answer, in bytes.
+const LIMIT: usize = 64 * 1024 * 1024;
+/// The longest request that is answered.
+const REQUEST: usize = 128;
+
+/// A KopiaRepository with what its object says.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Its rules.
+    pub custody: Custody,
+    /// Its spec, if it could be read: what a Job is made from.
+    pub spec: Option<KopiaRepositorySpec>,
+    /// What its object says of itself.
+    pub told: Told,
+    /// Its status was written by a version that knows more than this one: nothing may be written over it.
+    pub unreadable: bool,
+    /// Its uid.
+    pub uid: Box<str>,
+    /// Its version.
+    pub version: Box<str>,
+    /// The Job under way.
+    pub going: Option<Going>,
+    /// Its status as it was read, or as it was written last.
+    pub status: KopiaRepositoryStatus,
+}
+
+#[derive(Deserialize)]
+struct View {
+    metadata: Metadata,
+    #[serde(default)]
+    spec: Value,
+    #[serde(default)]
+    status: Value,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Metadata {
+    #[serde(default)]
+    name: Box<str>,
+    #[serde(default)]
+    namespace: Box<str>,
+    #[serde(default)]
+    uid: Box<str>,
+    #[serde(default)]
+    resource_version: Box<str>,
+    #[serde(default)]
+    generation: i64,
+    creation_timestamp: Option<Timestamp>,
+    deletion_timestamp: Option<Timestamp>,
+    #[serde(default)]
+    annotations: BTreeMap<String, String>,
+}
+
+/// Reads one as the API server sends it; `None` if it is no object of an API server's.
+#[must_use]
+pub fn read(json: &str) -> Option<Entry> {
+    let View { metadata, spec, status } = serde_json::from_str(json).ok()?;
+    let key = Key::namespaced(&*metadata.namespace, metadata.name.clone());
+    let checked = check::kopia(&spec);
+    let mut problems: Vec<String> = checked.flaws.iter().map(ToString::to_string).collect();
+    if metadata.deletion_timestamp.is_some() {
+        problems.push("it is being deleted".to_owned());
+    }
+    let (status, readable) = match status {
+        // One that was just made has none.
+        Value::Null => (KopiaRepositoryStatus::default(), true),
+        status => serde_json::from_value(status)
+            .map_or_else(|_| (KopiaRepositoryStatus::default(), false), |known| (known, true)),
+    };
+    if !readable {
+        // In it may be a Job under way, and which repository it is.
+        problems.push("its status cannot be read by this version; use the version that wrote it".to_owned());
+    }
+    let rules = checked.spec.as_ref().map(translated).unwrap_or_default();
+    let annotation = |key: &str| metadata.annotations.get(key).map(String::as_str).filter(|value| !value.is_empty());
+    let told = Told {
+        generation: metadata.generation,
+        created: metadata.creation_timestamp,
+        requested: annotation(REQUESTED).map(|value| cut(value, REQUEST).into()),
+        approved: annotation(APPROVED).map(Hash::written),
+        ..Told::default()
+    };
+    if let (Some(wanted), Some(seen)) = (&rules.unique_id, &status.unique_id)
+        && **wanted != **seen
+    {
+        problems.push(format!("spec.uniqueID is {wanted}, and what was seen is {seen}: make another KopiaRepository"));
+    }
+    let going = status.run.as_ref().map(|run| Going {
+        task: task(run.task),
+        uid: run.job_uid.as_deref().map(Into::into),
+        since: run.started_at,
+    });
+    let custody = Custody::new(key, rules).objected(problems);
+    let (uid, version) = (metadata.uid, metadata.resource_version);
+    let mut entry = Entry { custody, spec: checked.spec, told, unreadable: !readable, uid, version, going, status };
+    entry.retell();
+    Some(entry)
+}
+
+impl Entry {
+    /// Takes over what the status says.
+    fn retell(&mut self) {
+        let Self { told, status, custody, .. } = self;
+        let unique_id = status.unique_id.as_deref().or(custody.rules().unique_id.as_deref());
+        told.unique_id = unique_id.map(Into::into);
+        told.handled = status.last_handled_request.as_deref().map(Into::into);
+        told.owned_since = status.owned_since;
+        let stopped = status.stopped.as_ref();
+        told.stopped = stopped.map(|stopped| Class::from_name(&stopped.class).unwrap_or(Class::Unknown));
+        told.seen = seen(status);
+        told.tasks = status.tasks.iter().map(|one| (task(one.task), told_of(one))).collect();
+    }
+}
+
+fn seen(status: &KopiaRepositoryStatus) -> Option<Seen> {
+    let sight = status.repository.as_ref()?;
+    let cycle = sight.cycle_seconds.and_then(|seconds| u64::try_from(seconds).ok()).map(Duration::from_secs);
+    Some(Seen { owner: sight.owner.as_deref().map(Into::into), last_maintenance: sight.last_maintenance, cycle })
+}
+
+fn told_of(one: &crate::api::kopia::TaskStatus) -> TaskTold {
+    TaskTold {
+        last_scheduled: one.last_scheduled,
+        last_success: one.last_success,
+        failures: one.failures,
+        retry_at: one.retry_at,
+        failed_generation: one.failed_generation,
+        failed_request: one.failed_request.as_deref().map(Into::into),
+    }
+}
+
+/// A spec in the core's terms.
+#[must_use]
+pub fn translated(spec: &KopiaRepositorySpec) -> Rules {
+    let Schedules { stats, quick, full, expire, verify, verify_percent, verify_whole } = &spec.schedules;
+    let all = [
+        (Task::Expire, expire),
+        (Task::Stats, stats),
+        (Task::Quick, quick),
+        (Task::Full, full),
+        (Task::Verify, verify),
+        (Task::VerifyWhole, verify_whole),
+    ];
+    let schedules = all.into_iter().filter_map(|(task, schedule)| {
+        let schedule = schedule.as_ref()?;
+        Some((task, (schedule.cron.as_str().into(), schedule.time_zone.as_str().into(), schedule.jitter.duration())))
+    });
+    let deadlines = &spec.deadlines;
+    let deadline = |task| match task {
+        Task::Stats | Task::Own => deadlines.stats,
+        Task::Quick | Task::Expire => deadlines.quick,
+        Task::Full => deadlines.full,
+        Task::Verify | Task::VerifyWhole => deadlines.verify,
+    };
+    Rules {
+        suspended: spec.suspend,
+        unique_id: spec.unique_id.as_deref().map(Into::into),
+        schedules: schedules.collect(),
+        percent: *verify_percent,
+        windows: spec.windows.iter().map(opened).collect(),
+        sources: spec.expire.iter().flat_map(|expire| &expire.sources).map(|source| source.as_str().into()).collect(),
+        takeover: spec.takeover == Takeover::WhenOwnerGone,
+        deadlines: Task::ALL.into_iter().map(|task| (task, deadline(task).duration())).collect(),
+    }
+}
+
+fn task(name: TaskName) -> Task {
+    match name {
+        TaskName::Stats => Task::Stats,
+        TaskName::Own => Task::Own,
+        TaskName::Quick => Task::Quick,
+        TaskName::Full => Task::Full,
+        TaskName::Verify => Task::Verify,
+        TaskName::VerifyWhole => Task::VerifyWhole,
+        TaskName::Expire => Task::Expire,
+    }
+}
+
+fn task_name(task: Task) -> TaskName {
+    match task {
+        Task::Stats => TaskName::Stats,
+        Task::Own => TaskName::Own,
+        Task::Quick => TaskName::Quick,
+        Task::Full => TaskName::Full,
+        Task::Verify => TaskName::Verify,
+        Task::VerifyWhole => TaskName::VerifyWhole,
+        Task::Expire => TaskName::Expire,
+    }
+}
+
+fn trigger(trigger: Trigger) -> JobTrigger {
+    match trigger {
+        Trigger::Schedule => JobTrigger::Schedule,
+        Trigger::Request => JobTrigger::Request,
+        Trigger::Approval => JobTrigger::Approval,
+        Trigger::Need => JobTrigger::Need,
+        Trigger::Retry => JobTrigger::Retry,
+    }
+}
+
+/// Why the cluster could not be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("cannot read {what}: {words}")]
+pub struct Unread {
+    /// What.
+    what: String,
+    /// The API server's words.
+    words: String,
+}
+
+impl Unread {
+    fn new(what: &str, refusal: &Refusal) -> Self {
+        Self { what: what.to_owned(), words: refusal.words.to_string() }
+    }
+}
+
+/// Every KopiaRepository of the cluster; none where the kind is not installed.
+///
+/// # Errors
+/// They cannot be listed.
+pub async fn list(client: &Client) -> Result<Vec<Entry>, Unread> {
+    #[derive(Deserialize)]
+    struct List {
+        items: Option<Vec<Box<RawValue>>>,
+    }
+    let path = format!("/apis/{GROUP}/{VERSION}/{PLURAL}");
+    let bytes = match request::fetch(client, &path, JSON, LIMIT, PATIENCE).await {
+        Err(refusal) if refusal.is(StatusCode::NOT_FOUND) => return Ok(Vec::new()),
+        answer => answer.map_err(|refusal| Unread::new("KopiaRepositories", &refusal))?,
+    };
+    let list: List = request::parse(&bytes).map_err(|refusal| Unread::new("KopiaRepositories", &refusal))?;
+    Ok(list.items.unwrap_or_default().iter().filter_map(|item| read(item.get())).collect())
+}
+
+/// A KopiaMaintenance of VolSync's that is at work: it takes ownership of maintenance at each of its runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rival {
+    key: Key,
+    secret: String,
+}
+
+impl Rival {
+    /// In words, if it serves the repository of this KopiaRepository: it goes by the same Secret.
+    #[must_use]
+    pub fn of(&self, entry: &Entry) -> Option<String> {
+        let secret = entry.spec.as_ref().map(|spec| spec.secret_ref.name.as_str());
+        let same = self.key.namespace == entry.custody.key().namespace && secret == Some(self.secret.as_str());
+        same.then(|| format!("KopiaMaintenance {}", self.key))
+    }
+}
+
+/// Every KopiaMaintenance at work; none where the kind is not installed.
+///
+/// # Errors
+/// They cannot be listed.
+pub async fn rivals(client: &Client) -> Result<Vec<Rival>, Unread> {
+    #[derive(Deserialize)]
+    struct List {
+        items: Option<Vec<Maintenance>>,
+    }
+    #[derive(Deserialize)]
+    struct Maintenance {
+        metadata: Metadata,
+        #[serde(default)]
+        spec: Spec,
+    }
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Spec {
+        enabled: Option<bool>,
+        suspend: Option<bool>,
+        repository: Option<Named>,
+    }
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Named {
+        repository: Option<String>,
+    }
+    let path = "/apis/volsync.backube/v1alpha1/kopiamaintenances";
+    let bytes = match request::fetch(client, path, JSON, LIMIT, PATIENCE).await {
+        Err(refusal) if refusal.is(StatusCode::NOT_FOUND) => return Ok(Vec::new()),
+        answer => answer.map_err(|refusal| Unread::new("KopiaMaintenances", &refusal))?,
+    };
+    let list: List = request::parse(&bytes).map_err(|refusal| Unread::new("KopiaMaintenances", &refusal))?;
+    let at_work = |one: &Maintenance| one.spec.enabled != Some(false) && one.spec.suspend != Some(true);
+    let rival = |one: Maintenance| Rival {
+        key: Key::namespaced(&*one.metadata.namespace, one.metadata.name),
+        secret: one.spec.repository.and_then(|named| named.repository).unwrap_or_default(),
+    };
+    Ok(list.items.unwrap_or_default().into_iter().filter(at_work).map(rival).collect())
+}
+
+/// Who we are for kopia in this cluster: by the uid of the namespace kube-system, which no two clusters share.
+///
+/// # Errors
+/// It cannot be read.
+pub async fn identity(client: &Client) -> Result<Identity, Unread> {
+    #[derive(Deserialize)]
+    struct Bare {
+        metadata: Uid,
+    }
+    #[derive(Deserialize)]
+    struct Uid {
+        uid: String,
+    }
+    let what = "the namespace kube-system";
+    let bytes = request::fetch(client, "/api/v1/namespaces/kube-system", JSON, LIMIT, PATIENCE).await;
+    let bytes = bytes.map_err(|refusal| Unread::new(what, &refusal))?;
+    let bare: Bare = request::parse(&bytes).map_err(|refusal| Unread::new(what, &refusal))?;
+    Identity::on(&bare.metadata.uid).map_err(|words| Unread { what: what.to_owned(), words })
+}
+
+/// The image of the pod that we are: its Jobs run the same.
+///
+/// # Errors
+/// We are in no pod, or it cannot be read.
+pub async fn own_image(client: &Client, namespace: &str, pod: &str) -> Result<String, Unread> {
+    #[derive(Deserialize)]
+    struct Pod {
+        spec: Spec,
+    }
+    #[derive(Deserialize)]
+    struct Spec {
+        containers: Vec<Container>,
+    }
+    #[derive(Deserialize)]
+    struct Container {
+        name: String,
+        image: String,
+    }
+    let what = format!("our own pod {namespace}/{pod}, whose image our Jobs run; name one with --job-image");
+    let mut path = "/api/v1/namespaces/".to_owned();
+    encode(&mut path, namespace);
+    path.push_str("/pods/");
+    encode(&mut path, pod);
+    let bytes = request::fetch(client, &path, JSON, LIMIT, PATIENCE).await;
+    let bytes = bytes.map_err(|refusal| Unread::new(&what, &refusal))?;
+    let pod: Pod = request::parse(&bytes).map_err(|refusal| Unread::new(&what, &refusal))?;
+    let ours = pod.spec.containers.into_iter().find(|one| one.name == "volwarden");
+    ours.map(|one| one.image).ok_or_else(|| Unread { what, words: "it has no container volwarden".to_owned() })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,317 @@
+//! The status of a KopiaRepository: the Job under way, what came of each task, and what holds it.
+//!
+//! Each function says one thing that has happened; [`patch`] makes the write of it, on the version that was read. A Job
+//! is in the status before it is made.
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::{Entry, task, task_name, trigger};
+use crate::api::condition::{Condition, ConditionStatus, READY, RECONCILING, STALLED};
+use crate::api::kopia::{
+    ExpireStatus, HeldSource, JobOutcome, JobRecord, JobRun, Sight, SourceSight, Stopped, TaskStatus,
+};
+use crate::domain::kopia::expire::Held;
+use crate::domain::kopia::{Advice, Class, Identity};
+use crate::domain::repository::Task;
+use crate::domain::repository::agenda::{self, Agenda, Hold, Trigger};
+use crate::domain::repository::course::{Conclusion, Going};
+use crate::domain::repository::report::{self, Ended};
+use crate::io::ledger::{clear, cut};
+
+/// So many Jobs are remembered.
+const HISTORY: usize = 25;
+/// The longest message.
+const TEXT: usize = 1024;
+/// The longest reason for a hold.
+const SHORT: usize = 512;
+
+fn number(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+/// A Job is decided on: this is stored before it is made.
+pub fn begun(entry: &mut Entry, what: Task, why: Trigger, job: &str, now: Timestamp) {
+    let slot = agenda::slot(&entry.custody, what, now);
+    let request = entry.told.requested.as_deref().filter(|_| why == Trigger::Request);
+    entry.status.run = Some(JobRun {
+        task: task_name(what),
+        trigger: trigger(why),
+        request: request.map(str::to_owned),
+        job: job.to_owned(),
+        job_uid: None,
+        started_at: now,
+        generation: entry.told.generation,
+        held_by: None,
+    });
+    entry.going = Some(Going { task: what, uid: None, since: now });
+    // Whatever comes of it, the time is served: what fails is tried again by its own rule.
+    if let Some(slot) = slot {
+        with(entry, what, |one| one.last_scheduled = Some(slot));
+    }
+}
+
+/// Its Job is there.
+pub fn made(entry: &mut Entry, uid: &str) {
+    if let Some(run) = &mut entry.status.run {
+        run.job_uid = Some(uid.to_owned());
+    }
+    if let Some(going) = &mut entry.going {
+        going.uid = Some(uid.into());
+    }
+}
+
+/// What keeps it from beginning; whether that is news.
+pub fn held_by(entry: &mut Entry, why: Option<&str>) -> bool {
+    let Some(run) = &mut entry.status.run else { return false };
+    let before = std::mem::replace(&mut run.held_by, why.map(|why| cut(why, SHORT)));
+    before != run.held_by
+}
+
+/// Changes the status of one task; they stand in one order.
+fn with(entry: &mut Entry, what: Task, change: impl FnOnce(&mut TaskStatus)) {
+    let all = &mut entry.status.tasks;
+    let known = all.iter().position(|one| task(one.task) == what).map(|at| all.remove(at));
+    let mut one = known.unwrap_or_else(|| TaskStatus {
+        task: task_name(what),
+        last_scheduled: None,
+        last_success: None,
+        freed_bytes: None,
+        failures: 0,
+        retry_at: None,
+        failed_generation: None,
+        failed_request: None,
+        next: None,
+    });
+    change(&mut one);
+    all.push(one);
+    all.sort_by_key(|one| task(one.task));
+}
+
+/// The Job is over.
+pub fn closed(entry: &mut Entry, conclusion: &Conclusion, now: Timestamp) {
+    let Some(run) = entry.status.run.take() else { return };
+    entry.going = None;
+    let what = task(run.task);
+    let ran = conclusion.ended != Ended::NotRun;
+    if run.request.is_some() && ran {
+        entry.status.last_handled_request.clone_from(&run.request);
+    }
+    let freed = conclusion.report.as_ref().and_then(|report| report.freed_bytes).map(number);
+    let happened = conclusion.ended == Ended::Happened;
+    with(entry, what, |one| {
+        if happened {
+            (one.last_success, one.freed_bytes, one.failures) = (Some(now), freed, 0);
+            (one.retry_at, one.failed_generation, one.failed_request) = (None, None, None);
+        } else {
+            one.failures = one.failures.saturating_add(1).min(u32::MAX >> 1);
+            one.retry_at = Some(agenda::retry_at(one.failures, conclusion.class, now));
+            one.failed_generation = Some(run.generation);
+            one.failed_request = run.request.clone().filter(|_| !ran);
+        }
+    });
+    stop(entry, what, conclusion, now);
+    if let Some(sight) = conclusion.report.as_ref().and_then(|report| report.sight.as_ref()) {
+        // The first one that is seen is kept to.
+        if entry.status.unique_id.is_none() {
+            entry.status.unique_id = sight.unique_id.as_deref().map(|id| cut(id, 128));
+        }
+        entry.status.repository = Some(shown(sight));
+    }
+    if let Some(expired) = conclusion.report.as_ref().and_then(|report| report.expired.as_ref()) {
+        let held = |one: &Held| HeldSource {
+            source: cut(&one.source, SHORT),
+            reason: cut(&one.reason, 63),
+            said: cut(&one.said, SHORT),
+        };
+        entry.status.expire = Some(ExpireStatus {
+            at: Some(now),
+            terms: cut(&expired.terms, 128),
+            would: number(expired.would),
+            deleted: number(expired.deleted),
+            held: expired.held.iter().take(16).map(held).collect(),
+        });
+    }
+    if happened && what == Task::Own {
+        entry.status.owned_since = Some(now);
+    }
+    let class = conclusion.class.map(|class| class.to_string());
+    let class = class.or_else(|| conclusion.report.as_ref().and_then(|report| report.class.clone()));
+    let record = JobRecord {
+        task: run.task,
+        trigger: run.trigger,
+        job: run.job,
+        started_at: run.started_at,
+        finished_at: now,
+        outcome: match conclusion.ended {
+            Ended::Happened => JobOutcome::Happened,
+            Ended::Failed => JobOutcome::Failed,
+            Ended::NotRun => JobOutcome::NotRun,
+            Ended::Unclear => JobOutcome::Unclear,
+        },
+        class: class.map(|class| cut(&class, 63)),
+        freed_bytes: freed,
+        message: cut(&conclusion.said, TEXT),
+    };
+    entry.status.history.insert(0, record);
+    entry.status.history.truncate(HISTORY);
+    entry.retell();
+}
+
+/// Whether anything may be written to it from now on.
+fn stop(entry: &mut Entry, what: Task, conclusion: &Conclusion, now: Timestamp) {
+    if let Some(class) = conclusion.class.filter(|class| agenda::stops(*class)) {
+        let since = entry.status.stopped.as_ref().filter(|stopped| stopped.class == class.to_string());
+        let since = since.map_or(now, |stopped| stopped.since);
+        entry.status.stopped = Some(Stopped { class: class.to_string(), said: cut(&conclusion.said, TEXT), since });
+    } else if conclusion.ended == Ended::Happened {
+        let known = |stopped: &Stopped| Class::from_name(&stopped.class).unwrap_or(Class::Unknown);
+        entry.status.stopped = entry.status.stopped.take().filter(|stopped| !agenda::clears(what, known(stopped)));
+    }
+}
+
+fn shown(sight: &report::Sight) -> Sight {
+    let stale = |one: &report::Stale| SourceSight {
+        source: cut(&one.source, SHORT),
+        newest: one.newest,
+        snapshots: number(one.snapshots),
+    };
+    Sight {
+        at: sight.at,
+        owner: sight.owner.as_deref().map(|owner| cut(owner, SHORT)),
+        last_maintenance: sight.last_maintenance,
+        cycle_seconds: sight.cycle_seconds.map(number),
+        format: sight.format.map(number),
+        epoch: sight.epoch.map(number),
+        index_blobs: sight.index_blobs.map(number),
+        volume_capacity: sight.volume_capacity.map(number),
+        volume_available: sight.volume_available.map(number),
+        sources: sight.sources.map(number),
+        snapshots: sight.snapshots.map(number),
+        stalest: sight.stalest.iter().map(stale).collect(),
+    }
+}
+
+/// Brings everything up to date that follows from the rest; `trouble` is why the daemon could not do its work.
+pub fn said(entry: &mut Entry, agenda: &Agenda, us: &Identity, trouble: Option<&str>, now: Timestamp) {
+    entry.status.observed_generation = Some(entry.told.generation);
+    entry.status.identity = Some(us.to_string());
+    entry.status.owner_plan = agenda::owner_plan(&entry.told, us).map(|plan| plan.as_str().to_owned());
+    let rests = entry.custody.rules().suspended || !entry.custody.problems().is_empty();
+    for what in Task::ALL {
+        let next = entry.custody.timer(what).filter(|_| !rests).and_then(|timer| timer.next(now));
+        if next.is_some() || entry.status.tasks.iter().any(|one| task(one.task) == what) {
+            with(entry, what, |one| one.next = next);
+        }
+    }
+    let before = std::mem::take(&mut entry.status.conditions);
+    let generation = entry.told.generation;
+    let condition = |about: &str, (holds, reason, message): (bool, &str, &str)| {
+        let status = if holds { ConditionStatus::True } else { ConditionStatus::False };
+        let same = before.iter().find(|one| one.r#type == about && one.status == status);
+        Condition {
+            r#type: about.to_owned(),
+            status,
+            observed_generation: Some(generation),
+            last_transition_time: same.map_or(now, |one| one.last_transition_time),
+            reason: reason.to_owned(),
+            message: cut(message, TEXT),
+        }
+    };
+    let word = verdict(entry, agenda, us, trouble);
+    let mut all = vec![condition(READY, (word.ready, word.reason, &word.message))];
+    if let Some(run) = &entry.status.run {
+        let held = run.held_by.as_deref().map(|why| format!(", and waits: {why}")).unwrap_or_default();
+        let message = format!("Job {} does {:?}{held}", run.job, run.task);
+        all.push(condition(RECONCILING, (true, "JobRuns", &message)));
+    }
+    if word.stalled {
+        all.push(condition(STALLED, (true, word.reason, &word.message)));
+    }
+    entry.status.conditions = all;
+}
+
+/// What the condition Ready says.
+struct Word {
+    ready: bool,
+    stalled: bool,
+    reason: &'static str,
+    message: String,
+}
+
+fn verdict(entry: &Entry, agenda: &Agenda, us: &Identity, trouble: Option<&str>) -> Word {
+    let word = |ready, stalled, reason, message| Word { ready, stalled, reason, message };
+    let status = &entry.status;
+    if !entry.custody.problems().is_empty() {
+        let message = format!("nothing is begun until this is mended: {}", entry.custody.problems().join("; "));
+        return word(false, true, "Invalid", message);
+    }
+    if let Some(trouble) = trouble {
+        return word(false, false, "CannotWork", trouble.to_owned());
+    }
+    if let Some(stopped) = &status.stopped {
+        let message = format!("nothing is written to it: {}: {}", stopped.class, stopped.said);
+        return word(false, true, "Stopped", message);
+    }
+    if entry.custody.rules().suspended {
+        return word(true, false, "Suspended", "no Job is made: spec.suspend".to_owned());
+    }
+    let held = |name: &str| agenda.held.iter().find(|(_, hold)| hold.as_str() == name);
+    if let Some((_, hold)) = held("Rival") {
+        return word(false, true, "Rival", hold.to_string());
+    }
+    if let Some((_, hold @ Hold::NotOwner(_))) = held("NotOwner") {
+        let plan = status.owner_plan.as_deref().unwrap_or_default();
+        let key = entry.custody.key();
+        let message = format!(
+            "{hold}, and we are {us}; leave it to them, or approve once that we become the owner: kubectl -n {} annotate \
+             kopiarepository {} volwarden.dev/approved={plan} --overwrite",
+            key.namespace, key.name
+        );
+        return word(false, true, "NotOwner", message);
+    }
+    if status.unique_id.is_none() || status.repository.is_none() {
+        let last = status.history.first();
+        let message = last.map_or_else(|| "it has not been seen yet".to_owned(), |last| last.message.clone());
+        return word(false, false, "Unseen", message);
+    }
+    let failing = status.tasks.iter().filter(|one| one.failures > 0).max_by_key(|one| one.failures);
+    if let Some(failing) = failing {
+        let last = status.history.iter().find(|one| one.task == failing.task);
+        let class = last.and_then(|last| last.class.as_deref()).and_then(Class::from_name);
+        let person = class.is_some_and(|class| class.advice() != Advice::Retry);
+        let said = last.map(|last| last.message.as_str()).unwrap_or_default();
+        let message = format!("{:?} failed {} times in a row: {said}", failing.task, failing.failures);
+        return word(false, person, "TaskFails", message);
+    }
+    if let Some((what, hold)) = agenda.held.first() {
+        return word(true, false, "InForce", format!("{what} waits: {hold}"));
+    }
+    let last = status.history.first();
+    let message = last.map_or_else(String::new, |last| format!("{:?}: {}", last.task, last.message));
+    word(true, false, "InForce", message)
+}
+
+/// The merge patch of the status subresource.
+#[must_use]
+pub fn patch(entry: &Entry) -> Value {
+    let mut status = serde_json::to_value(&entry.status).unwrap_or_default();
+    let gone = ["uniqueID", "ownedSince", "ownerPlan", "stopped", "repository", "expire", "lastHandledRequest", "run"];
+    clear(&mut status, "", &gone);
+    clear(&mut status, "/run", &["request", "jobUID", "heldBy"]);
+    let sight = [
+        "at",
+        "owner",
+        "lastMaintenance",
+        "cycleSeconds",
+        "format",
+        "epoch",
+        "indexBlobs",
+        "volumeCapacity",
+        "volumeAvailable",
+        "sources",
+        "snapshots",
+    ];
+    clear(&mut status, "/repository", &sight);
+    json!({"metadata": {"resourceVersion": &*entry.version}, "status": status})
+}
