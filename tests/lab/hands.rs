@@ -51,6 +51,7 @@ pub struct Death {
 }
 
 /// The hands.
+#[allow(clippy::struct_excessive_bools, reason = "each is one thing that works or does not")]
 pub struct Hands {
     pub works: Works,
     /// Records are stored.

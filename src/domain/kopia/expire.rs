@@ -321,7 +321,9 @@ mod tests {
         assert_eq!(going(&all, latest(3), 2), gone(&[5, 3]));
         // Another source's are none of this one's.
         let mut other = daily(3, 0);
-        other.iter_mut().for_each(|one| one.source = "db@ns:/data".to_owned());
+        for one in &mut other {
+            one.source = "db@ns:/data".to_owned();
+        }
         assert_eq!(going(&[daily(6, 3), other].concat(), latest(3), 3), gone(&[5, 4, 3]));
         assert_eq!(going(&daily(6, 6), Policy::default(), 0), gone(&[]), "a policy without a count keeps everything");
     }
@@ -362,7 +364,9 @@ mod tests {
     #[test]
     fn a_source_without_a_complete_snapshot_loses_nothing() {
         let mut all = daily(6, 0);
-        all.iter_mut().for_each(|one| one.incomplete = true);
+        for one in &mut all {
+            one.incomplete = true;
+        }
         for (at, one) in all.iter_mut().enumerate() {
             one.kept = at < 3;
         }

@@ -55,6 +55,7 @@ fn now(rules: Rules, told: &Told, now: &str) -> Agenda {
     agenda::agenda(Case { custody: &custody(rules), told, us: &us(), rival: None, now: at(now) })
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "it is compared with what an agenda holds")]
 fn job(task: Task, trigger: Trigger) -> Option<(Task, Trigger)> {
     Some((task, trigger))
 }
@@ -259,6 +260,7 @@ fn going(task: Task, uid: Option<&str>) -> Going {
     Going { task, uid: uid.map(Into::into), since: at("25T12:00:00") }
 }
 
+#[expect(clippy::option_option, reason = "over or not, and failed or not, as the record has it")]
 fn there(suspended: bool, over: Option<Option<&str>>) -> Sighted {
     Sighted::There(Job { uid: "j-1".into(), suspended, over: over.map(|why| why.map(str::to_owned)) })
 }
