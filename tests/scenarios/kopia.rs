@@ -223,7 +223,7 @@ fn reason(status: &Value) -> String {
 }
 
 /// Every file beneath a folder, and what is in it.
-fn hashes(folder: &Path) -> BTreeMap<PathBuf, u64> {
+fn hashes(folder: &Path) -> Files {
     let mut found = BTreeMap::new();
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -258,18 +258,33 @@ fn eleven_1_a_repository_is_seen_owned_by_approval_maintained_and_verified() {
     assert!(status["repository"]["indexBlobs"].as_i64().unwrap() > 0, "{status:#}");
     assert_eq!(hashes(&lab.repository()), before);
 
+    let status = held_while_somebody_else_owns_it(&lab, &before);
+    owned_by_approval(&lab, &text(&status, "/ownerPlan"));
+    let quick = maintained_and_verified(&lab);
+    expired(&lab);
+    says_no_password(&lab, &quick);
+    stopped_while_another_is_in_its_place(&lab, &text(&real, "/uniqueIDHex"));
+}
+
+/// What there is of it, file by file.
+type Files = BTreeMap<PathBuf, u64>;
+
+fn held_while_somebody_else_owns_it(lab: &Lab, before: &Files) -> Value {
     println!("11.1.2 then maintenance that somebody else owns is held, and says how it could be ours");
     lab.request("full:1");
     let status = lab.wait_status(NAMESPACE, "it is held", |status| reason(status) == "NotOwner");
     std::thread::sleep(Duration::from_secs(10));
     assert_eq!(lab.jobs().len(), 1, "the look alone");
-    assert_eq!(hashes(&lab.repository()), before);
+    assert_eq!(hashes(&lab.repository()), *before);
     lab.annotate(NAMESPACE, "volwarden.dev/approved=0123456789abcdef");
     std::thread::sleep(Duration::from_secs(8));
     assert_eq!(lab.jobs().len(), 1, "that approves something else");
+    status
+}
 
+fn owned_by_approval(lab: &Lab, plan: &str) {
     println!("11.1.3 when that is approved, then we are the owner, and what was asked for happens");
-    lab.annotate(NAMESPACE, &format!("volwarden.dev/approved={}", text(&status, "/ownerPlan")));
+    lab.annotate(NAMESPACE, &format!("volwarden.dev/approved={plan}"));
     let status = lab.wait_status(NAMESPACE, "the request is answered", |status| {
         text(status, "/lastHandledRequest") == "full:1" && status.get("run").is_none()
     });
@@ -280,7 +295,9 @@ fn eleven_1_a_repository_is_seen_owned_by_approval_maintained_and_verified() {
     let info = lab.kopia(&["maintenance", "info", "--json"]);
     assert_eq!(text(&info, "/owner"), format!("volwarden@{cluster}"));
     assert_eq!(lab.full_runs().len(), 1, "one run, and not one more");
+}
 
+fn maintained_and_verified(lab: &Lab) -> Value {
     println!("11.1.4 quick maintenance and both verifications happen, too");
     let quick = lab.run("quick:1");
     assert_eq!(
@@ -291,7 +308,10 @@ fn eleven_1_a_repository_is_seen_owned_by_approval_maintained_and_verified() {
     assert_eq!((&whole["task"], &whole["outcome"]), (&json!("VerifyWhole"), &json!("Happened")), "{whole:#}");
     assert!(text(&whole, "/message").contains("of 2 files read"), "{whole:#}");
     assert_eq!(lab.run("verify:1")["outcome"], "Happened");
+    quick
+}
 
+fn expired(lab: &Lab) {
     println!("11.1.4b snapshots go only where it is said, and not by the first run");
     for day in 1..=4 {
         lab.snapshot_of("old@ns:/data", day);
@@ -320,13 +340,17 @@ fn eleven_1_a_repository_is_seen_owned_by_approval_maintained_and_verified() {
     assert!(text(&real, "/message").starts_with("2 of 2 were deleted"), "{real:#}");
     assert_eq!((listed("old"), listed("app")), (2, 1));
     assert_eq!(lab.status(NAMESPACE)["expire"]["deleted"], 2);
+}
 
+fn says_no_password(lab: &Lab, quick: &Value) {
     println!("11.1.5 the log of a Job is there, and the password is in no log and no object");
-    let log = lab.stack.kubectl(["logs", "-n", NAMESPACE, &format!("job/{}", text(&quick, "/job"))]).unwrap();
+    let log = lab.stack.kubectl(["logs", "-n", NAMESPACE, &format!("job/{}", text(quick, "/job"))]).unwrap();
     assert!(log.contains("Running quick maintenance") && !log.contains(PASSWORD), "{log}");
     let all = lab.stack.kubectl(["get", "jobs,pods,kopiarepositories,leases", "-A", "-o", "yaml"]).unwrap();
     assert!(!all.contains(PASSWORD));
+}
 
+fn stopped_while_another_is_in_its_place(lab: &Lab, pinned: &str) {
     println!("11.1.6 when another repository is in its place, then nothing is written to it any more");
     let kept = lab.at("share/kept");
     fs::rename(lab.repository(), &kept).unwrap();
@@ -351,7 +375,7 @@ fn eleven_1_a_repository_is_seen_owned_by_approval_maintained_and_verified() {
     let status = lab.wait_status(NAMESPACE, "it is stopped", |status| reason(status) == "Stopped");
     std::thread::sleep(Duration::from_secs(8));
     assert_eq!(hashes(&lab.repository()), before);
-    assert_eq!(text(&status, "/uniqueID"), real["uniqueIDHex"].as_str().unwrap());
+    assert_eq!(text(&status, "/uniqueID"), pinned, "the first one is remembered");
 
     println!("11.1.7 when it is back and was looked at, then what was asked for happens");
     fs::rename(lab.repository(), lab.at("share/another")).unwrap();
