@@ -9,6 +9,71 @@ use crate::{Ask, SOON, Server, VOLWARDEN, deploy};
 
 const SNAPSHOTS: &str = "snapshot.storage.k8s.io";
 
+/// A verb, an API group, a resource, a namespace and a name.
+type Right = (&'static str, &'static str, &'static str, &'static str, &'static str);
+
+const MAY: [Right; 29] = [
+    ("watch", SNAPSHOTS, "volumesnapshots", "", ""),
+    ("patch", SNAPSHOTS, "volumesnapshots", "app", "db-1"),
+    ("patch", SNAPSHOTS, "volumesnapshotcontents", "", "c"),
+    ("create", SNAPSHOTS, "volumesnapshotcontents", "", ""),
+    ("delete", SNAPSHOTS, "volumesnapshotcontents", "", "c"),
+    ("create", SNAPSHOTS, "volumesnapshots", "volwarden-system", ""),
+    ("delete", SNAPSHOTS, "volumesnapshots", "volwarden-system", "reclaim"),
+    ("delete", SNAPSHOTS, "volumesnapshots", "app", "db-1"),
+    ("list", "velero.io", "backups", "", ""),
+    ("list", "snapscheduler.backube", "snapshotschedules", "", ""),
+    ("list", "", "namespaces", "", ""),
+    ("get", "", "pods/log", "rook-ceph", "p"),
+    ("delete", "", "pods", "rook-ceph", "p"),
+    ("delete", "coordination.k8s.io", "leases", "rook-ceph", "external-snapshotter-leader-x"),
+    ("create", "coordination.k8s.io", "leases", "volwarden-system", ""),
+    ("update", "coordination.k8s.io", "leases", "volwarden-system", "volwarden"),
+    ("create", "events.k8s.io", "events", "default", ""),
+    ("patch", "events.k8s.io", "events", "app", "e"),
+    ("delete", "volwarden.dev", "remediations", "", "r"),
+    ("patch", "volwarden.dev", "remediations/status", "", "r"),
+    ("create", "volwarden.dev", "orphanedsnapshots", "", ""),
+    ("patch", "volwarden.dev", "remediationpolicies/status", "", "p"),
+    ("list", "volwarden.dev", "snapshotretentions", "", ""),
+    ("patch", "volwarden.dev", "snapshotretentions/status", "", "r"),
+    ("list", "volwarden.dev", "kopiarepositories", "", ""),
+    ("patch", "volwarden.dev", "kopiarepositories/status", "backup", "r"),
+    ("create", "batch", "jobs", "backup", ""),
+    ("patch", "batch", "jobs", "backup", "j"),
+    ("delete", "batch", "jobs", "backup", "j"),
+];
+
+const MAY_NOT: [Right; 26] = [
+    ("get", "", "secrets", "rook-ceph", "s"),
+    ("delete", "", "persistentvolumeclaims", "app", "volsync-data-src"),
+    ("delete", "batch", "jobs", "app", "volsync-src-data"),
+    ("get", "", "pods/log", "app", "p"),
+    ("delete", "", "pods", "app", "p"),
+    ("create", "", "pods/exec", "rook-ceph", "p"),
+    ("deletecollection", "", "pods", "rook-ceph", ""),
+    ("update", SNAPSHOTS, "volumesnapshots", "app", "db-1"),
+    ("create", SNAPSHOTS, "volumesnapshots", "app", ""),
+    ("deletecollection", SNAPSHOTS, "volumesnapshots", "app", ""),
+    ("delete", "velero.io", "backups", "velero", "nightly"),
+    ("patch", SNAPSHOTS, "volumesnapshotcontents/status", "", "c"),
+    ("patch", SNAPSHOTS, "volumesnapshots/status", "app", "db-1"),
+    ("delete", "coordination.k8s.io", "leases", "kube-system", "snapshot-controller-leader"),
+    ("update", "coordination.k8s.io", "leases", "rook-ceph", "external-snapshotter-leader-x"),
+    // Which names it may update there is the fence's to say.
+    ("patch", "coordination.k8s.io", "leases", "volwarden-system", "another"),
+    ("update", "coordination.k8s.io", "leases", "backup", "another"),
+    ("create", "batch", "jobs", "app", ""),
+    ("patch", "volwarden.dev", "kopiarepositories", "backup", "r"),
+    ("patch", "volwarden.dev", "remediations", "", "r"),
+    ("patch", "volwarden.dev", "remediationpolicies", "", "p"),
+    ("patch", "volwarden.dev", "snapshotretentions", "", "r"),
+    ("delete", "volwarden.dev", "orphanedsnapshots", "", "o"),
+    ("patch", "admissionregistration.k8s.io", "validatingadmissionpolicies", "", "volwarden-scope"),
+    ("impersonate", "", "users", "", "admin"),
+    ("create", "", "serviceaccounts/token", "volwarden-system", "volwarden"),
+];
+
 #[test]
 fn it_may_do_what_it_needs_and_nothing_else() {
     let Some(server) = Server::start(Options::control_plane()) else { return };
@@ -34,68 +99,10 @@ fn it_may_do_what_it_needs_and_nothing_else() {
         let said = server.must(&Ask::create("/apis/authorization.k8s.io/v1/subjectaccessreviews", review));
         said["status"]["allowed"] == json!(true)
     };
-    for (verb, group, resource, namespace, name) in [
-        ("watch", SNAPSHOTS, "volumesnapshots", "", ""),
-        ("patch", SNAPSHOTS, "volumesnapshots", "app", "db-1"),
-        ("patch", SNAPSHOTS, "volumesnapshotcontents", "", "c"),
-        ("create", SNAPSHOTS, "volumesnapshotcontents", "", ""),
-        ("delete", SNAPSHOTS, "volumesnapshotcontents", "", "c"),
-        ("create", SNAPSHOTS, "volumesnapshots", "volwarden-system", ""),
-        ("delete", SNAPSHOTS, "volumesnapshots", "volwarden-system", "reclaim"),
-        ("delete", SNAPSHOTS, "volumesnapshots", "app", "db-1"),
-        ("list", "velero.io", "backups", "", ""),
-        ("list", "snapscheduler.backube", "snapshotschedules", "", ""),
-        ("list", "", "namespaces", "", ""),
-        ("get", "", "pods/log", "rook-ceph", "p"),
-        ("delete", "", "pods", "rook-ceph", "p"),
-        ("delete", "coordination.k8s.io", "leases", "rook-ceph", "external-snapshotter-leader-x"),
-        ("create", "coordination.k8s.io", "leases", "volwarden-system", ""),
-        ("update", "coordination.k8s.io", "leases", "volwarden-system", "volwarden"),
-        ("create", "events.k8s.io", "events", "default", ""),
-        ("patch", "events.k8s.io", "events", "app", "e"),
-        ("delete", "volwarden.dev", "remediations", "", "r"),
-        ("patch", "volwarden.dev", "remediations/status", "", "r"),
-        ("create", "volwarden.dev", "orphanedsnapshots", "", ""),
-        ("patch", "volwarden.dev", "remediationpolicies/status", "", "p"),
-        ("list", "volwarden.dev", "snapshotretentions", "", ""),
-        ("patch", "volwarden.dev", "snapshotretentions/status", "", "r"),
-        ("list", "volwarden.dev", "kopiarepositories", "", ""),
-        ("patch", "volwarden.dev", "kopiarepositories/status", "backup", "r"),
-        ("create", "batch", "jobs", "backup", ""),
-        ("patch", "batch", "jobs", "backup", "j"),
-        ("delete", "batch", "jobs", "backup", "j"),
-    ] {
+    for (verb, group, resource, namespace, name) in MAY {
         assert!(may(verb, group, resource, namespace, name), "may not {verb} {group} {resource} {namespace}/{name}");
     }
-    for (verb, group, resource, namespace, name) in [
-        ("get", "", "secrets", "rook-ceph", "s"),
-        ("delete", "", "persistentvolumeclaims", "app", "volsync-data-src"),
-        ("delete", "batch", "jobs", "app", "volsync-src-data"),
-        ("get", "", "pods/log", "app", "p"),
-        ("delete", "", "pods", "app", "p"),
-        ("create", "", "pods/exec", "rook-ceph", "p"),
-        ("deletecollection", "", "pods", "rook-ceph", ""),
-        ("update", SNAPSHOTS, "volumesnapshots", "app", "db-1"),
-        ("create", SNAPSHOTS, "volumesnapshots", "app", ""),
-        ("deletecollection", SNAPSHOTS, "volumesnapshots", "app", ""),
-        ("delete", "velero.io", "backups", "velero", "nightly"),
-        ("patch", SNAPSHOTS, "volumesnapshotcontents/status", "", "c"),
-        ("patch", SNAPSHOTS, "volumesnapshots/status", "app", "db-1"),
-        ("delete", "coordination.k8s.io", "leases", "kube-system", "snapshot-controller-leader"),
-        ("update", "coordination.k8s.io", "leases", "rook-ceph", "external-snapshotter-leader-x"),
-        // Which names it may update there is the fence's to say.
-        ("patch", "coordination.k8s.io", "leases", "volwarden-system", "another"),
-        ("update", "coordination.k8s.io", "leases", "backup", "another"),
-        ("create", "batch", "jobs", "app", ""),
-        ("patch", "volwarden.dev", "kopiarepositories", "backup", "r"),
-        ("patch", "volwarden.dev", "remediations", "", "r"),
-        ("patch", "volwarden.dev", "remediationpolicies", "", "p"),
-        ("patch", "volwarden.dev", "snapshotretentions", "", "r"),
-        ("delete", "volwarden.dev", "orphanedsnapshots", "", "o"),
-        ("patch", "admissionregistration.k8s.io", "validatingadmissionpolicies", "", "volwarden-scope"),
-        ("impersonate", "", "users", "", "admin"),
-        ("create", "", "serviceaccounts/token", "volwarden-system", "volwarden"),
-    ] {
+    for (verb, group, resource, namespace, name) in MAY_NOT {
         assert!(!may(verb, group, resource, namespace, name), "may {verb} {group} {resource} {namespace}/{name}");
     }
     // Who wants VolSync's leftovers cleaned up says so by a folder of its own.
