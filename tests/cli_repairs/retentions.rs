@@ -75,18 +75,19 @@ async fn why_says_what_retention_would_do_with_a_snapshot() {
         let taken = Timestamp::now() - SignedDuration::from_hours(hours);
         make(
             &embedded,
-            table::CONTENTS,
-            &json!({"metadata": {"name": format!("c-{name}"), "finalizers": [BOUND]},
-                "spec": {"driver": DRIVER, "deletionPolicy": "Delete", "source": {"volumeHandle": "vol-1"},
-                    "volumeSnapshotRef": {"namespace": "app", "name": name}},
-                "status": {"snapshotHandle": format!("h-{name}"), "readyToUse": true}}),
-        );
-        make(
-            &embedded,
             table::SNAPSHOTS,
             &json!({"metadata": {"namespace": "app", "name": name, "labels": labels},
                 "spec": {"source": {"persistentVolumeClaimName": "data"}},
                 "status": {"readyToUse": true, "creationTime": taken, "boundVolumeSnapshotContentName": format!("c-{name}")}}),
+        );
+        let uid = stands(&embedded, table::SNAPSHOTS, "app", name).unwrap()["metadata"]["uid"].clone();
+        make(
+            &embedded,
+            table::CONTENTS,
+            &json!({"metadata": {"name": format!("c-{name}"), "finalizers": [BOUND]},
+                "spec": {"driver": DRIVER, "deletionPolicy": "Delete", "source": {"volumeHandle": "vol-1"},
+                    "volumeSnapshotRef": {"namespace": "app", "name": name, "uid": uid}},
+                "status": {"snapshotHandle": format!("h-{name}"), "readyToUse": true}}),
         );
     };
     make(&embedded, table::NAMESPACES, &json!({"metadata": {"name": "app"}}));
