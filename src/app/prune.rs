@@ -47,8 +47,6 @@ const LOOK: Duration = Duration::from_secs(10);
 const PACE: Duration = Duration::from_secs(1);
 /// How often a run's progress is stored.
 const PROGRESS: Duration = Duration::from_secs(10);
-/// A policy that was not read for so long lets nothing more go.
-const UNREAD: Duration = Duration::from_secs(30);
 /// So much of the lease has to be left to begin anything.
 const LEAST_LEASE: Duration = Duration::from_secs(3);
 /// Looks at deletions under way at the same time.
@@ -338,19 +336,13 @@ impl Pruner {
     /// One round of a run: look at what was sent, send what may be sent.
     async fn go_on(&mut self, mut active: Active) -> Result<(), Gone> {
         self.verify(&mut active).await;
-        let now = self.now().mono;
-        let mut next: Vec<_> = active.run.next(now).into_iter().map(|(at, one)| (at, one.clone())).collect();
-        if now.saturating_sub(active.read) > UNREAD {
-            // It may have been suspended meanwhile, or an approval taken back.
-            active.run.hold("its policy cannot be read".to_owned(), now);
-            next.clear();
-        }
+        let next: Vec<_> = active.run.next(self.now().mono).into_iter().map(|(at, one)| (at, one.clone())).collect();
         for (number, order) in next {
             let now = self.now();
             // As the policy was read last: an approval that is taken back or expires holds what is left.
             let hash = active.hashes.get(&order.part);
             let approved = hash.is_some_and(|hash| active.entry.told.approves(hash, now.wall));
-            let ask = active.run.ask(&order, &active.entry.pruning, approved, now.wall, now.mono);
+            let ask = active.run.ask(&order, &active.entry.pruning, approved, active.read, now);
             let Some((judgement, guarded)) = self.desk.prune(ask).await else { return Err(Gone) };
             if let Some(guarded) = guarded {
                 let (outcome, words) = hands::prune(&self.client, &guarded, &self.lease, &self.clock).await;

@@ -37,6 +37,7 @@ fn ask() -> Ask {
         limit: 10,
         sent_in_minute: 0,
         per_minute: 10,
+        unread: std::time::Duration::ZERO,
         window: Ok(()),
     }
 }

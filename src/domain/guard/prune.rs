@@ -45,6 +45,9 @@ pub struct PruneCase<'a> {
     pub threats: Vec<String>,
 }
 
+/// A policy that was not read for so long lets nothing more go.
+const UNREAD: Duration = Duration::from_secs(30);
+
 type Check = fn(&PruneCase<'_>) -> Verdict;
 
 /// Every guard that stands before a deletion, in the order in which they are asked.
@@ -64,6 +67,11 @@ pub const TABLE: [(Guard, Check); 12] = [
 ];
 
 fn synced(case: &PruneCase<'_>) -> Verdict {
+    let Ask { policy, unread, .. } = case.ask;
+    if *unread > UNREAD {
+        // It may have been suspended meanwhile, or an approval taken back.
+        return Verdict::wait(None, format!("policy {policy} was not read for {}", words::short(*unread)));
+    }
     if case.doubts.is_empty() { Verdict::Allow } else { Verdict::wait(None, case.doubts.join("; ")) }
 }
 
@@ -239,6 +247,7 @@ pub(crate) mod tests {
             limit: 10,
             sent_in_minute: 0,
             per_minute: 10,
+            unread: UNREAD,
             window: Ok(()),
         }
     }
@@ -320,7 +329,8 @@ pub(crate) mod tests {
         let plain = ask();
         assert_eq!(held(&PruneCase { snapshotter: dead(), ..case(&plain) }), [Guard::Controller]);
         assert_eq!(held(&PruneCase { alerts: firing, ..case(&plain) }), [Guard::Alerts]);
-        let of_ask: [(Guard, Edit); 8] = [
+        let of_ask: [(Guard, Edit); 9] = [
+            (Guard::Synced, |ask| ask.unread = UNREAD + Duration::from_secs(1)),
             (Guard::Mode, |ask| ask.order.part = Part::RetainedContents),
             (Guard::Mode, |ask| ask.mode = Mode::Observe),
             (Guard::Mode, |ask| ask.mode = Mode::Approve),

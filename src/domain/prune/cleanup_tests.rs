@@ -11,6 +11,7 @@ use super::policy::{Cleanup, Pruning};
 use super::relic::{Detail, Failed, Kept, Relic, RelicMarks, Temporary, Thing};
 use super::run::Run;
 use super::tests::{cut, fate, field, hours, now, planned, pruning, with_extra};
+use crate::domain::fact::Now;
 use crate::domain::name::{Key, Uid};
 use crate::domain::policy::Mode;
 use crate::domain::record::{Namespace, Owner};
@@ -336,10 +337,13 @@ fn a_run_takes_only_its_parts_and_one_volume_in_order() {
     let run = Run::of_parts(&plan, &field, &policy, &[Part::RetainedContents, Part::VolsyncLeftovers]);
     let all: Vec<_> = run.next(Duration::from_secs(1000)).into_iter().map(|(_, order)| order.clone()).collect();
     let content = all.iter().find(|order| order.thing == Thing::Content).unwrap();
-    let ask = run.ask(content, &policy, true, now(), Duration::ZERO);
+    let ask = run.ask(content, &policy, true, Duration::ZERO, Now { wall: now(), mono: Duration::ZERO });
     assert_eq!((ask.mode, ask.in_scope), (Mode::Approve, true), "its own part's mode");
     let job = all.iter().find(|order| order.thing == Thing::Job).unwrap();
-    assert!(run.ask(job, &policy, false, now(), Duration::ZERO).in_scope, "a Job is no driver's");
+    assert!(
+        run.ask(job, &policy, false, Duration::ZERO, Now { wall: now(), mono: Duration::ZERO }).in_scope,
+        "a Job is no driver's"
+    );
 }
 
 #[test]

@@ -16,6 +16,7 @@ use super::part::Part;
 use super::plan::{Item, Line, Object, Plan};
 use super::policy::Pruning;
 use super::relic::{Detail, Kept, Temporary, Thing};
+use crate::domain::fact::Now;
 use crate::domain::ledger::Outcome;
 use crate::domain::name::{Key, Uid};
 use crate::domain::policy::Mode;
@@ -118,6 +119,8 @@ pub struct Ask {
     pub sent_in_minute: usize,
     /// ... of so many.
     pub per_minute: usize,
+    /// So long ago the policy was read last.
+    pub unread: Duration,
     /// Whether a window is open, else when one opens.
     pub window: Result<(), Option<Timestamp>>,
 }
@@ -276,23 +279,24 @@ impl Run {
 
     /// What a pass is asked for with.
     #[must_use]
-    pub fn ask(&self, order: &Order, pruning: &Pruning, approved: bool, now: Timestamp, mono: Duration) -> Ask {
+    pub fn ask(&self, order: &Order, pruning: &Pruning, approved: bool, read: Duration, now: Now) -> Ask {
         let drivers = &pruning.rules().drivers;
         Ask {
             order: order.clone(),
             policy: Arc::clone(pruning.name()),
             mode: pruning.mode_of(order.part).unwrap_or(Mode::Observe),
             approved,
-            suspended: pruning.rules().suspended || pruning.paused(now).is_some(),
+            suspended: pruning.rules().suspended || pruning.paused(now.wall).is_some(),
             // A Job is no driver's.
             in_scope: drivers.is_empty()
                 || order.thing == Thing::Job
                 || order.driver.as_ref().is_some_and(|driver| drivers.contains(driver)),
             sent: self.tally.sent,
             limit: self.limit,
-            sent_in_minute: self.in_minute(&order.driver(), mono),
+            sent_in_minute: self.in_minute(&order.driver(), now.mono),
             per_minute: self.per_minute,
-            window: pruning.may_begin(now),
+            unread: now.mono.saturating_sub(read),
+            window: pruning.may_begin(now.wall),
         }
     }
 

@@ -22,6 +22,7 @@ use crate::api::kopia::{
 };
 use crate::api::{APPROVED, GROUP, REQUESTED, VERSION, check};
 use crate::domain::digest::Hash;
+use crate::domain::fact::Source;
 use crate::domain::kopia::{Class, Identity};
 use crate::domain::name::Key;
 use crate::domain::repository::Task;
@@ -31,6 +32,7 @@ use crate::domain::repository::rules::{Custody, Rules};
 use crate::io::ledger::cut;
 use crate::io::policy::opened;
 use crate::io::request::{self, JSON, Refusal, encode};
+use crate::io::source::{Found, Place, discover};
 
 pub use job::{Mould, look, manifest, path as job_path, pods};
 pub use lease::{Kept, Leased, held, kept, name as lease_name, path as lease_path, written};
@@ -319,12 +321,14 @@ pub async fn rivals(client: &Client) -> Result<Vec<Rival>, Unread> {
     struct Named {
         repository: Option<String>,
     }
-    let path = "/apis/volsync.backube/v1alpha1/kopiamaintenances";
-    let bytes = match request::fetch(client, path, JSON, LIMIT, PATIENCE).await {
-        Err(refusal) if refusal.is(StatusCode::NOT_FOUND) => return Ok(Vec::new()),
-        answer => answer.map_err(|refusal| Unread::new("KopiaMaintenances", &refusal))?,
+    let unread = |refusal: Refusal| Unread::new("KopiaMaintenances", &refusal);
+    // Only discovery says that there is none: a 404 out of the blue, as a proxy gives it, would let two managers work.
+    let path = match discover(client, Place::of(Source::KopiaMaintenances)).await.map_err(unread)? {
+        Found::At(path) => path,
+        Found::NotInstalled => return Ok(Vec::new()),
     };
-    let list: List = request::parse(&bytes).map_err(|refusal| Unread::new("KopiaMaintenances", &refusal))?;
+    let bytes = request::fetch(client, &path, JSON, LIMIT, PATIENCE).await.map_err(unread)?;
+    let list: List = request::parse(&bytes).map_err(unread)?;
     let at_work = |one: &Maintenance| one.spec.enabled != Some(false) && one.spec.suspend != Some(true);
     let rival = |one: Maintenance| Rival {
         key: Key::namespaced(&*one.metadata.namespace, one.metadata.name),

@@ -297,7 +297,13 @@ fn failures_are_counted_and_what_did_not_run_is_not_answered() {
 
 #[tokio::test(start_paused = true)]
 async fn a_kopia_maintenance_at_work_on_the_same_secret_is_a_rival() {
-    let (client, _) = server(|_| {
+    fn kinds(asked: &Asked) -> Option<Answer> {
+        asked.uri.ends_with("/v1alpha1").then(|| ok(json!({"resources": [{"name": "kopiamaintenances"}]})))
+    }
+    let (client, _) = server(|asked| {
+        if let Some(kinds) = kinds(asked) {
+            return kinds;
+        }
         let one = |namespace: &str, name: &str, spec: Value| json!({"metadata": {"namespace": namespace, "name": name}, "spec": spec});
         let kopia = json!({"repository": "kopia"});
         ok(json!({"items": [
@@ -315,6 +321,8 @@ async fn a_kopia_maintenance_at_work_on_the_same_secret_is_a_rival() {
     assert_eq!(rivals(&client).await, Ok(Vec::new()));
     let (client, _) = server(|_| refused(403, "Forbidden"));
     assert!(rivals(&client).await.is_err());
+    let (client, _) = server(|asked| kinds(asked).unwrap_or_else(|| refused(404, "NotFound")));
+    assert!(rivals(&client).await.is_err(), "a list that nobody gave is no empty one");
 }
 
 #[test]

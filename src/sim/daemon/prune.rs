@@ -40,8 +40,6 @@ use crate::sim::store::{DeleteOptions, Part as Subresource, Patch, Refusal, obje
 const LOOK: Duration = Duration::from_secs(10);
 const PACE: Duration = Duration::from_secs(1);
 const PROGRESS: Duration = Duration::from_secs(10);
-/// A policy that was not read for so long lets nothing more go.
-const UNREAD: Duration = Duration::from_secs(30);
 /// So much of the lease has to be left to begin anything.
 const LEAST_LEASE: Duration = Duration::from_secs(3);
 /// Patience for the status.
@@ -412,14 +410,10 @@ impl Pruner {
         cluster: &Cluster,
         doom: &mut Doom,
     ) -> bool {
-        if sky.now.mono.saturating_sub(active.read) > UNREAD {
-            active.run.hold("its policy cannot be read".to_owned(), sky.now.mono);
-            rest.clear();
-        }
         while let Some((number, order)) = rest.pop_front() {
             let hash = active.hashes.get(&order.part);
             let approved = hash.is_some_and(|hash| active.policy.told.approves(hash, sky.now.wall));
-            let ask = active.run.ask(&order, &active.policy.pruning, approved, sky.now.wall, sky.now.mono);
+            let ask = active.run.ask(&order, &active.policy.pruning, approved, active.read, sky.now);
             let (judgement, guarded) = engine.judge_prune(&ask, sky.now);
             if let Some(guarded) = guarded {
                 if doom.meets(Moment::Unsent) {
