@@ -6,9 +6,7 @@
 #![allow(clippy::print_stdout, reason = "a suite that cannot run says so")]
 #![allow(clippy::disallowed_methods, reason = "other processes run on the real clock")]
 
-use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -111,37 +109,21 @@ impl Lab {
 
     /// The same, and the repository is what it was.
     fn reads(&self, words: &[&str]) -> (i32, Value) {
-        let before = hashes(&self.repository());
+        let before = stack::hashes(&self.repository()).unwrap();
         let answer = self.asked(words);
-        assert_eq!(hashes(&self.repository()), before, "{words:?} changed the repository");
+        assert_eq!(stack::hashes(&self.repository()).unwrap(), before, "{words:?} changed the repository");
         answer
     }
 
     /// The one file of the repository whose path begins so.
     fn blob(&self, folder: &str) -> PathBuf {
-        let files = hashes(&self.repository());
+        let files = stack::hashes(&self.repository()).unwrap();
         files.into_keys().find(|path| path.strip_prefix(self.repository()).unwrap().starts_with(folder)).unwrap()
     }
 
     fn truncate(file: &Path, length: u64) {
         fs::OpenOptions::new().write(true).open(file).unwrap().set_len(length).unwrap();
     }
-}
-
-/// Every file beneath a folder, and what is in it.
-fn hashes(folder: &Path) -> BTreeMap<PathBuf, u64> {
-    let mut found = BTreeMap::new();
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            found.extend(hashes(&path));
-        } else {
-            let mut hasher = DefaultHasher::new();
-            fs::read(&path).unwrap().hash(&mut hasher);
-            found.insert(path, hasher.finish());
-        }
-    }
-    found
 }
 
 /// The processes named in a file have ended, at the latest in a moment.
@@ -343,11 +325,11 @@ fn a_connection_that_may_only_read_still_reads() {
             .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)));
         (output.status.code().unwrap(), answer)
     };
-    let before = hashes(&lab.repository());
+    let before = stack::hashes(&lab.repository()).unwrap();
     assert_eq!(inside(&["status"]).0, 0);
     let (code, answer) = inside(&["maintain", "--full"]);
     assert_eq!((code, &answer["result"], class(&answer)), (1, &"failed".into(), "ReadOnlyStorage"), "{answer}");
-    assert_eq!(hashes(&lab.repository()), before);
+    assert_eq!(stack::hashes(&lab.repository()).unwrap(), before);
 }
 
 #[test]

@@ -154,6 +154,26 @@ fn who_was_ready_when_pods_could_be_read_last_is_no_candidate() {
 }
 
 #[test]
+fn while_pods_are_told_anew_nobody_is_a_candidate() {
+    let mut lab = Lab::new();
+    let content = alive(&lab, "c", "s");
+    lab.content("c", content);
+    let pod = ctrlplugin(&lab, "idle-1", &["--leader-election=true"]);
+    lab.pod("rook-ceph", "idle-1", pod);
+    lab.pass(20);
+    lab.silent.insert(Source::Pods);
+    lab.pass(100);
+    lab.stop_leader(DRIVER_LEASE);
+    lab.pass(45);
+    // The watch is back, and tells within half a minute who is gone.
+    lab.silent.clear();
+    lab.pass(25);
+    assert_eq!(lab.class(CsiDriver, DRIVER), None);
+    lab.pass(30);
+    assert_eq!(lab.class(CsiDriver, DRIVER), Some(Class::StaleLeader));
+}
+
+#[test]
 fn another_snapshot_of_its_name_in_an_old_view_orphans_no_content() {
     let mut lab = Lab::new();
     let mut other = ready(&lab, "s", "c");

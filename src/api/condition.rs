@@ -50,3 +50,26 @@ pub struct Condition {
     #[schemars(length(max = 1024))]
     pub message: String,
 }
+
+impl Condition {
+    /// Says whether something holds now. Since when that is so stands in those that were said `before`.
+    #[must_use]
+    pub fn turned(
+        before: &[Self],
+        (about, holds): (&str, bool),
+        (reason, message): (&str, String),
+        generation: i64,
+        now: Timestamp,
+    ) -> Self {
+        let status = if holds { ConditionStatus::True } else { ConditionStatus::False };
+        let same = before.iter().find(|one| one.r#type == about && one.status == status);
+        Self {
+            r#type: about.to_owned(),
+            status,
+            observed_generation: Some(generation),
+            last_transition_time: same.map_or(now, |one| one.last_transition_time),
+            reason: reason.to_owned(),
+            message,
+        }
+    }
+}

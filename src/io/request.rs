@@ -14,6 +14,8 @@ use futures::StreamExt;
 use http::header::{ACCEPT, ACCEPT_ENCODING};
 use http::{Request, StatusCode};
 use kube::Client;
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use tokio::time::timeout;
 
 use crate::api::foreign::Status;
@@ -103,6 +105,25 @@ pub(super) async fn open(client: &Client, uri: &str, accept: &str, patience: Dur
     timeout(patience, answer)
         .await
         .unwrap_or_else(|_| Err(Refusal::silent(format!("no answer within {} s", patience.as_secs()))))
+}
+
+/// The objects of one of our own collections, each as it was sent; none where the kind is not installed. Only for what
+/// asks for work by being there: whatever rests on an absence asks discovery first.
+pub(super) async fn objects(
+    client: &Client,
+    uri: &str,
+    limit: usize,
+    patience: Duration,
+) -> Result<Vec<Box<RawValue>>, Refusal> {
+    #[derive(Deserialize)]
+    struct List {
+        items: Option<Vec<Box<RawValue>>>,
+    }
+    let bytes = match fetch(client, uri, JSON, limit, patience).await {
+        Err(refusal) if refusal.is(StatusCode::NOT_FOUND) => return Ok(Vec::new()),
+        answer => answer?,
+    };
+    Ok(parse::<List>(&bytes)?.items.unwrap_or_default())
 }
 
 /// Sends a GET and reads the whole answer, at most `limit` bytes and within `patience`.

@@ -41,6 +41,17 @@ pub enum Answer {
     Unreachable,
 }
 
+/// Whether the process lives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Life {
+    #[default]
+    Lives,
+    /// It ends at a write to come.
+    Doomed(Death),
+    /// It has ended, and the next one has not begun.
+    Ended,
+}
+
 /// The process ends at the write of this number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Death {
@@ -51,7 +62,6 @@ pub struct Death {
 }
 
 /// The hands.
-#[allow(clippy::struct_excessive_bools, reason = "each is one thing that works or does not")]
 pub struct Hands {
     pub works: Works,
     /// Records are stored.
@@ -75,10 +85,7 @@ pub struct Hands {
     pub intents: Vec<Record>,
     /// Writes that were asked for.
     pub writes: usize,
-    /// When the process ends; taken away when it has.
-    pub death: Option<Death>,
-    /// It has ended, and the next one has not begun.
-    pub dead: bool,
+    pub life: Life,
 }
 
 impl Default for Hands {
@@ -98,8 +105,7 @@ impl Default for Hands {
             gates: Vec::new(),
             intents: Vec::new(),
             writes: 0,
-            death: None,
-            dead: false,
+            life: Life::default(),
         }
     }
 }
@@ -247,10 +253,11 @@ impl Lab {
             return Vec::new();
         }
         self.hands.writes += 1;
-        let Some(death) = self.hands.death.take_if(|death| death.at == self.hands.writes) else {
+        let Life::Doomed(death) = self.hands.life else { return self.write(effect) };
+        if death.at != self.hands.writes {
             return self.write(effect);
-        };
-        self.hands.dead = true;
+        }
+        self.hands.life = Life::Ended;
         if death.before {
             return Vec::new();
         }

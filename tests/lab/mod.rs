@@ -136,7 +136,7 @@ impl Lab {
         while let Some(fact) = queue.pop() {
             let effects = self.engine.step(fact, self.now());
             for effect in effects {
-                if self.hands.dead {
+                if self.hands.life == hands::Life::Ended {
                     break;
                 }
                 if let Effect::Probe(probe) = &effect {
@@ -150,7 +150,8 @@ impl Lab {
                 self.effects.push(effect);
             }
         }
-        if std::mem::take(&mut self.hands.dead) {
+        if self.hands.life == hands::Life::Ended {
+            self.hands.life = hands::Life::Lives;
             self.restarted("the next one");
         }
     }

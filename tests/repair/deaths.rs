@@ -12,7 +12,7 @@ use volwarden::domain::remedy::Step;
 use volwarden::domain::remedy::action::TargetKind;
 use volwarden::domain::remedy::fresh::{Look, Looked};
 
-use super::lab::hands::{Death, Works, enforce};
+use super::lab::hands::{Death, Life, Works, enforce};
 use super::lab::*;
 
 /// A ladder: how its world is built, and how long it takes to its end.
@@ -175,7 +175,7 @@ type End = (Vec<(&'static str, String)>, Vec<(String, Phase)>, Vec<String>);
 
 fn run(ladder: &Ladder, death: Option<Death>) -> (End, Lab) {
     let mut lab = (ladder.build)();
-    lab.hands.death = death;
+    lab.hands.life = death.map_or(Life::Lives, Life::Doomed);
     for _ in 0..ladder.takes / 20 {
         lab.pass(20);
         for record in lab.hands.records.values().cloned().collect::<Vec<_>>() {
@@ -213,7 +213,7 @@ fn whoever_dies_at_any_write_of_any_ladder_leaves_it_to_end_the_same() {
         for at in 1..=writes {
             for before in [true, false] {
                 let (end, lab) = run(ladder, Some(Death { at, before }));
-                assert_eq!(lab.hands.death, None, "{name}: nobody died at write {at} of {writes}");
+                assert_eq!(lab.hands.life, Life::Lives, "{name}: nobody died at write {at} of {writes}");
                 let told: Vec<&str> = lab.hands.records.values().map(|record| &*record.message).collect();
                 assert_eq!(end, expected, "{name}: death at write {at} of {writes}, before it: {before}: {told:?}");
                 deaths += 1;

@@ -1,9 +1,7 @@
 //! Kopia repositories on the real stack: real Jobs of kube-controller-manager, their pods run by the kubelet stand-in
 //! with the real kopia. The judges are kopia's own record, the repository's files, and the times of the Jobs.
 
-use std::collections::BTreeMap;
 use std::fs;
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -222,27 +220,11 @@ fn reason(status: &Value) -> String {
     conditions.iter().find(|one| one["type"] == "Ready").map(|one| text(one, "/reason")).unwrap_or_default()
 }
 
-/// Every file beneath a folder, and what is in it.
-fn hashes(folder: &Path) -> Files {
-    let mut found = BTreeMap::new();
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            found.extend(hashes(&path));
-        } else {
-            let mut hasher = DefaultHasher::new();
-            fs::read(&path).unwrap().hash(&mut hasher);
-            found.insert(path, hasher.finish());
-        }
-    }
-    found
-}
-
 #[test]
 fn eleven_1_a_repository_is_seen_owned_by_approval_maintained_and_verified() {
     let Some(_turn) = turn() else { return };
     let lab = Lab::begin();
-    let before = hashes(&lab.repository());
+    let before = stack::hashes(&lab.repository()).unwrap();
 
     println!("11.1.1 when a repository is given, then it is looked at, and nothing of it changes");
     let _daemon = Warden::start(&lab.stack, "volwarden");
@@ -256,7 +238,7 @@ fn eleven_1_a_repository_is_seen_owned_by_approval_maintained_and_verified() {
         (&json!("mover@cluster"), &json!(2))
     );
     assert!(status["repository"]["indexBlobs"].as_i64().unwrap() > 0, "{status:#}");
-    assert_eq!(hashes(&lab.repository()), before);
+    assert_eq!(stack::hashes(&lab.repository()).unwrap(), before);
 
     let status = held_while_somebody_else_owns_it(&lab, &before);
     owned_by_approval(&lab, &text(&status, "/ownerPlan"));
@@ -266,16 +248,13 @@ fn eleven_1_a_repository_is_seen_owned_by_approval_maintained_and_verified() {
     stopped_while_another_is_in_its_place(&lab, &text(&real, "/uniqueIDHex"));
 }
 
-/// What there is of it, file by file.
-type Files = BTreeMap<PathBuf, u64>;
-
-fn held_while_somebody_else_owns_it(lab: &Lab, before: &Files) -> Value {
+fn held_while_somebody_else_owns_it(lab: &Lab, before: &stack::Files) -> Value {
     println!("11.1.2 then maintenance that somebody else owns is held, and says how it could be ours");
     lab.request("full:1");
     let status = lab.wait_status(NAMESPACE, "it is held", |status| reason(status) == "NotOwner");
     std::thread::sleep(Duration::from_secs(10));
     assert_eq!(lab.jobs().len(), 1, "the look alone");
-    assert_eq!(hashes(&lab.repository()), *before);
+    assert_eq!(stack::hashes(&lab.repository()).unwrap(), *before);
     lab.annotate(NAMESPACE, "volwarden.dev/approved=0123456789abcdef");
     std::thread::sleep(Duration::from_secs(8));
     assert_eq!(lab.jobs().len(), 1, "that approves something else");
@@ -368,13 +347,13 @@ fn stopped_while_another_is_in_its_place(lab: &Lab, pinned: &str) {
         .output()
         .unwrap();
     assert!(made.status.success());
-    let before = hashes(&lab.repository());
+    let before = stack::hashes(&lab.repository()).unwrap();
     let changed = lab.run_not("stats:2");
     assert_eq!(changed["class"], "RepositoryChanged");
     lab.request("full:2");
     let status = lab.wait_status(NAMESPACE, "it is stopped", |status| reason(status) == "Stopped");
     std::thread::sleep(Duration::from_secs(8));
-    assert_eq!(hashes(&lab.repository()), before);
+    assert_eq!(stack::hashes(&lab.repository()).unwrap(), before);
     assert_eq!(text(&status, "/uniqueID"), pinned, "the first one is remembered");
 
     println!("11.1.7 when it is back and was looked at, then what was asked for happens");

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::failure::plain;
-use super::sources::WireSource;
+use super::sources::{WireRoot, WireSource};
 use super::{Unreadable, read};
 use crate::domain::digest::{Encoding, Hash};
 use crate::domain::retention::{Policy, Retention, Snapshot};
@@ -242,19 +242,6 @@ struct Wire {
     reasons: Option<Vec<String>>,
     #[serde(rename = "rootEntry")]
     root: Option<WireRoot>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct WireRoot {
-    #[serde(rename = "summ")]
-    summary: Option<WireSummary>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct WireSummary {
-    size: Option<u64>,
 }
 
 #[derive(Default, Deserialize)]

@@ -80,15 +80,15 @@ impl WireSource {
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct WireRoot {
+pub(super) struct WireRoot {
     #[serde(rename = "summ")]
-    summary: Option<WireSummary>,
+    pub(super) summary: Option<WireSummary>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct WireSummary {
-    size: Option<u64>,
+pub(super) struct WireSummary {
+    pub(super) size: Option<u64>,
     #[serde(rename = "numFailed")]
     failed: Option<u64>,
 }

@@ -10,12 +10,10 @@ mod status;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use http::StatusCode;
 use jiff::Timestamp;
 use kube::Client;
 use serde::Deserialize;
 use serde_json::Value;
-use serde_json::value::RawValue;
 
 use crate::api::kopia::{
     JobTrigger, KopiaRepositorySpec, KopiaRepositoryStatus, PodUser, Schedules, SecretRef, Takeover, TaskName,
@@ -264,17 +262,10 @@ impl Unread {
 /// # Errors
 /// They cannot be listed.
 pub async fn list(client: &Client) -> Result<Vec<Entry>, Unread> {
-    #[derive(Deserialize)]
-    struct List {
-        items: Option<Vec<Box<RawValue>>>,
-    }
     let path = format!("/apis/{GROUP}/{VERSION}/{PLURAL}");
-    let bytes = match request::fetch(client, &path, JSON, LIMIT, PATIENCE).await {
-        Err(refusal) if refusal.is(StatusCode::NOT_FOUND) => return Ok(Vec::new()),
-        answer => answer.map_err(|refusal| Unread::new("KopiaRepositories", &refusal))?,
-    };
-    let list: List = request::parse(&bytes).map_err(|refusal| Unread::new("KopiaRepositories", &refusal))?;
-    Ok(list.items.unwrap_or_default().iter().filter_map(|item| read(item.get())).collect())
+    let items = request::objects(client, &path, LIMIT, PATIENCE).await;
+    let items = items.map_err(|refusal| Unread::new("KopiaRepositories", &refusal))?;
+    Ok(items.iter().filter_map(|item| read(item.get())).collect())
 }
 
 /// A KopiaMaintenance of VolSync's that is at work: it takes ownership of maintenance at each of its runs.

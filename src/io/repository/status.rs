@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{Entry, task, task_name, trigger};
-use crate::api::condition::{Condition, ConditionStatus, READY, RECONCILING, STALLED};
+use crate::api::condition::{Condition, READY, RECONCILING, STALLED};
 use crate::api::kopia::{
     ExpireStatus, HeldSource, JobOutcome, JobRecord, JobRun, Sight, SourceSight, Stopped, TaskStatus,
 };
@@ -207,16 +207,7 @@ pub fn said(entry: &mut Entry, agenda: &Agenda, us: &Identity, trouble: Option<&
     let before = std::mem::take(&mut entry.status.conditions);
     let generation = entry.told.generation;
     let condition = |about: &str, (holds, reason, message): (bool, &str, &str)| {
-        let status = if holds { ConditionStatus::True } else { ConditionStatus::False };
-        let same = before.iter().find(|one| one.r#type == about && one.status == status);
-        Condition {
-            r#type: about.to_owned(),
-            status,
-            observed_generation: Some(generation),
-            last_transition_time: same.map_or(now, |one| one.last_transition_time),
-            reason: reason.to_owned(),
-            message: cut(message, TEXT),
-        }
+        Condition::turned(&before, (about, holds), (reason, cut(message, TEXT)), generation, now)
     };
     let word = verdict(entry, agenda, us, trouble);
     let mut all = vec![condition(READY, (word.ready, word.reason, &word.message))];

@@ -16,7 +16,6 @@ use jiff::Timestamp;
 use kube::Client;
 use serde::Deserialize;
 use serde_json::Value;
-use serde_json::value::RawValue;
 
 use crate::api::policy as api;
 use crate::api::retention::{
@@ -34,7 +33,7 @@ use crate::domain::prune::run::{Order, Seen};
 use crate::domain::retention;
 use crate::io::ledger::cut;
 use crate::io::policy::{opened, requirements};
-use crate::io::request::{self, JSON, METADATA, Refusal, encode};
+use crate::io::request::{self, METADATA, Refusal, encode};
 
 pub use gather::gather;
 pub use status::{begun, closed, ended, looked, notice, patch, progressed, said};
@@ -239,17 +238,10 @@ impl Unlisted {
 /// # Errors
 /// They cannot be listed.
 pub async fn list(client: &Client) -> Result<Vec<Entry>, Unlisted> {
-    #[derive(Deserialize)]
-    struct List {
-        items: Option<Vec<Box<RawValue>>>,
-    }
     let path = format!("/apis/{GROUP}/{VERSION}/{PLURAL}");
-    let bytes = match request::fetch(client, &path, JSON, LIMIT, PATIENCE).await {
-        Err(refusal) if refusal.is(StatusCode::NOT_FOUND) => return Ok(Vec::new()),
-        answer => answer.map_err(|refusal| Unlisted::new("SnapshotRetentions", &refusal))?,
-    };
-    let list: List = request::parse(&bytes).map_err(|refusal| Unlisted::new("SnapshotRetentions", &refusal))?;
-    Ok(list.items.unwrap_or_default().iter().filter_map(|item| read(item.get())).collect())
+    let items = request::objects(client, &path, LIMIT, PATIENCE).await;
+    let items = items.map_err(|refusal| Unlisted::new("SnapshotRetentions", &refusal))?;
+    Ok(items.iter().filter_map(|item| read(item.get())).collect())
 }
 
 /// The path of an object that is pruned.

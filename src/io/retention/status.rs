@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{Entry, trigger};
-use crate::api::condition::{Condition, ConditionStatus, READY, RECONCILING, STALLED};
+use crate::api::condition::{Condition, READY, RECONCILING, STALLED};
 use crate::api::retention::{
     Approved, CleanupStatus, Held, RetentionCounts, RetentionPlan, Run, RunOutcome, RunRecord,
 };
@@ -175,16 +175,7 @@ pub fn said(entry: &mut Entry, trouble: Option<&str>, now: Timestamp) {
     status.next_run = pruning.timer().filter(|_| runs).and_then(|timer| timer.next(now));
     let before = std::mem::take(&mut status.conditions);
     let condition = |about: &str, holds: bool, reason: &str, message: &str| {
-        let status = if holds { ConditionStatus::True } else { ConditionStatus::False };
-        let same = before.iter().find(|one| one.r#type == about && one.status == status);
-        Condition {
-            r#type: about.to_owned(),
-            status,
-            observed_generation: Some(generation),
-            last_transition_time: same.map_or(now, |one| one.last_transition_time),
-            reason: reason.to_owned(),
-            message: cut(message, TEXT),
-        }
+        Condition::turned(&before, (about, holds), (reason, cut(message, TEXT)), generation, now)
     };
     let mut all = Vec::new();
     let last = status.history.first();

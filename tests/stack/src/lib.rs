@@ -28,6 +28,7 @@ mod control_plane;
 mod error;
 mod etcd;
 mod failure;
+mod files;
 mod kubectl;
 mod leases;
 mod load;
@@ -49,6 +50,7 @@ mod watchdog;
 
 pub use backend::{DriverSnapshot, Fault, Volume};
 pub use error::Error;
+pub use files::{Files, hashes};
 pub use load::{Load, Loaded};
 pub use options::{AuditLevel, Options};
 pub use pods::Pod;
