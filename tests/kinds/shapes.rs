@@ -117,7 +117,9 @@ impl Server {
     /// A Job with this status, and its path.
     pub(crate) fn job(&self, namespace: &str, name: &str, metadata: &Value, status: &Value) -> String {
         let path = format!("/apis/batch/v1/namespaces/{namespace}/jobs");
-        let template = json!({"spec": {"containers": [{"name": "kopia", "image": "kopia"}], "restartPolicy": "Never"}});
+        // As VolSync's mover has it: with the repository's secret, which a Job of ours must not have.
+        let template = json!({"spec": {"containers": [{"name": "kopia", "image": "kopia"}], "restartPolicy": "Never",
+            "volumes": [{"name": "secret", "secret": {"secretName": "kopia"}}]}});
         let mut job = json!({"metadata": {"name": name}, "spec": {"template": template}});
         job["metadata"].as_object_mut().unwrap().extend(metadata.as_object().unwrap().clone());
         self.must(&Ask::create(&path, job));

@@ -79,6 +79,14 @@ pub(super) fn leftovers(table: &mut Table<'_>) {
     let theirs = metadata(&|one| one["ownerReferences"] = owner("StatefulSet", true));
     let path = server.claim("default", "volsync-theirs-src", &theirs);
     table.refuse("delete one of another controller", policy, "of a controller", table.deletion(&path));
+    let repository =
+        json!([{"apiVersion": "volwarden.dev/v1alpha1", "kind": "KopiaRepository", "name": "o", "uid": "o-1"}]);
+    let ours = metadata(&|one| {
+        one["labels"] = json!({});
+        one["ownerReferences"] = repository.clone();
+    });
+    let path = server.claim("default", "data-of-a-repository", &ours);
+    table.refuse("delete a claim of a repository", policy, "for one synchronisation", table.deletion(&path));
     let (uid, version) = server.identity(&source);
     for (about, preconditions) in [
         ("delete whatever claim is there now", json!({})),
