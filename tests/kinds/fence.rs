@@ -13,16 +13,17 @@ use crate::{Ask, SOON, Server, VOLWARDEN, deploy, fenced};
 
 /// What may be tried at the same time: a row is judged by one of these, so they do not get in each other's way. The
 /// scope policy has a say in all of them.
-const TOGETHER: [&[&str]; 2] = [
+const TOGETHER: [&[&str]; 3] = [
     &[
         "volwarden-contents",
         "volwarden-jobs",
         "volwarden-leases",
         "volwarden-ledger",
-        "volwarden-leftovers",
         "volwarden-pods",
         "volwarden-snapshots",
     ],
+    // It shares Jobs with volwarden-jobs.
+    &["volwarden-leftovers"],
     &["volwarden-scope"],
 ];
 
@@ -71,13 +72,17 @@ fn every_repair_passes_and_every_other_write_is_refused() {
 }
 
 /// What changes nothing on this server when it is taken out, and why it is there.
-const NOT_NEEDED: [(&str, &str); 4] = [
+const NOT_NEEDED: [(&str, &str); 5] = [
     ("has(oldObject.status)` in ", "without it a missing status is an error, which refuses too, but says less"),
     ("request.operation != 'UPDATE'` in `request.operation != 'UPDATE' || variables.finalizersAfter.all(", "as above"),
     ("object.spec.source == oldObject.spec.source", "newer definitions of contents keep it by themselves"),
     (
         "request.operation != 'DELETE'` in `request.operation != 'DELETE' || request.?name",
         "older servers give a name only after admission",
+    ),
+    (
+        "variables.isOurs` in `variables.isOurs || (request.options",
+        "a Job's own policy refuses too, and which of two is heard first is the server's choice",
     ),
 ];
 

@@ -108,6 +108,9 @@ pub(super) fn jobs(table: &mut Table<'_>) {
     // That of another is the matter of the fence's part about what VolSync left.
     let words = "for one synchronisation";
     table.refuse("take another's away", "volwarden-leftovers", words, table.deletion(&format!("{JOBS}/other")));
+    let begin = json!({"spec": {"suspend": false}});
+    let words = "but a KopiaRepository's";
+    table.refuse("let another's go", POLICY, words, Ask::merge(&format!("{JOBS}/other"), begin));
 }
 
 /// What its pod may not be.

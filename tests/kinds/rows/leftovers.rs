@@ -55,6 +55,22 @@ pub(super) fn leftovers(table: &mut Table<'_>) {
     }
     let job = server.job("default", "volsync-data-src", &plain, &finished);
     table.refuse("delete a Job of a claim's name", policy, words, table.deletion(&job));
+    for (name, api, kind) in [
+        ("volsync-src-near", "volwarden.dev/v1alpha1", "SnapshotRetention"),
+        ("volsync-src-like", "a.io/v1", "KopiaRepository"),
+    ] {
+        let owned = |one: &mut Value| {
+            one["ownerReferences"] = json!([{"apiVersion": api, "kind": kind, "name": "o", "uid": "o-1"}]);
+        };
+        let job = server.job("default", name, &metadata(&owned), &finished);
+        table.allow("delete VolSync's Job with an owner much like a KopiaRepository", table.deletion(&job));
+        let users = metadata(&|one| {
+            owned(one);
+            one["labels"] = json!({});
+        });
+        let job = server.job("default", &format!("user-{name}"), &users, &finished);
+        table.refuse("delete a Job with an owner much like a KopiaRepository", policy, words, table.deletion(&job));
+    }
     let words = "not finished";
     let running = server.job("default", "volsync-src-running", &plain, &json!({"active": 1}));
     table.refuse("delete a Job that runs", policy, words, table.deletion(&running));
