@@ -69,7 +69,8 @@ pub struct Cluster {
     /// The objects. Whoever writes from outside takes [`Cluster::writer`].
     pub store: Store,
     epoch: Timestamp,
-    mono: Duration,
+    /// The present; set by [`Cluster::pass`] alone.
+    now: Now,
     rng: Rng,
     agenda: Agenda<Entry>,
     processes: BTreeMap<ProcessId, Process>,
@@ -88,7 +89,7 @@ impl Cluster {
             seen: store.version(),
             store,
             epoch,
-            mono: Duration::ZERO,
+            now: Now { wall: epoch, mono: Duration::ZERO },
             rng: Rng::with_seed(seed),
             agenda: Agenda::default(),
             processes: BTreeMap::new(),
@@ -101,8 +102,15 @@ impl Cluster {
     /// The present moment.
     #[must_use]
     pub fn now(&self) -> Now {
-        let since = SignedDuration::try_from(self.mono).unwrap_or(SignedDuration::MAX);
-        Now { wall: self.epoch.saturating_add(since).unwrap_or(Timestamp::MAX), mono: self.mono }
+        self.now
+    }
+
+    /// Lets time pass up to this moment. The present is asked for far more often than it moves.
+    fn pass(&mut self, mono: Duration) {
+        if mono > self.now.mono {
+            let since = SignedDuration::try_from(mono).unwrap_or(SignedDuration::MAX);
+            self.now = Now { wall: self.epoch.saturating_add(since).unwrap_or(Timestamp::MAX), mono };
+        }
     }
 
     /// A writer from outside, such as `kubectl`, at the present moment.
@@ -170,7 +178,7 @@ impl Cluster {
         process.state = State::Running;
         let life = process.life;
         for what in std::mem::take(&mut process.held) {
-            self.agenda.add(self.mono, Entry { process: id, life, what });
+            self.agenda.add(self.now.mono, Entry { process: id, life, what });
         }
     }
 
@@ -216,7 +224,7 @@ impl Cluster {
     pub fn step(&mut self) -> bool {
         self.distribute();
         let Some((at, entry)) = self.agenda.pop() else { return false };
-        self.mono = self.mono.max(at);
+        self.pass(at);
         self.dispatch(entry);
         self.distribute();
         true
@@ -227,12 +235,12 @@ impl Cluster {
         while self.next_at().is_some_and(|at| at <= mono) {
             self.step();
         }
-        self.mono = self.mono.max(mono);
+        self.pass(mono);
     }
 
     /// Does everything that happens in this time from now on.
     pub fn run_for(&mut self, time: Duration) {
-        self.run_until(self.mono + time);
+        self.run_until(self.now.mono + time);
     }
 
     fn insert(&mut self, id: ProcessId, place: Option<Place>, parent: Option<ProcessId>, actor: Box<dyn Actor>) {
@@ -260,7 +268,8 @@ impl Cluster {
         let watches = actor.watches();
         // Like any client of client-go it waits until all its caches are filled: who works on one that is empty
         // takes everything for deleted.
-        let at = if watches.is_empty() { self.mono } else { self.mono + draw(&mut self.rng, LISTED.0, LISTED.1) };
+        let at =
+            if watches.is_empty() { self.now.mono } else { self.now.mono + draw(&mut self.rng, LISTED.0, LISTED.1) };
         for resource in watches.iter().copied() {
             process.shown.insert(resource, at);
             for object in self.store.list(resource, None) {
@@ -283,7 +292,7 @@ impl Cluster {
         for change in changes {
             for (id, process) in &mut self.processes {
                 let Some(last) = process.shown.get_mut(&change.resource) else { continue };
-                let at = (self.mono + draw(&mut self.rng, SHOWN.0, SHOWN.1)).max(*last);
+                let at = (self.now.mono + draw(&mut self.rng, SHOWN.0, SHOWN.1)).max(*last);
                 *last = at;
                 let entry = Entry { process: *id, life: process.life, what: What::Changed(change.clone()) };
                 self.agenda.add(at, entry);
@@ -361,7 +370,7 @@ impl Cluster {
 
     fn plan(&mut self, process: ProcessId, after: Duration, what: What) {
         let life = self.processes.get(&process).map_or(0, |found| found.life);
-        self.agenda.add(self.mono + after, Entry { process, life, what });
+        self.agenda.add(self.now.mono + after, Entry { process, life, what });
     }
 
     fn end(&mut self, id: ProcessId, code: i32) {

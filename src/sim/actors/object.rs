@@ -23,7 +23,7 @@ pub fn key(object: &Value) -> Key {
 /// All annotations.
 #[must_use]
 pub fn annotations(object: &Value) -> Map<String, Value> {
-    object.pointer("/metadata/annotations").and_then(Value::as_object).cloned().unwrap_or_default()
+    at(object, "/metadata/annotations").and_then(Value::as_object).cloned().unwrap_or_default()
 }
 
 /// The list without these finalizers: what a controller that removes its own writes back.

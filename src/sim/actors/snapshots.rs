@@ -44,7 +44,7 @@ pub fn label(snapshot: &Value) -> String {
 /// It can be restored.
 #[must_use]
 pub fn is_ready(object: &Value) -> bool {
-    object.pointer("/status/readyToUse").and_then(Value::as_bool).unwrap_or_default()
+    object::at(object, "/status/readyToUse").and_then(Value::as_bool).unwrap_or_default()
 }
 
 /// The snapshot knows its content.

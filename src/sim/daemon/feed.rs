@@ -100,6 +100,8 @@ pub(super) struct Feed {
     told: Told,
     phase: Phase,
     queue: VecDeque<(Duration, Item)>,
+    /// When something happens here next: asked for far more often than it changes.
+    due: Duration,
     failures: u32,
     sky: Sky,
     /// Since when what is told of it may lag behind the cluster.
@@ -125,6 +127,7 @@ impl Feed {
             told: Told::Fine,
             phase: Phase::Idle(at),
             queue: VecDeque::new(),
+            due: at,
             failures: 0,
             sky: Sky::Fine,
             lost: None,
@@ -133,6 +136,7 @@ impl Feed {
             rng,
         };
         feed.phase = Phase::Idle(at + feed.draw(LATENCY));
+        feed.reckon();
         feed
     }
 
@@ -142,8 +146,13 @@ impl Feed {
 
     /// When something happens here next.
     pub(super) fn due(&self) -> Duration {
+        self.due
+    }
+
+    /// After whatever may have changed it.
+    fn reckon(&mut self) {
         let timer = self.timer();
-        self.queue.front().map_or(timer, |(at, _)| timer.min(*at))
+        self.due = self.queue.front().map_or(timer, |(at, _)| timer.min(*at));
     }
 
     fn timer(&self) -> Duration {
@@ -177,6 +186,7 @@ impl Feed {
             Sky::Garbled => drop(self.lost.get_or_insert(at)),
             Sky::Fine | Sky::Slow => {}
         }
+        self.reckon();
     }
 
     /// The connection dies without a word.
@@ -186,6 +196,7 @@ impl Feed {
             self.queue.clear();
             self.lost.get_or_insert(at);
         }
+        self.reckon();
     }
 
     /// The cluster as it was then is what is known of this source, give or take the way of a line.
@@ -220,11 +231,13 @@ impl Feed {
         }
     }
 
+    /// Breaks the watch off; the next request goes out at `next`.
     fn lose(&mut self, at: Duration, next: Duration) {
         // A list that breaks off has no version to go on from: it begins anew.
         self.queue.clear();
         self.lost.get_or_insert(at);
         self.phase = Phase::Idle(next);
+        self.reckon();
     }
 
     /// A change in the cluster, on its way to whoever watches.
@@ -232,6 +245,7 @@ impl Feed {
         let open = matches!(&self.phase, Phase::Open(watch) if !watch.stalled);
         if open && self.selector.matches(&sent.change.object) {
             self.send(Item::Line(sent.line().clone()), at);
+            self.reckon();
         }
     }
 
@@ -250,12 +264,12 @@ impl Feed {
         loop {
             let timer = self.timer();
             if self.queue.front().is_some_and(|(arrives, _)| *arrives <= at && *arrives <= timer) {
-                let Some((arrived, item)) = self.queue.pop_front() else { return };
+                let Some((arrived, item)) = self.queue.pop_front() else { return self.reckon() };
                 self.take(item, arrived, facts);
             } else if timer <= at {
                 self.fire(timer, store, facts);
             } else {
-                return;
+                return self.reckon();
             }
         }
     }

@@ -165,7 +165,7 @@ fn view(cluster: &Cluster) -> View {
 }
 
 fn held(lease: &Value) -> Held {
-    let number = |field: &str| lease.pointer(field).and_then(Value::as_u64).unwrap_or_default();
+    let number = |field: &str| object::at(lease, field).and_then(Value::as_u64).unwrap_or_default();
     Held {
         version: object::text(lease, "/metadata/resourceVersion").into(),
         holder: object::text(lease, "/spec/holderIdentity").into(),

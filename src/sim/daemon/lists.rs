@@ -3,6 +3,8 @@
 
 use std::collections::BTreeSet;
 
+use serde_json::Value;
+
 use super::{Reading, Sky, Weather, writes};
 use crate::domain::fact::Source;
 use crate::domain::name::Key;
@@ -21,6 +23,11 @@ const RESTS_ON: [Source; 5] = [
     Source::ReplicationDestinations,
 ];
 
+/// Straight to bytes, not through a formatter.
+fn text(object: &Value) -> String {
+    serde_json::to_string(object).unwrap_or_default()
+}
+
 pub(super) fn readable(weather: &Weather, sources: &[Source]) -> bool {
     let fine = |source: &Source| {
         let sky = weather.sky(*source);
@@ -35,7 +42,7 @@ pub(super) fn contents(weather: &Weather, cluster: &Cluster) -> Option<Assembly>
     }
     let mut assembly = Assembly::default();
     for one in cluster.store.list(table::CONTENTS, None) {
-        assembly.content(&one.to_string()).ok()?;
+        assembly.content(&text(one)).ok()?;
     }
     assembly.find_shared();
     Some(assembly)
@@ -47,17 +54,17 @@ pub(super) fn others(mut assembly: Assembly, weather: &Weather, cluster: &Cluste
     }
     let list = |resource| cluster.store.list(resource, None);
     for one in list(table::SNAPSHOTS) {
-        assembly.snapshot(&one.to_string()).ok()?;
+        assembly.snapshot(&text(one)).ok()?;
     }
     let mut field = assembly.field;
     for one in list(table::CLAIMS) {
-        gather::claim(&mut field, &one.to_string()).ok()?;
+        gather::claim(&mut field, &text(one)).ok()?;
     }
     for one in list(table::NAMESPACES) {
-        gather::namespace(&mut field, &one.to_string()).ok()?;
+        gather::namespace(&mut field, &text(one)).ok()?;
     }
     for one in list(table::REPLICATION_DESTINATIONS) {
-        gather::destination(&mut field, &one.to_string()).ok()?;
+        gather::destination(&mut field, &text(one)).ok()?;
     }
     let owners = list(table::REPLICATION_SOURCES).chain(list(table::REPLICATION_DESTINATIONS));
     let owners: BTreeSet<Key> = owners.map(|one| Key::namespaced(object::namespace(one), object::name(one))).collect();

@@ -1,5 +1,7 @@
 //! Label and field selectors.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 
 use super::object;
@@ -119,17 +121,17 @@ fn field_requirement(resource: &'static Resource, text: &str) -> Result<(String,
 }
 
 /// The text of a field; absent, it is empty.
-fn field(object: &Value, pointer: &str) -> String {
+fn field<'a>(object: &'a Value, pointer: &str) -> Cow<'a, str> {
     // Two selectable fields have names of their own.
     let pointer = match pointer {
         "/source" => "/source/component",
         "/status/successful" => "/status/succeeded",
         other => other,
     };
-    match object.pointer(pointer) {
-        Some(Value::String(text)) => text.clone(),
-        Some(Value::Null) | None => String::new(),
-        Some(other) => other.to_string(),
+    match object::at(object, pointer) {
+        Some(Value::String(text)) => Cow::Borrowed(text),
+        Some(Value::Null) | None => Cow::Borrowed(""),
+        Some(other) => Cow::Owned(other.to_string()),
     }
 }
 

@@ -339,6 +339,10 @@ fn keep(resource: &'static Resource, part: Part, old: &Value, object: &mut Value
     }
     let stored = old.get("metadata").and_then(Value::as_object);
     let Some((metadata, stored)) = object::metadata(object).zip(stored) else { return };
+    // Most writes leave it as it is.
+    if metadata == stored {
+        return;
+    }
     for key in SERVERS_OWN.into_iter().chain(["name", "resourceVersion"]) {
         restore(stored, metadata, key);
     }
@@ -383,7 +387,7 @@ fn spec_differs(resource: &'static Resource, old: &Value, object: &Value) -> boo
 }
 
 pub(super) fn bump_generation(object: &mut Value) {
-    if let Some(generation) = object.pointer("/metadata/generation").and_then(Value::as_i64) {
+    if let Some(generation) = object::at(object, "/metadata/generation").and_then(Value::as_i64) {
         object::set_metadata(object, "generation", generation.saturating_add(1));
     }
 }
@@ -396,7 +400,7 @@ fn released(resource: &'static Resource, old: &Value, object: &Value) -> bool {
         object::finalizers(object).next().is_some() || inner
     };
     let (had, has) = (held(old), held(object));
-    let grace = old.pointer("/metadata/deletionGracePeriodSeconds").and_then(Value::as_i64);
+    let grace = object::at(old, "/metadata/deletionGracePeriodSeconds").and_then(Value::as_i64);
     had && !has && grace.unwrap_or(0) == 0
 }
 

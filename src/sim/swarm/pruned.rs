@@ -154,7 +154,7 @@ fn stood_run(stood: &[&Value], by: &str) -> (String, String) {
 }
 
 fn number(policy: &Value, field: &str) -> Option<u64> {
-    policy.pointer(field).and_then(Value::as_u64)
+    object::at(policy, field).and_then(Value::as_u64)
 }
 
 fn permits(policy: &Value) -> bool {
@@ -162,7 +162,7 @@ fn permits(policy: &Value) -> bool {
     let mut hashes = object::text(policy, "/status/run/hash").split([' ', ',']).filter(|hash| !hash.is_empty());
     let approved = approved.is_some_and(|approved| hashes.any(|hash| approved.contains(hash)));
     let mode = object::text(policy, "/spec/mode");
-    policy.pointer("/spec/suspend") != Some(&Value::Bool(true))
+    object::at(policy, "/spec/suspend") != Some(&Value::Bool(true))
         && (mode == "Enforce" || (mode == "Approve" && approved))
 }
 
@@ -175,8 +175,8 @@ fn unfit(before: &Value, order: &Order, scene: &Scene<'_>, stood: &[&Value]) -> 
         }
     };
     check(!object::is_deleting(before), "was being deleted");
-    check(before.pointer("/status/readyToUse") == Some(&Value::Bool(true)), "was not ready");
-    check(before.pointer("/status/error").is_none_or(Value::is_null), "was in error");
+    check(object::at(before, "/status/readyToUse") == Some(&Value::Bool(true)), "was not ready");
+    check(object::at(before, "/status/error").is_none_or(Value::is_null), "was in error");
     check(object::annotation(before, crate::api::KEEP).is_none(), "was to be kept");
     let key = Key::namespaced(object::namespace(before), object::name(before));
     check(scene.was(&[Source::Claims], |moment| moment.restores(&key) == 0), "a claim is being restored from it");
@@ -219,8 +219,8 @@ fn left<'a>(moment: &'a Moment, volume: &(String, String)) -> Vec<&'a str> {
         .collect();
     let ready = |one: &&Arc<Value>| {
         !object::is_deleting(one)
-            && one.pointer("/status/readyToUse") == Some(&Value::Bool(true))
-            && one.pointer("/status/error").is_none_or(Value::is_null)
+            && object::at(one, "/status/readyToUse") == Some(&Value::Bool(true))
+            && object::at(one, "/status/error").is_none_or(Value::is_null)
     };
     let snapshots = moment.list(table::SNAPSHOTS).iter().filter(ready).map(|one| object::uid(one));
     snapshots.filter(|uid| of_volume.contains(uid)).collect()

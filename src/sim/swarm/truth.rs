@@ -76,11 +76,11 @@ pub(super) fn is_down(finding: &Finding, moment: &Moment) -> bool {
 
 /// Objects of a driver that are not as they should be.
 fn troubled(driver: &str, moment: &Moment) -> usize {
-    let wrong = |content: &Value| object::is_deleting(content) || content.pointer("/status/error").is_some();
+    let wrong = |content: &Value| object::is_deleting(content) || object::at(content, "/status/error").is_some();
     let contents = moment.list(table::CONTENTS).iter();
     let contents = contents.filter(|content| object::text(content, "/spec/driver") == driver && wrong(content));
     let snapshots = moment.list(table::SNAPSHOTS).iter();
-    let uncut = |snapshot: &Value| snapshot.pointer("/status/readyToUse").and_then(Value::as_bool) != Some(true);
+    let uncut = |snapshot: &Value| object::at(snapshot, "/status/readyToUse").and_then(Value::as_bool) != Some(true);
     contents.count() + snapshots.filter(|snapshot| uncut(snapshot)).count()
 }
 
@@ -134,7 +134,7 @@ fn of_snapshot(class: Class, snapshot: &Value, key: &Key, moment: &Moment) -> bo
     let marked = content.is_some_and(|content| object::annotation(content, BEING_DELETED).is_some());
     match class {
         Class::CreateStuck => {
-            !deleting && snapshot.pointer("/status/readyToUse").and_then(Value::as_bool) != Some(true)
+            !deleting && object::at(snapshot, "/status/readyToUse").and_then(Value::as_bool) != Some(true)
         }
         _ if !deleting => false,
         Class::GroupMember => has(IN_GROUP),
@@ -172,7 +172,7 @@ fn pinned(claim: &Value, moment: &Moment) -> bool {
     let of_it = |snapshot: &Value| {
         object::namespace(snapshot) == object::namespace(claim)
             && object::text(snapshot, "/spec/source/persistentVolumeClaimName") == object::name(claim)
-            && snapshot.pointer("/status/readyToUse").and_then(Value::as_bool) != Some(true)
+            && object::at(snapshot, "/status/readyToUse").and_then(Value::as_bool) != Some(true)
     };
     let held = object::is_deleting(claim) && object::has_finalizer(claim, PVC_SOURCE);
     held && moment.list(table::SNAPSHOTS).iter().any(|snapshot| of_it(snapshot))
@@ -287,7 +287,7 @@ pub(super) fn stuck(moments: &VecDeque<Moment>, longer_than: Duration) -> Vec<St
 }
 
 fn is_cut(snapshot: &Value) -> bool {
-    snapshot.pointer("/status/readyToUse").and_then(Value::as_bool) == Some(true)
+    object::at(snapshot, "/status/readyToUse").and_then(Value::as_bool) == Some(true)
 }
 
 /// How long ago the time in this field was.

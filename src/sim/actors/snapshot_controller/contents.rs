@@ -116,7 +116,7 @@ fn referenced(content: &Value) -> object::Key {
 /// The snapshot's status may have something to learn. The real one compares two pointers where it means two
 /// values, so that a snapshot whose readiness is known is always worth a look.
 fn is_behind(snapshot: &Value, content: &Value) -> bool {
-    let has = |object: &Value, field: &str| object.pointer(field).is_some_and(|value| !value.is_null());
+    let has = |object: &Value, field: &str| object::at(object, field).is_some_and(|value| !value.is_null());
     if !has(content, "/status") {
         return false;
     }

@@ -84,14 +84,14 @@ fn changed_status(snapshot: &Value, content: &Value, group: Option<String>) -> O
             status.entry(field).or_insert(value);
         }
     };
-    let number = |field: &str| content.pointer(field).and_then(Value::as_i64);
+    let number = |field: &str| object::at(content, field).and_then(Value::as_i64);
     let created = number("/status/creationTime").and_then(|at| Timestamp::from_nanosecond(at.into()).ok());
     learn("boundVolumeSnapshotContentName", Some(object::name(content).into()));
     learn("creationTime", created.map(|at| object::seconds(at).into()));
     learn("restoreSize", number("/status/restoreSize").map(|bytes| object::quantity(bytes).into()));
     learn("volumeGroupSnapshotName", group.map(Value::from));
     status.insert("readyToUse".to_owned(), is_ready(content).into());
-    match content.pointer("/status/error") {
+    match object::at(content, "/status/error") {
         Some(error) => status.insert("error".to_owned(), error.clone()),
         None => status.remove("error"),
     };

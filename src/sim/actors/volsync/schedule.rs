@@ -1,13 +1,32 @@
 //! When a schedule fires next.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use croner::Cron;
 use croner::parser::{CronParser, Seconds};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+thread_local! {
+    /// What was parsed before: a cluster has few schedules and asks for the next time of each all the time, and to parse
+    /// one costs more than all the rest of a look at a source.
+    static PARSED: RefCell<BTreeMap<String, Cron>> = const { RefCell::new(BTreeMap::new()) };
+}
+
 /// The first time after `after`; the words of the error if the expression is none.
 pub(super) fn next(expression: &str, after: Timestamp) -> Result<Timestamp, String> {
-    let cron = CronParser::builder().seconds(Seconds::Disallowed).build().parse(expression);
-    let cron = cron.map_err(|error| format!("failed to parse cron expression {expression:?}: {error}"))?;
+    PARSED.with_borrow_mut(|parsed| match parsed.get(expression) {
+        Some(cron) => first(cron, expression, after),
+        None => {
+            let cron = CronParser::builder().seconds(Seconds::Disallowed).build().parse(expression);
+            let cron = cron.map_err(|error| format!("failed to parse cron expression {expression:?}: {error}"))?;
+            first(parsed.entry(expression.to_owned()).or_insert(cron), expression, after)
+        }
+    })
+}
+
+fn first(cron: &Cron, expression: &str, after: Timestamp) -> Result<Timestamp, String> {
     let next = cron.find_next_occurrence(&after.to_zoned(TimeZone::UTC), false);
     next.map(|at| at.timestamp()).map_err(|error| format!("no next time for {expression:?}: {error}"))
 }
