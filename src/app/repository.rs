@@ -11,15 +11,18 @@ use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
 use super::gauges::Gauges;
+use crate::api::{GROUP, VERSION};
 use crate::domain::kopia::Identity;
 use crate::domain::ledger::Outcome;
-use crate::domain::name::{Key, fingerprint};
+use crate::domain::name::{Key, Uid, fingerprint};
 use crate::domain::repository::agenda::{Agenda, Case, agenda};
 use crate::domain::repository::course::{Conclusion, Lease, Pods, Sighted, Step, next};
+use crate::domain::repository::findings::findings;
 use crate::domain::repository::report::Ended;
 use crate::driver::Clock;
 use crate::io::act::repository::{Hands, Unwritten};
 use crate::io::client::Client;
+use crate::io::report::{About, Reporter, Word};
 use crate::io::repository::{self as edge, Entry, Kept, Mould, Unread};
 
 /// How often the repositories are looked at.
@@ -47,6 +50,7 @@ pub(super) struct Keeper {
     lease: watch::Receiver<Option<Duration>>,
     clock: Clock,
     home: Home,
+    reporter: Reporter,
     us: Option<Identity>,
     image: Option<String>,
     /// What was last said in the log, so that it is said once.
@@ -64,7 +68,13 @@ enum Go {
 }
 
 impl Keeper {
-    pub(super) fn new(client: Client, lease: watch::Receiver<Option<Duration>>, clock: Clock, home: Home) -> Self {
+    pub(super) fn new(
+        client: Client,
+        lease: watch::Receiver<Option<Duration>>,
+        clock: Clock,
+        home: Home,
+        reporter: Reporter,
+    ) -> Self {
         let hands = Hands::new(client.clone(), lease.clone(), clock.clone());
         let image = home.image.clone();
         Self {
@@ -73,6 +83,7 @@ impl Keeper {
             lease,
             clock,
             home,
+            reporter,
             us: None,
             image,
             trouble: None,
@@ -150,17 +161,37 @@ impl Keeper {
     /// Stores the status with all that follows from it.
     async fn store(&self, entry: &mut Entry, us: &Identity, trouble: Option<&str>) -> Result<(), Unwritten> {
         let due = if entry.going.is_some() { Agenda::default() } else { agenda(self.case(entry, us, self.now())) };
-        edge::said(entry, &due, us, trouble, self.now());
+        self.say(entry, &due, us, trouble);
         let told = self.hands.tell(entry.custody.key(), edge::patch(entry)).await;
         match told {
             Ok(version) => {
                 entry.version = version;
+                self.tell_findings(entry).await;
                 Ok(())
             }
             Err(unwritten) => {
                 warn!(repository = %entry.custody.key(), words = unwritten.words, "its status was not stored");
                 Err(unwritten)
             }
+        }
+    }
+
+    /// What follows from the rest of the status: findings first, because a condition tells them.
+    fn say(&self, entry: &mut Entry, due: &Agenda, us: &Identity, trouble: Option<&str>) {
+        let now = self.now();
+        let all = findings(self.case(entry, us, now));
+        edge::found(entry, &all);
+        edge::said(entry, due, us, trouble, now);
+    }
+
+    /// One Event for each finding that begins.
+    async fn tell_findings(&self, entry: &mut Entry) {
+        let (version, uid) = (format!("{GROUP}/{VERSION}"), Uid::parse(&entry.uid));
+        for (class, note) in entry.news() {
+            warn!(repository = %entry.custody.key(), class = class.as_str(), words = note, "a finding begins");
+            let word = Word { warning: true, reason: class.as_str(), action: "Look", note };
+            let about = About { version: &version, kind: "KopiaRepository", key: entry.custody.key(), uid: &uid };
+            self.reporter.say(about, &word, self.now()).await;
         }
     }
 
@@ -182,7 +213,7 @@ impl Keeper {
             info!(repository = %entry.custody.key(), task = task.as_str(), ?trigger, job = name, "a Job is decided on");
             return Go::On;
         }
-        edge::said(entry, &due, us, None, now);
+        self.say(entry, &due, us, None);
         if entry.status != before {
             let _ = self.store(entry, us, None).await;
         }
@@ -318,7 +349,7 @@ impl Keeper {
             repository = %entry.custody.key(), job = entry.status.run.as_ref().map(|run| run.job.as_str()),
             ended = ?conclusion.ended, said = conclusion.said, "a Job is over"
         );
-        edge::closed(entry, conclusion, self.now());
+        edge::closed(entry, us, conclusion, self.now());
         if self.store(entry, us, None).await.is_err() {
             return Go::Rest;
         }

@@ -8,9 +8,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::Task;
+use super::findings::{self, Failing, Owner, Point, SourceSeen};
 use super::rules::Custody;
 use crate::domain::digest::{Encoding, Hash};
 use crate::domain::kopia::{Advice, Class, Identity};
@@ -56,17 +57,31 @@ pub struct TaskTold {
     pub failed_generation: Option<i64>,
     /// The request that it did not run for.
     pub failed_request: Option<Box<str>>,
+    /// Why it failed, if it did.
+    pub failure: Option<Failing>,
 }
 
 /// The repository as it was seen last.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
+    /// When.
+    pub at: Option<Timestamp>,
     /// Who may run maintenance.
     pub owner: Option<Box<str>>,
     /// When anybody's maintenance last ended well.
     pub last_maintenance: Option<Timestamp>,
     /// How often the owner would run the large cycle.
     pub cycle: Option<Duration>,
+    /// Index blobs in use.
+    pub index_blobs: Option<u64>,
+    /// Bytes of the volume.
+    pub capacity: Option<u64>,
+    /// Free ones.
+    pub available: Option<u64>,
+    /// How far the clock of the node that looked is off ours, if it is too far.
+    pub skew: Option<SignedDuration>,
+    /// Those sources that are latest.
+    pub sources: Vec<SourceSeen>,
 }
 
 /// What the object says of itself.
@@ -88,10 +103,20 @@ pub struct Told {
     pub owned_since: Option<Timestamp>,
     /// The failure for which nothing is written.
     pub stopped: Option<Class>,
+    /// Since when.
+    pub stopped_since: Option<Timestamp>,
     /// As it was seen last.
     pub seen: Option<Seen>,
     /// What came of each task.
     pub tasks: BTreeMap<Task, TaskTold>,
+    /// Owners of maintenance, oldest first.
+    pub owners: Vec<Owner>,
+    /// Its volume, one look a day, oldest first.
+    pub trend: Vec<Point>,
+    /// When a run ended that was under our name and not ours.
+    pub stranger: Option<Timestamp>,
+    /// What was wrong with it when the status was stored, and since when.
+    pub findings: BTreeMap<findings::Class, Timestamp>,
 }
 
 /// Why a task that is due, or was asked for, is not begun.
