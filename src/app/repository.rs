@@ -57,7 +57,34 @@ pub(super) struct Keeper {
     trouble: Option<String>,
     gauges: Gauges,
     /// Who else maintains the repository that is looked at.
-    rival: Option<String>,
+    rival: Rivalry,
+}
+
+/// Whether somebody else maintains a repository, in words.
+#[derive(Clone, Debug)]
+enum Rivalry {
+    /// This one does, or nobody.
+    Known(Option<String>),
+    /// It cannot be told.
+    Untold(String),
+}
+
+impl Rivalry {
+    /// What holds whatever writes: what cannot be told does, too.
+    fn holds(&self) -> Option<&str> {
+        match self {
+            Self::Known(rival) => rival.as_deref(),
+            Self::Untold(why) => Some(why),
+        }
+    }
+
+    /// What is told as a finding: only what is known.
+    fn known(&self) -> Option<&str> {
+        match self {
+            Self::Known(rival) => rival.as_deref(),
+            Self::Untold(_) => None,
+        }
+    }
 }
 
 /// Whether a look goes on with the next step at once.
@@ -88,7 +115,7 @@ impl Keeper {
             image,
             trouble: None,
             gauges: Gauges::default(),
-            rival: None,
+            rival: Rivalry::Known(None),
         }
     }
 
@@ -128,7 +155,9 @@ impl Keeper {
             None => self.us.insert(edge::identity(&self.client).await?).clone(),
         };
         let rivals = edge::rivals(&self.client).await;
-        for mut entry in entries {
+        let siblings = edge::siblings(&entries, self.now());
+        for (mut entry, sibling) in entries.into_iter().zip(siblings) {
+            entry.told.sibling = sibling;
             if !self.leads() {
                 break;
             }
@@ -136,11 +165,10 @@ impl Keeper {
                 debug!(repository = %entry.custody.key(), "its status cannot be read by this version: it is left alone");
                 continue;
             }
-            // What cannot be told holds what writes.
             self.rival = match &rivals {
-                Ok(rivals) => rivals.iter().find_map(|rival| rival.of(&entry)),
+                Ok(rivals) => Rivalry::Known(rivals.iter().find_map(|rival| rival.of(&entry))),
                 Err(unread) => {
-                    Some(format!("whether a KopiaMaintenance serves it cannot be told ({unread}): perhaps one"))
+                    Rivalry::Untold(format!("whether another manager serves it cannot be told ({unread}): perhaps one"))
                 }
             };
             let mut go = if entry.going.is_some() { Go::On } else { self.take_up(&mut entry, &us).await };
@@ -155,7 +183,7 @@ impl Keeper {
     }
 
     fn case<'a>(&'a self, entry: &'a Entry, us: &'a Identity, now: Timestamp) -> Case<'a> {
-        Case { custody: &entry.custody, told: &entry.told, us, rival: self.rival.as_deref(), now }
+        Case { custody: &entry.custody, told: &entry.told, us, rival: self.rival.holds(), now }
     }
 
     /// Stores the status with all that follows from it.
@@ -179,7 +207,7 @@ impl Keeper {
     /// What follows from the rest of the status: findings first, because a condition tells them.
     fn say(&self, entry: &mut Entry, due: &Agenda, us: &Identity, trouble: Option<&str>) {
         let now = self.now();
-        let all = findings(self.case(entry, us, now));
+        let all = findings(Case { rival: self.rival.known(), ..self.case(entry, us, now) });
         edge::found(entry, &all);
         edge::said(entry, due, us, trouble, now);
     }

@@ -319,6 +319,11 @@ fn expired(lab: &Lab) {
     lab.stack.patch(REPOSITORIES, Some(NAMESPACE), "main", None, &expire).unwrap();
     let dry = lab.run("expire:1");
     assert!(text(&dry, "/message").starts_with("2 would be deleted"), "{dry:#}");
+    // Its last snapshot is of January, and there was one a day: so says kopia's own list.
+    let late = |status: &Value| findings(status) == ["SnapshotGap"];
+    let gap = text(&lab.wait_status(NAMESPACE, "a source is late", late), "/findings/0/message");
+    assert!(gap.starts_with("1 source ") && gap.contains("old@ns:/data has none since 2026-01-04T03:00:00Z"), "{gap}");
+    assert!(gap.contains("had one each 24h"), "{gap}");
     let listed = |source: &str| {
         let all = lab.kopia(&["snapshot", "list", "--json"]);
         all.as_array().unwrap().iter().filter(|one| text(one, "/source/userName") == source).count()
@@ -327,6 +332,7 @@ fn expired(lab: &Lab) {
     let real = lab.run("expire:2");
     assert!(text(&real, "/message").starts_with("2 of 2 were deleted"), "{real:#}");
     assert_eq!((listed("old"), listed("app")), (2, 1));
+    lab.wait_status(NAMESPACE, "two snapshots tell no period", |status| findings(status).is_empty());
     assert_eq!(lab.status(NAMESPACE)["expire"]["deleted"], 2);
 }
 

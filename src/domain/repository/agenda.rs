@@ -24,6 +24,8 @@ const FIRST: Duration = Duration::from_secs(600);
 const LONGEST: Duration = Duration::from_secs(6 * 3600);
 /// The wait after a failure that somebody has to mend.
 const MENDED: Duration = Duration::from_secs(24 * 3600);
+/// So long we make room for whoever maintains under our own name: kopia's owner does not keep the two of us apart.
+const YIELD: Duration = Duration::from_secs(24 * 3600);
 /// An owner is not gone before its record is silent for so long, and for three of its own cycles.
 const SILENT: Duration = Duration::from_secs(7 * 24 * 3600);
 
@@ -115,6 +117,8 @@ pub struct Told {
     pub trend: Vec<Point>,
     /// When a run ended that was under our name and not ours.
     pub stranger: Option<Timestamp>,
+    /// When maintenance by another object of the same repository ended.
+    pub sibling: Option<Timestamp>,
     /// What was wrong with it when the status was stored, and since when.
     pub findings: BTreeMap<findings::Class, Timestamp>,
 }
@@ -274,6 +278,11 @@ pub fn slot(custody: &Custody, task: Task, now: Timestamp) -> Option<Timestamp> 
     custody.timer(task)?.last(now)
 }
 
+/// Whether the owner of maintenance was us when it was last looked at.
+fn is_ours(case: Case<'_>) -> bool {
+    case.told.seen.as_ref().and_then(|seen| seen.owner.as_deref()).is_some_and(|owner| case.us.is(owner))
+}
+
 fn hold(case: Case<'_>, task: Task, trigger: Trigger) -> Option<Hold> {
     let Case { custody, told, now, .. } = case;
     if custody.rules().suspended {
@@ -289,6 +298,12 @@ fn hold(case: Case<'_>, task: Task, trigger: Trigger) -> Option<Hold> {
         if let Some(rival) = case.rival {
             return Some(Hold::Rival(rival.to_owned()));
         }
+        if let Some(run) = told.stranger.filter(|run| is_ours(case) && words::age(now, *run) < YIELD) {
+            let until = run.checked_add(YIELD).unwrap_or(run);
+            return Some(Hold::Rival(format!(
+                "somebody under our own name (a run ended at {run}; held until {until})"
+            )));
+        }
         if let Err(opens) = custody.may_begin(now) {
             return Some(Hold::Window(opens));
         }
@@ -297,8 +312,8 @@ fn hold(case: Case<'_>, task: Task, trigger: Trigger) -> Option<Hold> {
         return Some(Hold::NoSources);
     }
     if task.maintains() {
-        let owner = told.seen.as_ref().and_then(|seen| seen.owner.as_deref());
-        if !owner.is_some_and(|owner| case.us.is(owner)) {
+        if !is_ours(case) {
+            let owner = told.seen.as_ref().and_then(|seen| seen.owner.as_deref());
             return Some(Hold::NotOwner(owner.map(Into::into)));
         }
     }

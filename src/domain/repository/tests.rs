@@ -117,6 +117,20 @@ fn a_request_names_a_task_and_ownership_is_none() {
 }
 
 #[test]
+fn whoever_maintains_under_our_name_is_made_room_for_a_day() {
+    let told = Told { stranger: Some(at("25T12:50:00")), ..told() };
+    let held = |text: &str| {
+        now(rules(), &told, text).held.into_iter().map(|(task, hold)| (task, hold.as_str())).collect::<Vec<_>>()
+    };
+    assert_eq!(held("25T13:30:00"), [(Task::Quick, "Rival")]);
+    assert_eq!(now(rules(), &told, "25T13:30:00").job, None);
+    assert_eq!(held("26T12:49:00"), [(Task::Full, "Rival"), (Task::Quick, "Rival")]);
+    assert_eq!(now(rules(), &told, "26T12:50:00").job, job(Task::Full, Trigger::Schedule));
+    // Whoever only looks may look on.
+    assert_eq!(now(rules(), &told, "26T05:30:00").job, job(Task::Verify, Trigger::Schedule));
+}
+
+#[test]
 fn each_hold_holds_what_it_is_for() {
     let due = "26T06:00:00";
     let held = |rules: Rules, told: &Told| {

@@ -5,6 +5,7 @@
 
 mod job;
 mod lease;
+mod rivals;
 mod status;
 
 use std::collections::BTreeMap;
@@ -21,7 +22,6 @@ use crate::api::kopia::{
 };
 use crate::api::{APPROVED, GROUP, REQUESTED, VERSION, check};
 use crate::domain::digest::Hash;
-use crate::domain::fact::Source;
 use crate::domain::kopia::{Class, Identity};
 use crate::domain::name::Key;
 use crate::domain::repository::Task;
@@ -33,10 +33,10 @@ use crate::domain::repository::rules::{Custody, Rules};
 use crate::io::ledger::cut;
 use crate::io::policy::opened;
 use crate::io::request::{self, JSON, Refusal, encode};
-use crate::io::source::{Found, Place, discover};
 
 pub use job::{Mould, look, manifest, path as job_path, pods};
 pub use lease::{Kept, Leased, held, kept, name as lease_name, path as lease_path, written};
+pub use rivals::{Rival, rivals};
 pub use status::{begun, closed, found, held_by, made, patch, said};
 
 /// The collection of our kind.
@@ -334,64 +334,20 @@ pub async fn list(client: &Client) -> Result<Vec<Entry>, Unread> {
     Ok(items.iter().filter_map(|item| read(item.get())).collect())
 }
 
-/// A KopiaMaintenance of VolSync's that is at work: it takes ownership of maintenance at each of its runs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rival {
-    key: Key,
-    secret: String,
-}
-
-impl Rival {
-    /// In words, if it serves the repository of this KopiaRepository: it goes by the same Secret.
-    #[must_use]
-    pub fn of(&self, entry: &Entry) -> Option<String> {
-        let secret = entry.spec.as_ref().map(|spec| spec.secret_ref.name.as_str());
-        let same = self.key.namespace == entry.custody.key().namespace && secret == Some(self.secret.as_str());
-        same.then(|| format!("KopiaMaintenance {}", self.key))
-    }
-}
-
-/// Every KopiaMaintenance at work; none where the kind is not installed.
-///
-/// # Errors
-/// They cannot be listed.
-pub async fn rivals(client: &Client) -> Result<Vec<Rival>, Unread> {
-    #[derive(Deserialize)]
-    struct List {
-        items: Option<Vec<Maintenance>>,
-    }
-    #[derive(Deserialize)]
-    struct Maintenance {
-        metadata: Metadata,
-        #[serde(default)]
-        spec: Spec,
-    }
-    #[derive(Default, Deserialize)]
-    #[serde(default)]
-    struct Spec {
-        enabled: Option<bool>,
-        suspend: Option<bool>,
-        repository: Option<Named>,
-    }
-    #[derive(Default, Deserialize)]
-    #[serde(default)]
-    struct Named {
-        repository: Option<String>,
-    }
-    let unread = |refusal: Refusal| Unread::new("KopiaMaintenances", &refusal);
-    // Only discovery says that there is none: a 404 out of the blue, as a proxy gives it, would let two managers work.
-    let path = match discover(client, Place::of(Source::KopiaMaintenances)).await.map_err(unread)? {
-        Found::At(path) => path,
-        Found::NotInstalled => return Ok(Vec::new()),
+/// For each of these, when maintenance of the same repository by another of them last ended: two objects may be of one
+/// repository, and what one of them runs is no stranger's to the other.
+#[must_use]
+pub fn siblings(entries: &[Entry], now: Timestamp) -> Vec<Option<Timestamp>> {
+    let newest = |one: &Entry| {
+        let running = one.going.as_ref().filter(|going| going.task.maintains()).map(|_| now);
+        findings::maintained(&one.told).max(running)
     };
-    let bytes = request::fetch(client, &path, JSON, LIMIT, PATIENCE).await.map_err(unread)?;
-    let list: List = request::parse(&bytes).map_err(unread)?;
-    let at_work = |one: &Maintenance| one.spec.enabled != Some(false) && one.spec.suspend != Some(true);
-    let rival = |one: Maintenance| Rival {
-        key: Key::namespaced(&*one.metadata.namespace, one.metadata.name),
-        secret: one.spec.repository.and_then(|named| named.repository).unwrap_or_default(),
+    let of = |one: &Entry| {
+        let id = one.told.unique_id.as_deref()?;
+        let others = entries.iter().filter(|other| other.uid != one.uid && other.told.unique_id.as_deref() == Some(id));
+        others.filter_map(newest).max()
     };
-    Ok(list.items.unwrap_or_default().into_iter().filter(at_work).map(rival).collect())
+    entries.iter().map(of).collect()
 }
 
 /// Who we are for kopia in this cluster: by the uid of the namespace kube-system, which no two clusters share.

@@ -188,7 +188,7 @@ fn looked(entry: &mut Entry, us: &Identity, sight: &report::Sight, began: Timest
     }
     // As the status has it now, with this run in it.
     entry.retell();
-    let stranger = entry.told.seen.as_ref().and_then(|seen| findings::stranger(&entry.told, us, seen));
+    let stranger = entry.told.seen.as_ref().and_then(|seen| findings::stranger(&entry.told, us, seen, now));
     entry.status.foreign_run = stranger.or(entry.status.foreign_run);
 }
 
@@ -309,8 +309,10 @@ fn verdict(entry: &Entry, agenda: &Agenda, us: &Identity, trouble: Option<&str>)
     if let Some((_, hold @ Hold::NotOwner(_))) = held("NotOwner") {
         let plan = status.owner_plan.as_deref().unwrap_or_default();
         let key = entry.custody.key();
+        let last = status.repository.as_ref().and_then(|sight| sight.last_maintenance);
+        let last = last.map_or_else(|| "none has ever run".to_owned(), |at| format!("it last ended well at {at}"));
         let message = format!(
-            "{hold}, and we are {us}; leave it to them, or approve once that we become the owner: kubectl -n {} annotate \
+            "{hold}, and we are {us}; {last}; leave it to them, or approve once that we become the owner: kubectl -n {} annotate \
              kopiarepository {} volwarden.dev/approved={plan} --overwrite",
             key.namespace, key.name
         );

@@ -298,7 +298,10 @@ fn failures_are_counted_and_what_did_not_run_is_not_answered() {
 #[tokio::test(start_paused = true)]
 async fn a_kopia_maintenance_at_work_on_the_same_secret_is_a_rival() {
     fn kinds(asked: &Asked) -> Option<Answer> {
-        asked.uri.ends_with("/v1alpha1").then(|| ok(json!({"resources": [{"name": "kopiamaintenances"}]})))
+        // Of the others none is installed.
+        let others = ["kopiur.home-operations.com", "velero.io"].iter().any(|group| asked.uri.contains(group));
+        let here = || ok(json!({"resources": [{"name": "kopiamaintenances"}]}));
+        others.then(|| refused(404, "NotFound")).or_else(|| asked.uri.ends_with("/v1alpha1").then(here))
     }
     let (client, _) = server(|asked| {
         if let Some(kinds) = kinds(asked) {
@@ -454,4 +457,25 @@ fn why_a_task_fails_is_kept_until_it_happens() {
     assert_eq!(self::entry(&json!({}), &patch(&entry)["status"]).told.tasks, entry.told.tasks);
     ended(&mut entry, Task::Full, &Conclusion::without_report(Ended::Happened, None, "well"));
     assert_eq!(entry.status.tasks[0].failure, None);
+}
+
+#[test]
+fn what_another_object_of_the_same_repository_ran_is_no_strangers() {
+    let of = |name: &str, id: &str, rest: Value| {
+        let mut status = json!({"uniqueID": id});
+        status.as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
+        let mut one = object(&json!({}), &status);
+        one["metadata"]["uid"] = json!(name);
+        read(&one.to_string()).unwrap()
+    };
+    let done = json!({"tasks": [{"task": "Full", "lastSuccess": "2026-11-25T03:00:00Z"}, {"task": "Verify", "lastSuccess": "2026-11-25T05:00:00Z"}]});
+    let run = json!({"task": "Quick", "trigger": "Schedule", "job": "j", "startedAt": "2026-11-25T09:00:00Z", "generation": 1});
+    let all = [
+        of("a", "id", json!({})),
+        of("b", "id", done.clone()),
+        of("c", "other", done),
+        of("d", "other", json!({"run": run})),
+    ];
+    let three = "2026-11-25T03:00:00Z".parse().unwrap();
+    assert_eq!(siblings(&all, at()), [Some(three), None, Some(at()), Some(three)], "while one runs it ends now");
 }

@@ -352,14 +352,20 @@ pub fn skew(seen: Timestamp, began: Timestamp, ended: Timestamp) -> Option<Signe
     (off.unsigned_abs() > SKEW).then_some(off)
 }
 
-/// Whether somebody else has run maintenance under our own name: a success of a look that is newer than all that we know of.
+/// When our own maintenance last ended, well or not.
 #[must_use]
-pub fn stranger(told: &Told, us: &kopia::Identity, seen: &Seen) -> Option<Timestamp> {
-    let ours = seen.owner.as_deref().is_some_and(|owner| us.is(owner));
-    let newest = seen.last_maintenance.filter(|_| ours)?;
+pub fn maintained(told: &Told) -> Option<Timestamp> {
     let runs = [Task::Quick, Task::Full].into_iter().filter_map(|task| told.tasks.get(&task));
-    let ends = runs.flat_map(|one| [one.last_success, one.failure.as_ref().map(|failure| failure.at)]);
+    runs.flat_map(|one| [one.last_success, one.failure.as_ref().map(|failure| failure.at)]).flatten().max()
+}
+
+/// Whether somebody else has run maintenance under our own name: a success of a look that is newer than all that we know of.
+/// By a clock that is wrong nothing is told: neither the looking node's, nor that of a run that ends in the future.
+#[must_use]
+pub fn stranger(told: &Told, us: &kopia::Identity, seen: &Seen, now: Timestamp) -> Option<Timestamp> {
+    let ours = seen.owner.as_deref().is_some_and(|owner| us.is(owner));
+    let newest = seen.last_maintenance.filter(|at| ours && seen.skew.is_none() && *at <= later(now, SKEW))?;
     // Without one of these nobody knows since when it is ours.
-    let known = ends.chain([told.owned_since]).flatten().max()?;
+    let known = [maintained(told), told.owned_since, told.sibling].into_iter().flatten().max()?;
     (newest > later(known, SKEW)).then_some(newest)
 }

@@ -369,20 +369,25 @@ fn two_managers_are_an_object_an_owner_that_comes_back_or_a_run_that_is_not_ours
 
 #[test]
 fn a_run_is_not_ours_if_it_is_newer_than_all_that_we_know_of() {
-    let (told, us) = (told(), us());
+    let (told, us, now) = (told(), us(), at("25T12:00:00"));
     let ended = |last: &str, owner: &str| {
         let seen = Seen { owner: Some(owner.into()), last_maintenance: Some(at(last)), ..Seen::default() };
-        stranger(&told, &us, &seen)
+        stranger(&told, &us, &seen, now)
     };
     assert_eq!(ended("25T11:24:00", "volwarden@c-1"), None);
     assert_eq!(ended("25T11:26:00", "volwarden@c-1"), Some(at("25T11:26:00")));
     assert_eq!(ended("25T11:26:00", "mover@app"), None, "it is theirs to run");
+    assert_eq!(ended("25T12:06:00", "volwarden@c-1"), None, "it has not ended yet");
     let seen =
         Seen { owner: Some("volwarden@c-1".into()), last_maintenance: Some(at("25T11:26:00")), ..Seen::default() };
-    assert_eq!(stranger(&Told::default(), &us, &seen), None, "nobody knows since when it is ours");
+    assert_eq!(stranger(&Told::default(), &us, &seen, now), None, "nobody knows since when it is ours");
     let mut failing = told.clone();
     failed(&mut failing, Task::Full, 1, failure(None, Ended::Failed, "25T11:25:00"));
-    assert_eq!(stranger(&failing, &us, &seen), None, "a run of ours that failed did some of it");
+    assert_eq!(stranger(&failing, &us, &seen, now), None, "a run of ours that failed did some of it");
+    let sibling = Told { sibling: Some(at("25T11:25:00")), ..told.clone() };
+    assert_eq!(stranger(&sibling, &us, &seen, now), None, "another object of the same repository ran it");
+    let skewed = Seen { skew: Some(SignedDuration::from_mins(10)), ..seen };
+    assert_eq!(stranger(&told, &us, &skewed, now), None, "by a wrong clock nothing is told");
 }
 
 #[test]
