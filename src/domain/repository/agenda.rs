@@ -311,11 +311,9 @@ fn hold(case: Case<'_>, task: Task, trigger: Trigger) -> Option<Hold> {
     if task == Task::Expire && custody.rules().sources.is_empty() {
         return Some(Hold::NoSources);
     }
-    if task.maintains() {
-        if !is_ours(case) {
-            let owner = told.seen.as_ref().and_then(|seen| seen.owner.as_deref());
-            return Some(Hold::NotOwner(owner.map(Into::into)));
-        }
+    if task.maintains() && !is_ours(case) {
+        let owner = told.seen.as_ref().and_then(|seen| seen.owner.as_deref());
+        return Some(Hold::NotOwner(owner.map(Into::into)));
     }
     let waits = told.tasks.get(&task).filter(|one| one.failed_generation == Some(told.generation));
     let until = waits.and_then(|one| one.retry_at).filter(|until| *until > now);
