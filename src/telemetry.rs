@@ -183,12 +183,12 @@ pub const KOPIA_AVAILABLE: Metric = metric(
 /// `{namespace,repository}`.
 pub const KOPIA_SNAPSHOTS: Metric =
     metric("volwarden_kopia_snapshots", Gauge, Unit::Count, "Complete snapshots in a repository.");
-/// `{namespace,repository,source}`; the ten stalest sources of a repository at most.
+/// `{namespace,repository,source}`; the ten latest sources of a repository at most.
 pub const KOPIA_NEWEST: Metric = metric(
     "volwarden_kopia_newest_snapshot_timestamp_seconds",
     Gauge,
     Unit::Seconds,
-    "When the newest complete snapshot of a source began, of those sources for which that is longest ago.",
+    "When the newest complete snapshot of a source began, of those sources that are latest by their own period.",
 );
 /// `{namespace,repository}`.
 pub const KOPIA_STOPPED: Metric = metric(
@@ -196,6 +196,13 @@ pub const KOPIA_STOPPED: Metric = metric(
     Gauge,
     Unit::Count,
     "1 while nothing is written to a repository, because it is another one or damaged; else 0.",
+);
+/// `{namespace,repository,class}`.
+pub const KOPIA_FINDINGS: Metric = metric(
+    "volwarden_kopia_findings",
+    Gauge,
+    Unit::Count,
+    "1 while something of this class is wrong with a KopiaRepository, else 0.",
 );
 /// `{version}`.
 pub const BUILD_INFO: Metric = metric("volwarden_build_info", Gauge, Unit::Count, "1, labelled with the version.");
@@ -210,7 +217,7 @@ pub const START: Metric =
     metric("process_start_time_seconds", Gauge, Unit::Seconds, "When this process began, in seconds since 1970.");
 
 /// Every metric there is; the documentation and the tests go by this list.
-pub const ALL: [Metric; 34] = [
+pub const ALL: [Metric; 35] = [
     FINDINGS,
     FINDINGS_UNVERIFIED,
     SOURCE_OBJECTS,
@@ -241,6 +248,7 @@ pub const ALL: [Metric; 34] = [
     KOPIA_SNAPSHOTS,
     KOPIA_NEWEST,
     KOPIA_STOPPED,
+    KOPIA_FINDINGS,
     BUILD_INFO,
     RESIDENT,
     CPU,

@@ -13,12 +13,14 @@ use volwarden::domain::guard::{Guard, TABLE, stands_before};
 use volwarden::domain::prune::hold::Hold;
 use volwarden::domain::prune::part::Part;
 use volwarden::domain::remedy::{Step, Then, ladder};
+use volwarden::domain::repository::findings;
 
 #[test]
 fn every_class_has_its_page() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let missing: Vec<String> =
-        Class::ALL.iter().map(|class| class.docs()).filter(|page| !root.join(page).is_file()).collect();
+    let pages = Class::ALL.iter().map(|class| class.docs());
+    let pages = pages.chain(findings::Class::ALL.iter().map(|class| class.docs()));
+    let missing: Vec<String> = pages.filter(|page| !root.join(page).is_file()).collect();
     assert!(missing.is_empty(), "{} pages are missing:\n{}", missing.len(), missing.join("\n"));
 }
 
@@ -32,7 +34,8 @@ fn every_page_is_about_a_class_and_names_it_in_its_title() {
         if stem.eq_ignore_ascii_case("readme") {
             continue;
         }
-        assert!(Class::ALL.iter().any(|class| class.as_str() == stem), "{stem} is no finding class");
+        let known = Class::from_name(stem).is_some() || findings::Class::from_name(stem).is_some();
+        assert!(known, "{stem} is no finding class");
         let text = std::fs::read_to_string(&path).unwrap();
         let title = text.lines().next().unwrap_or_default();
         assert!(title.starts_with("# ") && title.contains(stem), "{stem}: its first line is {title:?}");
@@ -80,6 +83,29 @@ fn switch(step: Step) -> String {
         None => "by approval only".to_owned(),
         Some(_) if step.on_by_default() => "yes".to_owned(),
         Some(key) => format!("no: `rungs.{key}`"),
+    }
+}
+
+/// The classes of a repository are in a table of their own, worst first, and all of them are a person's to mend.
+#[test]
+fn what_can_be_wrong_with_a_repository_is_listed_in_order_and_only_reported() {
+    let readme = read("docs/findings/README.md");
+    let rows = readme.lines().filter(|row| row.starts_with("| ") && row.contains("| KopiaRepository | `Report` |"));
+    let listed: Vec<&str> = rows.filter_map(|row| row.split_once('[')?.1.split(']').next()).collect();
+    let due: Vec<&str> = findings::Class::ALL.iter().map(|class| class.as_str()).collect();
+    assert_eq!(listed, due);
+    for class in findings::Class::ALL {
+        let page = read(&class.docs());
+        for row in ["| Subject | KopiaRepository |".to_owned(), format!("| Metric label | `{}` |", class.label())] {
+            assert!(page.contains(&row), "{class}: {row}");
+        }
+        assert!(page.lines().any(|row| row.starts_with("| Least repair | `Report`: ")), "{class}");
+        for heading in ["What it means", "When it is named", "See it by hand", "What is safe", "What is not"] {
+            section(&page, heading);
+        }
+        let does = section(&page, "What Volwarden does");
+        assert!(does.trim_start().starts_with("Reports only, in every mode."), "{class}");
+        assert!(Class::from_name(class.as_str()).is_none(), "{class}: one page cannot be of two classes");
     }
 }
 

@@ -14,6 +14,9 @@ pub const RECONCILING: &str = "Reconciling";
 /// Nothing goes on until somebody changes something; the message says what.
 pub const STALLED: &str = "Stalled";
 
+/// Nothing is found wrong with what the object is about.
+pub const HEALTHY: &str = "Healthy";
+
 /// A policy differs from another over the same objects.
 pub const CONFLICT: &str = "Conflict";
 

@@ -9,9 +9,10 @@ use jiff::Timestamp;
 
 use crate::api::kopia::{KopiaRepositoryStatus, TaskName};
 use crate::domain::name::Key;
+use crate::domain::repository::findings::Class;
 use crate::telemetry::{
-    self, KOPIA_AVAILABLE, KOPIA_CAPACITY, KOPIA_DURATION, KOPIA_EPOCH, KOPIA_FAILURES, KOPIA_FREED, KOPIA_INDEX_BLOBS,
-    KOPIA_NEWEST, KOPIA_SNAPSHOTS, KOPIA_STOPPED, KOPIA_SUCCESS, Known, Metric,
+    self, KOPIA_AVAILABLE, KOPIA_CAPACITY, KOPIA_DURATION, KOPIA_EPOCH, KOPIA_FAILURES, KOPIA_FINDINGS, KOPIA_FREED,
+    KOPIA_INDEX_BLOBS, KOPIA_NEWEST, KOPIA_SNAPSHOTS, KOPIA_STOPPED, KOPIA_SUCCESS, Known, Metric,
 };
 
 /// So many sources of a repository have a series.
@@ -91,6 +92,11 @@ fn known(status: &KopiaRepositoryStatus) -> Vec<Known> {
             all.extend(source.newest.map(|at| Known { metric: KOPIA_NEWEST, label, value: seconds(at) }));
         }
     }
+    all.extend(Class::ALL.into_iter().map(|class| {
+        let holds = status.findings.iter().any(|one| one.class == class.as_str());
+        let label = Some(("class", class.label()));
+        Known { metric: KOPIA_FINDINGS, label, value: f64::from(u8::from(holds)) }
+    }));
     all.extend(plain(KOPIA_STOPPED, Some(f64::from(u8::from(status.stopped.is_some())))));
     all
 }
@@ -102,7 +108,12 @@ mod tests {
 
     fn status(sources: usize) -> KopiaRepositoryStatus {
         let at: Timestamp = "2026-11-25T10:00:00Z".parse().unwrap();
-        let source = |n: usize| SourceSight { source: format!("app-{n}@ns:/data"), newest: Some(at), snapshots: 1 };
+        let source = |n: usize| SourceSight {
+            source: format!("app-{n}@ns:/data"),
+            newest: Some(at),
+            snapshots: 1,
+            period_seconds: None,
+        };
         let full = TaskStatus {
             task: TaskName::Full,
             last_scheduled: None,
@@ -112,6 +123,7 @@ mod tests {
             retry_at: None,
             failed_generation: None,
             failed_request: None,
+            failure: None,
             next: None,
         };
         KopiaRepositoryStatus {

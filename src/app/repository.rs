@@ -11,15 +11,18 @@ use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
 use super::gauges::Gauges;
+use crate::api::{GROUP, VERSION};
 use crate::domain::kopia::Identity;
 use crate::domain::ledger::Outcome;
-use crate::domain::name::{Key, fingerprint};
+use crate::domain::name::{Key, Uid, fingerprint};
 use crate::domain::repository::agenda::{Agenda, Case, agenda};
 use crate::domain::repository::course::{Conclusion, Lease, Pods, Sighted, Step, next};
+use crate::domain::repository::findings::findings;
 use crate::domain::repository::report::Ended;
 use crate::driver::Clock;
 use crate::io::act::repository::{Hands, Unwritten};
 use crate::io::client::Client;
+use crate::io::report::{About, Reporter, Word};
 use crate::io::repository::{self as edge, Entry, Kept, Mould, Unread};
 
 /// How often the repositories are looked at.
@@ -47,13 +50,41 @@ pub(super) struct Keeper {
     lease: watch::Receiver<Option<Duration>>,
     clock: Clock,
     home: Home,
+    reporter: Reporter,
     us: Option<Identity>,
     image: Option<String>,
     /// What was last said in the log, so that it is said once.
     trouble: Option<String>,
     gauges: Gauges,
     /// Who else maintains the repository that is looked at.
-    rival: Option<String>,
+    rival: Rivalry,
+}
+
+/// Whether somebody else maintains a repository, in words.
+#[derive(Clone, Debug)]
+enum Rivalry {
+    /// This one does, or nobody.
+    Known(Option<String>),
+    /// It cannot be told.
+    Untold(String),
+}
+
+impl Rivalry {
+    /// What holds whatever writes: what cannot be told does, too.
+    fn holds(&self) -> Option<&str> {
+        match self {
+            Self::Known(rival) => rival.as_deref(),
+            Self::Untold(why) => Some(why),
+        }
+    }
+
+    /// What is told as a finding: only what is known.
+    fn known(&self) -> Option<&str> {
+        match self {
+            Self::Known(rival) => rival.as_deref(),
+            Self::Untold(_) => None,
+        }
+    }
 }
 
 /// Whether a look goes on with the next step at once.
@@ -64,7 +95,13 @@ enum Go {
 }
 
 impl Keeper {
-    pub(super) fn new(client: Client, lease: watch::Receiver<Option<Duration>>, clock: Clock, home: Home) -> Self {
+    pub(super) fn new(
+        client: Client,
+        lease: watch::Receiver<Option<Duration>>,
+        clock: Clock,
+        home: Home,
+        reporter: Reporter,
+    ) -> Self {
         let hands = Hands::new(client.clone(), lease.clone(), clock.clone());
         let image = home.image.clone();
         Self {
@@ -73,11 +110,12 @@ impl Keeper {
             lease,
             clock,
             home,
+            reporter,
             us: None,
             image,
             trouble: None,
             gauges: Gauges::default(),
-            rival: None,
+            rival: Rivalry::Known(None),
         }
     }
 
@@ -117,7 +155,9 @@ impl Keeper {
             None => self.us.insert(edge::identity(&self.client).await?).clone(),
         };
         let rivals = edge::rivals(&self.client).await;
-        for mut entry in entries {
+        let siblings = edge::siblings(&entries, self.now());
+        for (mut entry, sibling) in entries.into_iter().zip(siblings) {
+            entry.told.sibling = sibling;
             if !self.leads() {
                 break;
             }
@@ -125,11 +165,10 @@ impl Keeper {
                 debug!(repository = %entry.custody.key(), "its status cannot be read by this version: it is left alone");
                 continue;
             }
-            // What cannot be told holds what writes.
             self.rival = match &rivals {
-                Ok(rivals) => rivals.iter().find_map(|rival| rival.of(&entry)),
+                Ok(rivals) => Rivalry::Known(rivals.iter().find_map(|rival| rival.of(&entry))),
                 Err(unread) => {
-                    Some(format!("whether a KopiaMaintenance serves it cannot be told ({unread}): perhaps one"))
+                    Rivalry::Untold(format!("whether another manager serves it cannot be told ({unread}): perhaps one"))
                 }
             };
             let mut go = if entry.going.is_some() { Go::On } else { self.take_up(&mut entry, &us).await };
@@ -144,23 +183,43 @@ impl Keeper {
     }
 
     fn case<'a>(&'a self, entry: &'a Entry, us: &'a Identity, now: Timestamp) -> Case<'a> {
-        Case { custody: &entry.custody, told: &entry.told, us, rival: self.rival.as_deref(), now }
+        Case { custody: &entry.custody, told: &entry.told, us, rival: self.rival.holds(), now }
     }
 
     /// Stores the status with all that follows from it.
     async fn store(&self, entry: &mut Entry, us: &Identity, trouble: Option<&str>) -> Result<(), Unwritten> {
         let due = if entry.going.is_some() { Agenda::default() } else { agenda(self.case(entry, us, self.now())) };
-        edge::said(entry, &due, us, trouble, self.now());
+        self.say(entry, &due, us, trouble);
         let told = self.hands.tell(entry.custody.key(), edge::patch(entry)).await;
         match told {
             Ok(version) => {
                 entry.version = version;
+                self.tell_findings(entry).await;
                 Ok(())
             }
             Err(unwritten) => {
                 warn!(repository = %entry.custody.key(), words = unwritten.words, "its status was not stored");
                 Err(unwritten)
             }
+        }
+    }
+
+    /// What follows from the rest of the status: findings first, because a condition tells them.
+    fn say(&self, entry: &mut Entry, due: &Agenda, us: &Identity, trouble: Option<&str>) {
+        let now = self.now();
+        let all = findings(Case { rival: self.rival.known(), ..self.case(entry, us, now) });
+        edge::found(entry, &all);
+        edge::said(entry, due, us, trouble, now);
+    }
+
+    /// One Event for each finding that begins.
+    async fn tell_findings(&self, entry: &mut Entry) {
+        let (version, uid) = (format!("{GROUP}/{VERSION}"), Uid::parse(&entry.uid));
+        for (class, note) in entry.news() {
+            warn!(repository = %entry.custody.key(), class = class.as_str(), words = note, "a finding begins");
+            let word = Word { warning: true, reason: class.as_str(), action: "Look", note };
+            let about = About { version: &version, kind: "KopiaRepository", key: entry.custody.key(), uid: &uid };
+            self.reporter.say(about, &word, self.now()).await;
         }
     }
 
@@ -182,7 +241,7 @@ impl Keeper {
             info!(repository = %entry.custody.key(), task = task.as_str(), ?trigger, job = name, "a Job is decided on");
             return Go::On;
         }
-        edge::said(entry, &due, us, None, now);
+        self.say(entry, &due, us, None);
         if entry.status != before {
             let _ = self.store(entry, us, None).await;
         }
@@ -318,7 +377,7 @@ impl Keeper {
             repository = %entry.custody.key(), job = entry.status.run.as_ref().map(|run| run.job.as_str()),
             ended = ?conclusion.ended, said = conclusion.said, "a Job is over"
         );
-        edge::closed(entry, conclusion, self.now());
+        edge::closed(entry, us, conclusion, self.now());
         if self.store(entry, us, None).await.is_err() {
             return Go::Rest;
         }

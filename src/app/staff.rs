@@ -64,10 +64,11 @@ impl Staff {
         let reporter = Reporter::new(client.clone(), seat.rules.identity.clone(), events, traces);
         let identity = seat.rules.identity.clone();
         let teller = Reporter::new(client.clone(), identity.clone(), events, None);
-        let pruner = Pruner::new(client.clone(), pruning, until.clone(), clock.clone(), identity, teller);
+        let pruner = Pruner::new(client.clone(), pruning, until.clone(), clock.clone(), identity.clone(), teller);
         crew.spawn("the pruning", pruner.run());
         if let Some(home) = home {
-            let keeper = Keeper::new(client.clone(), until.clone(), clock.clone(), home);
+            let teller = Reporter::new(client.clone(), identity, events, None);
+            let keeper = Keeper::new(client.clone(), until.clone(), clock.clone(), home, teller);
             crew.spawn("the kopia repositories", keeper.run());
         }
         let (hands, outcomes, time) = (client.clone(), facts.clone(), clock.clone());

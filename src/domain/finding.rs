@@ -10,6 +10,7 @@ use serde::{Serialize, Serializer};
 
 use super::name::{Key, Uid};
 use super::record::Kind;
+use super::words;
 
 /// What is wrong, in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -133,14 +134,7 @@ impl Class {
     /// The name as a metric label value: snake_case.
     #[must_use]
     pub fn label(self) -> String {
-        let mut out = String::new();
-        for (at, c) in self.as_str().char_indices() {
-            if c.is_ascii_uppercase() && at > 0 {
-                out.push('_');
-            }
-            out.push(c.to_ascii_lowercase());
-        }
-        out
+        words::snake(self.as_str())
     }
 
     /// Its page in the documentation, relative to the repository.

@@ -56,6 +56,19 @@ pub fn count(number: usize, noun: &str) -> String {
     if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }
 
+/// `MissedEvent` as `missed_event`, as values of metric labels are.
+#[must_use]
+pub fn snake(name: &str) -> String {
+    let mut out = String::new();
+    for (at, c) in name.char_indices() {
+        if c.is_ascii_uppercase() && at > 0 {
+            out.push('_');
+        }
+        out.push(c.to_ascii_lowercase());
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -67,6 +80,11 @@ mod tests {
         {
             assert_eq!(short(Duration::from_secs(seconds)), text);
         }
+    }
+
+    #[test]
+    fn a_label_is_in_snake_case() {
+        assert_eq!((snake("MissedEvent"), snake("X")), ("missed_event".to_owned(), "x".to_owned()));
     }
 
     #[test]

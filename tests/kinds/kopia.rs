@@ -48,6 +48,7 @@ fn full() -> Value {
             "stats": schedule("0 * * * *"), "quick": schedule("15 * * * *"), "full": schedule("30 3 * * *"),
             "expire": schedule("0 3 * * *"), "verify": schedule("0 5 * * *"), "verifyPercent": 2, "verifyWhole": schedule("0 6 1 * *"),
         },
+        "findings": {"gapPeriods": 5, "volumePercent": 80, "indexBlobs": 2000, "retired": ["gone@ns:/data"]},
         "windows": [{"schedule": "0 22 * * *", "duration": "8h", "timeZone": "UTC"}],
         "deadlines": {"stats": "10m", "quick": "1h", "full": "6h", "verify": "24h"},
     }))
@@ -86,6 +87,10 @@ fn wrong() -> Vec<(Value, &'static str)> {
         (with(&json!({"expire": {"sources": ["all sources"]}})), "sources[0] in body should match"),
         (with(&json!({"expire": {"sources": ["a@b:/c", "a@b:/c"]}})), "sources[1]: Duplicate value"),
         (with(&json!({"expire": {"sources": ["a@b:/c"], "maxDeletionsPerRun": 0}})), "maxDeletionsPerRun"),
+        (with(&json!({"findings": {"gapPeriods": 1}})), "gapPeriods"),
+        (with(&json!({"findings": {"volumePercent": 101}})), "volumePercent"),
+        (with(&json!({"findings": {"indexBlobs": 0}})), "indexBlobs"),
+        (with(&json!({"findings": {"retired": ["all sources"]}})), "retired[0] in body should match"),
         (with(&json!({"takeover": "Always"})), "spec.takeover: Unsupported value"),
         (with(&json!({"deadlines": {"full": "1m"}})), "has to be from 10m to 168h"),
         (with(&json!({"windows": [{"schedule": "0 2 * * *"}]})), "duration: Required value"),
@@ -133,7 +138,18 @@ fn all_of_a_repository_is_kept_and_shown_and_it_stays_the_one_it_is() {
     let again = server.must(&Ask::merge(&format!("{path}/status?fieldValidation=Strict"), repository::patch(&entry)));
     assert_eq!(again["status"], status);
     let table = server.stack.kubectl(["get", "krepo", "-o", "wide"]).unwrap();
-    for word in ["LAST TASK", "INDEX BLOBS", "Full", "Happened", "True", "volwarden@c-1", "all is well"] {
+    for word in [
+        "LAST TASK",
+        "INDEX BLOBS",
+        "HEALTHY",
+        "FINDING",
+        "VolumeFull",
+        "Full",
+        "Happened",
+        "True",
+        "volwarden@c-1",
+        "all is well",
+    ] {
         assert!(table.contains(word), "{word}: {table}");
     }
     assert!(server.stack.kubectl(["get", "volwarden", "-o", "name"]).unwrap().contains("kopiarepository"));
@@ -149,12 +165,20 @@ fn full_status() -> Value {
             "type": "Ready", "status": "True", "observedGeneration": 1, "lastTransitionTime": at, "reason": "InForce",
             "message": "all is well",
         }],
+        "findings": [
+            {"class": "VolumeFull", "since": at, "message": "it is full"},
+            {"class": "IndexBlobsHigh", "since": at, "message": "there are many"},
+        ],
+        "owners": [{"since": at}, {"owner": "volwarden@c-1", "since": at}],
+        "volumeTrend": [{"at": at, "capacity": 1_i64 << 44, "available": 1_i64 << 40}],
+        "foreignRun": at,
         "uniqueID": ID, "identity": "volwarden@c-1", "ownedSince": at, "ownerPlan": "0123456789abcdef",
         "stopped": {"class": "DataDamaged", "said": "a pack is gone", "since": at},
         "repository": {
             "at": at, "owner": "volwarden@c-1", "lastMaintenance": at, "cycleSeconds": 86400, "format": 3, "epoch": 7,
             "indexBlobs": 41, "volumeCapacity": 1_i64 << 44, "volumeAvailable": 1_i64 << 40, "sources": 5, "snapshots": 60,
-            "stalest": [{"source": "app@ns:/data", "newest": at, "snapshots": 12}],
+            "skewSeconds": -600,
+            "stalest": [{"source": "app@ns:/data", "newest": at, "snapshots": 12, "periodSeconds": 3600}],
         },
         "expire": {
             "at": at, "terms": "0123456789abcdef", "would": 5, "deleted": 3,
@@ -163,6 +187,7 @@ fn full_status() -> Value {
         "tasks": [{
             "task": "Full", "lastScheduled": at, "lastSuccess": at, "freedBytes": 3, "failures": 2, "retryAt": at,
             "failedGeneration": 1, "failedRequest": "full:1", "next": at,
+            "failure": {"outcome": "Failed", "class": "NoSpace", "said": "it is full", "since": at, "at": at},
         }],
         "lastHandledRequest": "full:1",
         "run": {

@@ -22,6 +22,7 @@ mod mutants;
 mod race;
 mod retentions;
 mod rights;
+mod rivals;
 mod rows;
 mod shapes;
 

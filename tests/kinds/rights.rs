@@ -12,7 +12,7 @@ const SNAPSHOTS: &str = "snapshot.storage.k8s.io";
 /// A verb, an API group, a resource, a namespace and a name.
 type Right = (&'static str, &'static str, &'static str, &'static str, &'static str);
 
-const MAY: [Right; 29] = [
+const MAY: [Right; 33] = [
     ("watch", SNAPSHOTS, "volumesnapshots", "", ""),
     ("patch", SNAPSHOTS, "volumesnapshots", "app", "db-1"),
     ("patch", SNAPSHOTS, "volumesnapshotcontents", "", "c"),
@@ -22,6 +22,10 @@ const MAY: [Right; 29] = [
     ("delete", SNAPSHOTS, "volumesnapshots", "volwarden-system", "reclaim"),
     ("delete", SNAPSHOTS, "volumesnapshots", "app", "db-1"),
     ("list", "velero.io", "backups", "", ""),
+    ("list", "velero.io", "backuprepositories", "", ""),
+    ("list", "kopiur.home-operations.com", "maintenances", "", ""),
+    ("list", "kopiur.home-operations.com", "repositories", "", ""),
+    ("list", "kopiur.home-operations.com", "clusterrepositories", "", ""),
     ("list", "snapscheduler.backube", "snapshotschedules", "", ""),
     ("list", "", "namespaces", "", ""),
     ("get", "", "pods/log", "rook-ceph", "p"),
@@ -44,7 +48,7 @@ const MAY: [Right; 29] = [
     ("delete", "batch", "jobs", "backup", "j"),
 ];
 
-const MAY_NOT: [Right; 26] = [
+const MAY_NOT: [Right; 28] = [
     ("get", "", "secrets", "rook-ceph", "s"),
     ("delete", "", "persistentvolumeclaims", "app", "volsync-data-src"),
     ("delete", "batch", "jobs", "app", "volsync-src-data"),
@@ -55,6 +59,8 @@ const MAY_NOT: [Right; 26] = [
     ("update", SNAPSHOTS, "volumesnapshots", "app", "db-1"),
     ("create", SNAPSHOTS, "volumesnapshots", "app", ""),
     ("deletecollection", SNAPSHOTS, "volumesnapshots", "app", ""),
+    ("watch", "kopiur.home-operations.com", "maintenances", "", ""),
+    ("patch", "volsync.backube", "kopiamaintenances", "backup", "daily"),
     ("delete", "velero.io", "backups", "velero", "nightly"),
     ("patch", SNAPSHOTS, "volumesnapshotcontents/status", "", "c"),
     ("patch", SNAPSHOTS, "volumesnapshots/status", "app", "db-1"),

@@ -188,6 +188,13 @@ impl Lab {
         status["history"][0].clone()
     }
 
+    /// Events about repositories.
+    fn events(&self) -> Vec<Value> {
+        let all = self.stack.kubectl_json(["get", "events", "-n", NAMESPACE, "-o", "json"]).unwrap();
+        let all = all["items"].as_array().unwrap().clone();
+        all.into_iter().filter(|event| text(event, "/involvedObject/kind") == "KopiaRepository").collect()
+    }
+
     fn jobs(&self) -> Vec<Value> {
         let all = self.stack.kubectl_json(["get", "jobs", "-A", "-o", "json"]).unwrap();
         all["items"].as_array().unwrap().clone()
@@ -239,12 +246,14 @@ fn eleven_1_a_repository_is_seen_owned_by_approval_maintained_and_verified() {
     );
     assert!(status["repository"]["indexBlobs"].as_i64().unwrap() > 0, "{status:#}");
     assert_eq!(stack::hashes(&lab.repository()).unwrap(), before);
+    assert_eq!((healthy(&status), findings(&status)), (Some(true), Vec::new()), "{status:#}");
 
     let status = held_while_somebody_else_owns_it(&lab, &before);
     owned_by_approval(&lab, &text(&status, "/ownerPlan"));
     let quick = maintained_and_verified(&lab);
     expired(&lab);
     says_no_password(&lab, &quick);
+    owner_goes_to_and_fro(&lab);
     stopped_while_another_is_in_its_place(&lab, &text(&real, "/uniqueIDHex"));
 }
 
@@ -310,6 +319,11 @@ fn expired(lab: &Lab) {
     lab.stack.patch(REPOSITORIES, Some(NAMESPACE), "main", None, &expire).unwrap();
     let dry = lab.run("expire:1");
     assert!(text(&dry, "/message").starts_with("2 would be deleted"), "{dry:#}");
+    // Its last snapshot is of January, and there was one a day: so says kopia's own list.
+    let late = |status: &Value| findings(status) == ["SnapshotGap"];
+    let gap = text(&lab.wait_status(NAMESPACE, "a source is late", late), "/findings/0/message");
+    assert!(gap.starts_with("1 source ") && gap.contains("old@ns:/data has none since 2026-01-04T03:00:00Z"), "{gap}");
+    assert!(gap.contains("had one each 24h"), "{gap}");
     let listed = |source: &str| {
         let all = lab.kopia(&["snapshot", "list", "--json"]);
         all.as_array().unwrap().iter().filter(|one| text(one, "/source/userName") == source).count()
@@ -318,6 +332,7 @@ fn expired(lab: &Lab) {
     let real = lab.run("expire:2");
     assert!(text(&real, "/message").starts_with("2 of 2 were deleted"), "{real:#}");
     assert_eq!((listed("old"), listed("app")), (2, 1));
+    lab.wait_status(NAMESPACE, "two snapshots tell no period", |status| findings(status).is_empty());
     assert_eq!(lab.status(NAMESPACE)["expire"]["deleted"], 2);
 }
 
@@ -327,6 +342,36 @@ fn says_no_password(lab: &Lab, quick: &Value) {
     assert!(log.contains("Running quick maintenance") && !log.contains(PASSWORD), "{log}");
     let all = lab.stack.kubectl(["get", "jobs,pods,kopiarepositories,leases", "-A", "-o", "yaml"]).unwrap();
     assert!(!all.contains(PASSWORD));
+}
+
+fn owner_goes_to_and_fro(lab: &Lab) {
+    println!(
+        "11.1.5b when somebody takes the ownership, then that is a finding, told once; and when it comes back, then two maintain it"
+    );
+    let ours = text(&lab.kopia(&["maintenance", "info", "--json"]), "/owner");
+    lab.kopia(&["maintenance", "set", "--owner=maintenance@volsync"]);
+    lab.run("stats:lost");
+    let status = lab.wait_status(NAMESPACE, "it is lost", |status| !findings(status).is_empty());
+    assert_eq!((healthy(&status), findings(&status)), (Some(false), vec!["MaintenanceOwnerLost".to_owned()]));
+    let message = text(&status, "/findings/0/message");
+    assert!(message.contains("maintenance@volsync is"), "{message}");
+    lab.kopia(&["maintenance", "set", &format!("--owner={ours}")]);
+    lab.run("stats:back");
+    let back = |status: &Value| findings(status) == ["TwoManagers"];
+    lab.wait_status(NAMESPACE, "it goes to and fro", back);
+    let told = |class: &str| lab.events().iter().filter(|event| text(event, "/reason") == class).count();
+    assert_eq!((told("MaintenanceOwnerLost"), told("TwoManagers")), (1, 1), "{:#?}", lab.events());
+}
+
+/// Whether the condition Healthy holds.
+fn healthy(status: &Value) -> Option<bool> {
+    let conditions = status["conditions"].as_array()?;
+    conditions.iter().find(|one| one["type"] == "Healthy").map(|one| one["status"] == "True")
+}
+
+fn findings(status: &Value) -> Vec<String> {
+    let all = status["findings"].as_array().cloned().unwrap_or_default();
+    all.iter().map(|one| text(one, "/class")).collect()
 }
 
 fn stopped_while_another_is_in_its_place(lab: &Lab, pinned: &str) {
@@ -352,6 +397,7 @@ fn stopped_while_another_is_in_its_place(lab: &Lab, pinned: &str) {
     assert_eq!(changed["class"], "RepositoryChanged");
     lab.request("full:2");
     let status = lab.wait_status(NAMESPACE, "it is stopped", |status| reason(status) == "Stopped");
+    assert_eq!(findings(&status), ["RepositoryChanged", "TwoManagers"], "{status:#}");
     std::thread::sleep(Duration::from_secs(8));
     assert_eq!(stack::hashes(&lab.repository()).unwrap(), before);
     assert_eq!(text(&status, "/uniqueID"), pinned, "the first one is remembered");
@@ -361,6 +407,7 @@ fn stopped_while_another_is_in_its_place(lab: &Lab, pinned: &str) {
     fs::rename(&kept, lab.repository()).unwrap();
     assert_eq!(lab.run("stats:3")["outcome"], "Happened");
     assert_eq!(lab.run("full:3")["outcome"], "Happened");
+    assert_eq!(findings(&lab.status(NAMESPACE)), ["TwoManagers"]);
     assert_eq!(lab.full_runs().len(), 2);
 }
 

@@ -227,6 +227,24 @@ fn sources_are_counted_and_a_checkpoint_is_no_backup() {
 }
 
 #[test]
+fn the_period_of_a_source_is_the_median_of_its_newest_distances() {
+    let list = |hours: &[u32]| {
+        let one = |hour: &u32| {
+            let (day, hour) = (1 + hour / 24, hour % 24);
+            format!(
+                r#"{{"source":{{"host":"ns","userName":"app","path":"/data"}},"startTime":"2026-11-{day:02}T{hour:02}:00:00Z"}}"#
+            )
+        };
+        sources(&format!("[{}]", hours.iter().map(one).collect::<Vec<_>>().join(","))).unwrap()[0].period_seconds
+    };
+    assert_eq!(list(&[0, 1, 2]), None, "three tell nothing");
+    assert_eq!(list(&[3, 0, 2, 1]), Some(3600));
+    // Old ones are thinned out, and one was missed.
+    assert_eq!(list(&[0, 24, 48, 72, 96, 97, 98, 99, 100, 103, 104, 105]), Some(3600));
+    assert_eq!(list(&[5, 5, 5, 5]), None, "no time at all is no period");
+}
+
+#[test]
 fn a_verification_of_nothing_proves_nothing() {
     let sound = r#"{"stats":{"processedObjectCount":3,"readFileCount":2,"readBytes":9,"expectedTotalObjectCount":6,"expectedTotalFileCount":4},"errorCount":0}"#;
     let answer = |text: &str| Ended { stdout: text.to_owned(), ..ended(0, "") };

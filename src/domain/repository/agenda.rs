@@ -8,9 +8,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::Task;
+use super::findings::{self, Failing, Owner, Point, SourceSeen};
 use super::rules::Custody;
 use crate::domain::digest::{Encoding, Hash};
 use crate::domain::kopia::{Advice, Class, Identity};
@@ -23,6 +24,8 @@ const FIRST: Duration = Duration::from_secs(600);
 const LONGEST: Duration = Duration::from_secs(6 * 3600);
 /// The wait after a failure that somebody has to mend.
 const MENDED: Duration = Duration::from_secs(24 * 3600);
+/// So long we make room for whoever maintains under our own name: kopia's owner does not keep the two of us apart.
+const YIELD: Duration = Duration::from_secs(24 * 3600);
 /// An owner is not gone before its record is silent for so long, and for three of its own cycles.
 const SILENT: Duration = Duration::from_secs(7 * 24 * 3600);
 
@@ -56,17 +59,31 @@ pub struct TaskTold {
     pub failed_generation: Option<i64>,
     /// The request that it did not run for.
     pub failed_request: Option<Box<str>>,
+    /// Why it failed, if it did.
+    pub failure: Option<Failing>,
 }
 
 /// The repository as it was seen last.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
+    /// When.
+    pub at: Option<Timestamp>,
     /// Who may run maintenance.
     pub owner: Option<Box<str>>,
     /// When anybody's maintenance last ended well.
     pub last_maintenance: Option<Timestamp>,
     /// How often the owner would run the large cycle.
     pub cycle: Option<Duration>,
+    /// Index blobs in use.
+    pub index_blobs: Option<u64>,
+    /// Bytes of the volume.
+    pub capacity: Option<u64>,
+    /// Free ones.
+    pub available: Option<u64>,
+    /// How far the clock of the node that looked is off ours, if it is too far.
+    pub skew: Option<SignedDuration>,
+    /// Those sources that are latest.
+    pub sources: Vec<SourceSeen>,
 }
 
 /// What the object says of itself.
@@ -88,10 +105,22 @@ pub struct Told {
     pub owned_since: Option<Timestamp>,
     /// The failure for which nothing is written.
     pub stopped: Option<Class>,
+    /// Since when.
+    pub stopped_since: Option<Timestamp>,
     /// As it was seen last.
     pub seen: Option<Seen>,
     /// What came of each task.
     pub tasks: BTreeMap<Task, TaskTold>,
+    /// Owners of maintenance, oldest first.
+    pub owners: Vec<Owner>,
+    /// Its volume, one look a day, oldest first.
+    pub trend: Vec<Point>,
+    /// When a run ended that was under our name and not ours.
+    pub stranger: Option<Timestamp>,
+    /// When maintenance by another object of the same repository ended.
+    pub sibling: Option<Timestamp>,
+    /// What was wrong with it when the status was stored, and since when.
+    pub findings: BTreeMap<findings::Class, Timestamp>,
 }
 
 /// Why a task that is due, or was asked for, is not begun.
@@ -249,6 +278,11 @@ pub fn slot(custody: &Custody, task: Task, now: Timestamp) -> Option<Timestamp> 
     custody.timer(task)?.last(now)
 }
 
+/// Whether the owner of maintenance was us when it was last looked at.
+fn is_ours(case: Case<'_>) -> bool {
+    case.told.seen.as_ref().and_then(|seen| seen.owner.as_deref()).is_some_and(|owner| case.us.is(owner))
+}
+
 fn hold(case: Case<'_>, task: Task, trigger: Trigger) -> Option<Hold> {
     let Case { custody, told, now, .. } = case;
     if custody.rules().suspended {
@@ -264,6 +298,12 @@ fn hold(case: Case<'_>, task: Task, trigger: Trigger) -> Option<Hold> {
         if let Some(rival) = case.rival {
             return Some(Hold::Rival(rival.to_owned()));
         }
+        if let Some(run) = told.stranger.filter(|run| is_ours(case) && words::age(now, *run) < YIELD) {
+            let until = run.checked_add(YIELD).unwrap_or(run);
+            return Some(Hold::Rival(format!(
+                "somebody under our own name (a run ended at {run}; held until {until})"
+            )));
+        }
         if let Err(opens) = custody.may_begin(now) {
             return Some(Hold::Window(opens));
         }
@@ -271,11 +311,9 @@ fn hold(case: Case<'_>, task: Task, trigger: Trigger) -> Option<Hold> {
     if task == Task::Expire && custody.rules().sources.is_empty() {
         return Some(Hold::NoSources);
     }
-    if task.maintains() {
+    if task.maintains() && !is_ours(case) {
         let owner = told.seen.as_ref().and_then(|seen| seen.owner.as_deref());
-        if !owner.is_some_and(|owner| case.us.is(owner)) {
-            return Some(Hold::NotOwner(owner.map(Into::into)));
-        }
+        return Some(Hold::NotOwner(owner.map(Into::into)));
     }
     let waits = told.tasks.get(&task).filter(|one| one.failed_generation == Some(told.generation));
     let until = waits.and_then(|one| one.retry_at).filter(|until| *until > now);

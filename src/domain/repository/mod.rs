@@ -6,6 +6,7 @@
 
 pub mod agenda;
 pub mod course;
+pub mod findings;
 pub mod report;
 pub mod rules;
 

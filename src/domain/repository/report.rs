@@ -1,7 +1,7 @@
 //! What a Job says of its work: one line of JSON in its container's termination message.
 //!
 //! Kubernetes keeps 4096 bytes of it and cuts off the rest, which would be a result that nobody can read. So a report
-//! fits by itself: long words are cut, and of many sources only the stalest are named.
+//! fits by itself: long words are cut, and of many sources only the latest are named.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -16,7 +16,7 @@ pub const MOST: usize = 4096;
 /// The longest words of a failure, in characters.
 const WORDS: usize = 600;
 /// So many sources are named.
-const SOURCES: usize = 10;
+const SOURCES: usize = 20;
 
 /// How a task ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -111,7 +111,7 @@ pub struct Sight {
     /// Complete snapshots of all of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub snapshots: Option<u64>,
-    /// Those sources whose newest snapshot is oldest, oldest first.
+    /// Those sources that are latest by their own period, latest first.
     pub stalest: Vec<Stale>,
 }
 
@@ -126,6 +126,9 @@ pub struct Stale {
     pub newest: Option<Timestamp>,
     /// Complete snapshots.
     pub snapshots: u64,
+    /// How far apart its newest snapshots are, in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub period_seconds: Option<u64>,
 }
 
 fn number(count: usize) -> u64 {
@@ -167,12 +170,21 @@ impl Sight {
     pub fn sourced(mut self, sources: &[Source]) -> Self {
         self.sources = Some(number(sources.len()));
         self.snapshots = Some(sources.iter().map(|source| number(source.snapshots)).fold(0, u64::saturating_add));
+        // One that never had a complete snapshot comes first; one without a period is taken for a daily one.
+        let late = |source: &Source| {
+            let age = self.at.zip(source.newest).map(|(at, newest)| words::age(at, newest).as_millis());
+            age.map(|age| age / u128::from(source.period_seconds.unwrap_or(86_400).max(1)))
+        };
         let mut stalest: Vec<&Source> = sources.iter().collect();
-        stalest.sort_by(|a, b| (a.newest, &a.source).cmp(&(b.newest, &b.source)));
+        stalest.sort_by_cached_key(|source| {
+            let late = late(source);
+            (late.is_some(), std::cmp::Reverse(late), source.newest, source.source.clone())
+        });
         let stale = |source: &Source| Stale {
             source: cut(&source.source, 200),
             newest: source.newest,
             snapshots: number(source.snapshots),
+            period_seconds: source.period_seconds,
         };
         self.stalest = stalest.into_iter().take(SOURCES).map(stale).collect();
         self

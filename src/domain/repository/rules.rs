@@ -8,6 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::Task;
+use super::findings::Limits;
 use crate::domain::name::Key;
 use crate::domain::schedule::{Timer, Window, may_begin};
 
@@ -30,6 +31,8 @@ pub struct Rules {
     pub sources: Vec<Box<str>>,
     /// How long a task may take.
     pub deadlines: BTreeMap<Task, Duration>,
+    /// When something is a finding.
+    pub limits: Limits,
 }
 
 /// A KopiaRepository that was checked. With a problem in it, nothing is begun.

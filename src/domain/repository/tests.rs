@@ -8,7 +8,7 @@ use super::course::{self, Conclusion, Going, Job, Last, Lease, Pods, Sighted, St
 use super::report::{Ended, MOST, Report, Sight, Stale};
 use super::rules::{Custody, Rules};
 use crate::domain::digest::Hash;
-use crate::domain::kopia::{Class, Done, Failure, Identity, Verdict};
+use crate::domain::kopia::{Class, Done, Failure, Identity, Source, Verdict};
 use crate::domain::name::Key;
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -114,6 +114,20 @@ fn a_request_names_a_task_and_ownership_is_none() {
         assert_eq!(agenda::request(&told), Some(task), "{text}");
     }
     assert_eq!(agenda::request(&Told::default()), None);
+}
+
+#[test]
+fn whoever_maintains_under_our_name_is_made_room_for_a_day() {
+    let told = Told { stranger: Some(at("25T12:50:00")), ..told() };
+    let held = |text: &str| {
+        now(rules(), &told, text).held.into_iter().map(|(task, hold)| (task, hold.as_str())).collect::<Vec<_>>()
+    };
+    assert_eq!(held("25T13:30:00"), [(Task::Quick, "Rival")]);
+    assert_eq!(now(rules(), &told, "25T13:30:00").job, None);
+    assert_eq!(held("26T12:49:00"), [(Task::Full, "Rival"), (Task::Quick, "Rival")]);
+    assert_eq!(now(rules(), &told, "26T12:50:00").job, job(Task::Full, Trigger::Schedule));
+    // Whoever only looks may look on.
+    assert_eq!(now(rules(), &told, "26T05:30:00").job, job(Task::Verify, Trigger::Schedule));
 }
 
 #[test]
@@ -382,9 +396,34 @@ fn an_end_is_believed_by_its_report_alone() {
 // === reports ===
 
 #[test]
+fn of_many_sources_those_are_named_that_are_latest_by_their_own_period() {
+    let source = |name: &str, newest: Option<&str>, period_seconds| Source {
+        source: name.to_owned(),
+        newest: newest.map(at),
+        period_seconds,
+        ..Source::default()
+    };
+    let mut all: Vec<Source> =
+        (0..30).map(|n| source(&format!("on-time-{n}"), Some("25T11:00:00"), Some(3600))).collect();
+    all.push(source("weekly", Some("18T13:00:00"), Some(7 * 86_400)));
+    all.push(source("hourly", Some("25T04:00:00"), Some(3600)));
+    all.push(source("never", None, None));
+    let sight = Sight { at: Some(at("25T12:00:00")), ..Sight::default() }.sourced(&all);
+    let named: Vec<&str> = sight.stalest.iter().map(|one| one.source.as_str()).collect();
+    assert_eq!((named.len(), &named[..2]), (20, &["never", "hourly"][..]));
+    assert!(!named.contains(&"weekly"), "it has its day until tomorrow");
+    assert_eq!(sight.sources, Some(33));
+}
+
+#[test]
 fn a_report_always_fits_and_says_what_matters_most() {
-    let stale = |n: u64| Stale { source: format!("{}{n}", "ä".repeat(199)), newest: None, snapshots: n };
-    let sight = Sight { unique_id: Some("id".to_owned()), stalest: (0..10).map(stale).collect(), ..Sight::default() };
+    let stale = |n: u64| Stale {
+        source: format!("{}{n}", "ä".repeat(199)),
+        newest: None,
+        snapshots: n,
+        period_seconds: Some(3600),
+    };
+    let sight = Sight { unique_id: Some("id".to_owned()), stalest: (0..20).map(stale).collect(), ..Sight::default() };
     let failure = Failure::new(Class::DataDamaged, "\u{1}\"".repeat(5000));
     let mut report = Report::failed(Task::Full, Ended::Failed, &failure);
     report.sight = Some(sight);

@@ -5,36 +5,39 @@
 
 mod job;
 mod lease;
+mod rivals;
 mod status;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use kube::Client;
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::api::kopia::{
-    JobTrigger, KopiaRepositorySpec, KopiaRepositoryStatus, PodUser, Schedules, SecretRef, Takeover, TaskName,
+    JobOutcome, JobTrigger, KopiaRepositorySpec, KopiaRepositoryStatus, OwnerSight, PodUser, Schedules, SecretRef,
+    SourceSight, Takeover, TaskName, TaskStatus, VolumePoint,
 };
 use crate::api::{APPROVED, GROUP, REQUESTED, VERSION, check};
 use crate::domain::digest::Hash;
-use crate::domain::fact::Source;
 use crate::domain::kopia::{Class, Identity};
 use crate::domain::name::Key;
 use crate::domain::repository::Task;
 use crate::domain::repository::agenda::{Seen, TaskTold, Told, Trigger};
 use crate::domain::repository::course::Going;
+use crate::domain::repository::findings::{self, Failing, Limits, Owner, Point, SourceSeen};
+use crate::domain::repository::report::Ended;
 use crate::domain::repository::rules::{Custody, Rules};
 use crate::io::ledger::cut;
 use crate::io::policy::opened;
 use crate::io::request::{self, JSON, Refusal, encode};
-use crate::io::source::{Found, Place, discover};
 
 pub use job::{Mould, look, manifest, path as job_path, pods};
 pub use lease::{Kept, Leased, held, kept, name as lease_name, path as lease_path, written};
-pub use status::{begun, closed, held_by, made, patch, said};
+pub use rivals::{Rival, rivals};
+pub use status::{begun, closed, found, held_by, made, patch, said};
 
 /// The collection of our kind.
 pub(super) const PLURAL: &str = "kopiarepositories";
@@ -137,10 +140,22 @@ pub fn read(json: &str) -> Option<Entry> {
     let (uid, version) = (metadata.uid, metadata.resource_version);
     let mut entry = Entry { custody, spec: checked.spec, told, unreadable: !readable, uid, version, going, status };
     entry.retell();
+    entry.news();
     Some(entry)
 }
 
 impl Entry {
+    /// The findings of the status that were not there when it was read or stored before. Asked when it was stored: then
+    /// they are news no longer.
+    pub fn news(&mut self) -> Vec<(findings::Class, String)> {
+        let known = |class: &str| findings::Class::from_name(class);
+        let all = self.status.findings.iter().filter_map(|one| Some((known(&one.class)?, one)));
+        let new = all.clone().filter(|(class, _)| !self.told.findings.contains_key(class));
+        let new = new.map(|(class, one)| (class, one.message.clone())).collect();
+        self.told.findings = all.map(|(class, one)| (class, one.since)).collect();
+        new
+    }
+
     /// Takes over what the status says.
     fn retell(&mut self) {
         let Self { told, status, custody, .. } = self;
@@ -150,18 +165,62 @@ impl Entry {
         told.owned_since = status.owned_since;
         let stopped = status.stopped.as_ref();
         told.stopped = stopped.map(|stopped| Class::from_name(&stopped.class).unwrap_or(Class::Unknown));
+        told.stopped_since = stopped.map(|stopped| stopped.since);
         told.seen = seen(status);
+        told.owners = status.owners.iter().map(owner).collect();
+        told.trend = status.volume_trend.iter().map(point).collect();
+        told.stranger = status.foreign_run;
         told.tasks = status.tasks.iter().map(|one| (task(one.task), told_of(one))).collect();
     }
 }
 
 fn seen(status: &KopiaRepositoryStatus) -> Option<Seen> {
     let sight = status.repository.as_ref()?;
-    let cycle = sight.cycle_seconds.and_then(|seconds| u64::try_from(seconds).ok()).map(Duration::from_secs);
-    Some(Seen { owner: sight.owner.as_deref().map(Into::into), last_maintenance: sight.last_maintenance, cycle })
+    let count = |number: Option<i64>| number.and_then(|number| u64::try_from(number).ok());
+    let source = |one: &SourceSight| SourceSeen {
+        source: one.source.as_str().into(),
+        newest: one.newest,
+        period: count(one.period_seconds).map(Duration::from_secs),
+    };
+    Some(Seen {
+        at: sight.at,
+        owner: sight.owner.as_deref().map(Into::into),
+        last_maintenance: sight.last_maintenance,
+        cycle: count(sight.cycle_seconds).map(Duration::from_secs),
+        index_blobs: count(sight.index_blobs),
+        capacity: count(sight.volume_capacity),
+        available: count(sight.volume_available),
+        skew: sight.skew_seconds.map(SignedDuration::from_secs),
+        sources: sight.stalest.iter().map(source).collect(),
+    })
 }
 
-fn told_of(one: &crate::api::kopia::TaskStatus) -> TaskTold {
+fn owner(one: &OwnerSight) -> Owner {
+    Owner { owner: one.owner.as_deref().map(Into::into), since: one.since }
+}
+
+fn point(one: &VolumePoint) -> Point {
+    let count = |number: i64| u64::try_from(number).unwrap_or_default();
+    Point { at: one.at, capacity: count(one.capacity), available: count(one.available) }
+}
+
+fn ended(outcome: JobOutcome) -> Ended {
+    match outcome {
+        JobOutcome::Happened => Ended::Happened,
+        JobOutcome::Failed => Ended::Failed,
+        JobOutcome::NotRun => Ended::NotRun,
+        JobOutcome::Unclear => Ended::Unclear,
+    }
+}
+
+fn told_of(one: &TaskStatus) -> TaskTold {
+    let failing = one.failure.as_ref().map(|failure| Failing {
+        ended: ended(failure.outcome),
+        class: failure.class.as_deref().and_then(Class::from_name),
+        said: failure.said.as_str().into(),
+        since: failure.since,
+        at: failure.at,
+    });
     TaskTold {
         last_scheduled: one.last_scheduled,
         last_success: one.last_success,
@@ -169,6 +228,7 @@ fn told_of(one: &crate::api::kopia::TaskStatus) -> TaskTold {
         retry_at: one.retry_at,
         failed_generation: one.failed_generation,
         failed_request: one.failed_request.as_deref().map(Into::into),
+        failure: failing,
     }
 }
 
@@ -204,6 +264,12 @@ pub fn translated(spec: &KopiaRepositorySpec) -> Rules {
         sources: spec.expire.iter().flat_map(|expire| &expire.sources).map(|source| source.as_str().into()).collect(),
         takeover: spec.takeover == Takeover::WhenOwnerGone,
         deadlines: Task::ALL.into_iter().map(|task| (task, deadline(task).duration())).collect(),
+        limits: Limits {
+            gap_periods: spec.findings.gap_periods,
+            volume_percent: spec.findings.volume_percent,
+            index_blobs: spec.findings.index_blobs,
+            retired: spec.findings.retired.iter().map(|source| source.as_str().into()).collect(),
+        },
     }
 }
 
@@ -268,64 +334,20 @@ pub async fn list(client: &Client) -> Result<Vec<Entry>, Unread> {
     Ok(items.iter().filter_map(|item| read(item.get())).collect())
 }
 
-/// A KopiaMaintenance of VolSync's that is at work: it takes ownership of maintenance at each of its runs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rival {
-    key: Key,
-    secret: String,
-}
-
-impl Rival {
-    /// In words, if it serves the repository of this KopiaRepository: it goes by the same Secret.
-    #[must_use]
-    pub fn of(&self, entry: &Entry) -> Option<String> {
-        let secret = entry.spec.as_ref().map(|spec| spec.secret_ref.name.as_str());
-        let same = self.key.namespace == entry.custody.key().namespace && secret == Some(self.secret.as_str());
-        same.then(|| format!("KopiaMaintenance {}", self.key))
-    }
-}
-
-/// Every KopiaMaintenance at work; none where the kind is not installed.
-///
-/// # Errors
-/// They cannot be listed.
-pub async fn rivals(client: &Client) -> Result<Vec<Rival>, Unread> {
-    #[derive(Deserialize)]
-    struct List {
-        items: Option<Vec<Maintenance>>,
-    }
-    #[derive(Deserialize)]
-    struct Maintenance {
-        metadata: Metadata,
-        #[serde(default)]
-        spec: Spec,
-    }
-    #[derive(Default, Deserialize)]
-    #[serde(default)]
-    struct Spec {
-        enabled: Option<bool>,
-        suspend: Option<bool>,
-        repository: Option<Named>,
-    }
-    #[derive(Default, Deserialize)]
-    #[serde(default)]
-    struct Named {
-        repository: Option<String>,
-    }
-    let unread = |refusal: Refusal| Unread::new("KopiaMaintenances", &refusal);
-    // Only discovery says that there is none: a 404 out of the blue, as a proxy gives it, would let two managers work.
-    let path = match discover(client, Place::of(Source::KopiaMaintenances)).await.map_err(unread)? {
-        Found::At(path) => path,
-        Found::NotInstalled => return Ok(Vec::new()),
+/// For each of these, when maintenance of the same repository by another of them last ended: two objects may be of one
+/// repository, and what one of them runs is no stranger's to the other.
+#[must_use]
+pub fn siblings(entries: &[Entry], now: Timestamp) -> Vec<Option<Timestamp>> {
+    let newest = |one: &Entry| {
+        let running = one.going.as_ref().filter(|going| going.task.maintains()).map(|_| now);
+        findings::maintained(&one.told).max(running)
     };
-    let bytes = request::fetch(client, &path, JSON, LIMIT, PATIENCE).await.map_err(unread)?;
-    let list: List = request::parse(&bytes).map_err(unread)?;
-    let at_work = |one: &Maintenance| one.spec.enabled != Some(false) && one.spec.suspend != Some(true);
-    let rival = |one: Maintenance| Rival {
-        key: Key::namespaced(&*one.metadata.namespace, one.metadata.name),
-        secret: one.spec.repository.and_then(|named| named.repository).unwrap_or_default(),
+    let of = |one: &Entry| {
+        let id = one.told.unique_id.as_deref()?;
+        let others = entries.iter().filter(|other| other.uid != one.uid && other.told.unique_id.as_deref() == Some(id));
+        others.filter_map(newest).max()
     };
-    Ok(list.items.unwrap_or_default().into_iter().filter(at_work).map(rival).collect())
+    entries.iter().map(of).collect()
 }
 
 /// Who we are for kopia in this cluster: by the uid of the namespace kube-system, which no two clusters share.

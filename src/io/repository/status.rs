@@ -7,15 +7,17 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{Entry, task, task_name, trigger};
-use crate::api::condition::{Condition, READY, RECONCILING, STALLED};
+use crate::api::condition::{Condition, HEALTHY, READY, RECONCILING, STALLED};
 use crate::api::kopia::{
-    ExpireStatus, HeldSource, JobOutcome, JobRecord, JobRun, Sight, SourceSight, Stopped, TaskStatus,
+    ExpireStatus, FindingStatus, HeldSource, JobOutcome, JobRecord, JobRun, OwnerSight, Sight, SourceSight, Stopped,
+    TaskFailure, TaskStatus, VolumePoint,
 };
 use crate::domain::kopia::expire::Held;
 use crate::domain::kopia::{Advice, Class, Identity};
 use crate::domain::repository::Task;
 use crate::domain::repository::agenda::{self, Agenda, Hold, Trigger};
 use crate::domain::repository::course::{Conclusion, Going};
+use crate::domain::repository::findings::{self, Finding, Owner, Point};
 use crate::domain::repository::report::{self, Ended};
 use crate::io::ledger::{clear, cut};
 
@@ -81,6 +83,7 @@ fn with(entry: &mut Entry, what: Task, change: impl FnOnce(&mut TaskStatus)) {
         retry_at: None,
         failed_generation: None,
         failed_request: None,
+        failure: None,
         next: None,
     });
     change(&mut one);
@@ -89,7 +92,7 @@ fn with(entry: &mut Entry, what: Task, change: impl FnOnce(&mut TaskStatus)) {
 }
 
 /// The Job is over.
-pub fn closed(entry: &mut Entry, conclusion: &Conclusion, now: Timestamp) {
+pub fn closed(entry: &mut Entry, us: &Identity, conclusion: &Conclusion, now: Timestamp) {
     let Some(run) = entry.status.run.take() else { return };
     entry.going = None;
     let what = task(run.task);
@@ -99,24 +102,31 @@ pub fn closed(entry: &mut Entry, conclusion: &Conclusion, now: Timestamp) {
     }
     let freed = conclusion.report.as_ref().and_then(|report| report.freed_bytes).map(number);
     let happened = conclusion.ended == Ended::Happened;
+    let class = conclusion.class.map(|class| class.to_string());
+    let class = class.or_else(|| conclusion.report.as_ref().and_then(|report| report.class.clone()));
+    let class = class.map(|class| cut(&class, 63));
+    let outcome = outcome(conclusion.ended);
     with(entry, what, |one| {
         if happened {
             (one.last_success, one.freed_bytes, one.failures) = (Some(now), freed, 0);
             (one.retry_at, one.failed_generation, one.failed_request) = (None, None, None);
+            one.failure = None;
         } else {
             one.failures = one.failures.saturating_add(1).min(u32::MAX >> 1);
             one.retry_at = Some(agenda::retry_at(one.failures, conclusion.class, now));
             one.failed_generation = Some(run.generation);
             one.failed_request = run.request.clone().filter(|_| !ran);
+            let since = one.failure.as_ref().map_or(now, |failure| failure.since);
+            let (class, said) = (class.clone(), cut(&conclusion.said, SHORT));
+            one.failure = Some(TaskFailure { outcome, class, said, since, at: now });
         }
     });
     stop(entry, what, conclusion, now);
+    if happened && what == Task::Own {
+        entry.status.owned_since = Some(now);
+    }
     if let Some(sight) = conclusion.report.as_ref().and_then(|report| report.sight.as_ref()) {
-        // The first one that is seen is kept to.
-        if entry.status.unique_id.is_none() {
-            entry.status.unique_id = sight.unique_id.as_deref().map(|id| cut(id, 128));
-        }
-        entry.status.repository = Some(shown(sight));
+        looked(entry, us, sight, run.started_at, now);
     }
     if let Some(expired) = conclusion.report.as_ref().and_then(|report| report.expired.as_ref()) {
         let held = |one: &Held| HeldSource {
@@ -132,30 +142,64 @@ pub fn closed(entry: &mut Entry, conclusion: &Conclusion, now: Timestamp) {
             held: expired.held.iter().take(16).map(held).collect(),
         });
     }
-    if happened && what == Task::Own {
-        entry.status.owned_since = Some(now);
-    }
-    let class = conclusion.class.map(|class| class.to_string());
-    let class = class.or_else(|| conclusion.report.as_ref().and_then(|report| report.class.clone()));
     let record = JobRecord {
         task: run.task,
         trigger: run.trigger,
         job: run.job,
         started_at: run.started_at,
         finished_at: now,
-        outcome: match conclusion.ended {
-            Ended::Happened => JobOutcome::Happened,
-            Ended::Failed => JobOutcome::Failed,
-            Ended::NotRun => JobOutcome::NotRun,
-            Ended::Unclear => JobOutcome::Unclear,
-        },
-        class: class.map(|class| cut(&class, 63)),
+        outcome,
+        class,
         freed_bytes: freed,
         message: cut(&conclusion.said, TEXT),
     };
     entry.status.history.insert(0, record);
     entry.status.history.truncate(HISTORY);
     entry.retell();
+}
+
+fn outcome(ended: Ended) -> JobOutcome {
+    match ended {
+        Ended::Happened => JobOutcome::Happened,
+        Ended::Failed => JobOutcome::Failed,
+        Ended::NotRun => JobOutcome::NotRun,
+        Ended::Unclear => JobOutcome::Unclear,
+    }
+}
+
+/// What a look saw, and what of it is remembered beyond the next one.
+fn looked(entry: &mut Entry, us: &Identity, sight: &report::Sight, began: Timestamp, now: Timestamp) {
+    let status = &mut entry.status;
+    // The first one that is seen is kept to.
+    if status.unique_id.is_none() {
+        status.unique_id = sight.unique_id.as_deref().map(|id| cut(id, 128));
+    }
+    let skew = sight.at.and_then(|at| findings::skew(at, began, now));
+    status.repository = Some(Sight { skew_seconds: skew.map(|skew| skew.as_secs()), ..shown(sight) });
+    let owner = sight.owner.as_deref().map(|owner| cut(owner, SHORT));
+    let owners = findings::with_owner(&entry.told.owners, owner.as_deref(), now);
+    let owner = |one: Owner| OwnerSight { owner: one.owner.map(Into::into), since: one.since };
+    status.owners = owners.into_iter().map(owner).collect();
+    if let (Some(capacity), Some(available)) = (sight.volume_capacity, sight.volume_available) {
+        let trend = findings::with_point(&entry.told.trend, Point { at: now, capacity, available });
+        let point =
+            |one: Point| VolumePoint { at: one.at, capacity: number(one.capacity), available: number(one.available) };
+        status.volume_trend = trend.into_iter().map(point).collect();
+    }
+    // As the status has it now, with this run in it.
+    entry.retell();
+    let stranger = entry.told.seen.as_ref().and_then(|seen| findings::stranger(&entry.told, us, seen, now));
+    entry.status.foreign_run = stranger.or(entry.status.foreign_run);
+}
+
+/// What is wrong with it.
+pub fn found(entry: &mut Entry, all: &[Finding]) {
+    let one = |finding: &Finding| FindingStatus {
+        class: finding.class.to_string(),
+        since: finding.since,
+        message: cut(&finding.said, TEXT),
+    };
+    entry.status.findings = all.iter().map(one).collect();
 }
 
 /// Whether anything may be written to it from now on.
@@ -175,6 +219,7 @@ fn shown(sight: &report::Sight) -> Sight {
         source: cut(&one.source, SHORT),
         newest: one.newest,
         snapshots: number(one.snapshots),
+        period_seconds: one.period_seconds.map(number),
     };
     Sight {
         at: sight.at,
@@ -188,6 +233,7 @@ fn shown(sight: &report::Sight) -> Sight {
         volume_available: sight.volume_available.map(number),
         sources: sight.sources.map(number),
         snapshots: sight.snapshots.map(number),
+        skew_seconds: None,
         stalest: sight.stalest.iter().map(stale).collect(),
     }
 }
@@ -211,6 +257,15 @@ pub fn said(entry: &mut Entry, agenda: &Agenda, us: &Identity, trouble: Option<&
     };
     let word = verdict(entry, agenda, us, trouble);
     let mut all = vec![condition(READY, (word.ready, word.reason, &word.message))];
+    let wrong = &entry.status.findings;
+    if entry.status.repository.is_some() || !wrong.is_empty() {
+        let said: Vec<String> = wrong.iter().map(|one| format!("{}: {}", one.class, one.message)).collect();
+        let (reason, message) = match wrong.first() {
+            Some(worst) => (worst.class.as_str(), said.join(". ")),
+            None => ("NothingFound", "nothing is found wrong with it, as of the last look".to_owned()),
+        };
+        all.push(condition(HEALTHY, (wrong.is_empty(), reason, &message)));
+    }
     if let Some(run) = &entry.status.run {
         let held = run.held_by.as_deref().map(|why| format!(", and waits: {why}")).unwrap_or_default();
         let message = format!("Job {} does {:?}{held}", run.job, run.task);
@@ -254,8 +309,10 @@ fn verdict(entry: &Entry, agenda: &Agenda, us: &Identity, trouble: Option<&str>)
     if let Some((_, hold @ Hold::NotOwner(_))) = held("NotOwner") {
         let plan = status.owner_plan.as_deref().unwrap_or_default();
         let key = entry.custody.key();
+        let last = status.repository.as_ref().and_then(|sight| sight.last_maintenance);
+        let last = last.map_or_else(|| "none has ever run".to_owned(), |at| format!("it last ended well at {at}"));
         let message = format!(
-            "{hold}, and we are {us}; leave it to them, or approve once that we become the owner: kubectl -n {} annotate \
+            "{hold}, and we are {us}; {last}; leave it to them, or approve once that we become the owner: kubectl -n {} annotate \
              kopiarepository {} volwarden.dev/approved={plan} --overwrite",
             key.namespace, key.name
         );
@@ -287,7 +344,17 @@ fn verdict(entry: &Entry, agenda: &Agenda, us: &Identity, trouble: Option<&str>)
 #[must_use]
 pub fn patch(entry: &Entry) -> Value {
     let mut status = serde_json::to_value(&entry.status).unwrap_or_default();
-    let gone = ["uniqueID", "ownedSince", "ownerPlan", "stopped", "repository", "expire", "lastHandledRequest", "run"];
+    let gone = [
+        "uniqueID",
+        "ownedSince",
+        "ownerPlan",
+        "stopped",
+        "repository",
+        "foreignRun",
+        "expire",
+        "lastHandledRequest",
+        "run",
+    ];
     clear(&mut status, "", &gone);
     clear(&mut status, "/run", &["request", "jobUID", "heldBy"]);
     let sight = [
@@ -302,6 +369,7 @@ pub fn patch(entry: &Entry) -> Value {
         "volumeAvailable",
         "sources",
         "snapshots",
+        "skewSeconds",
     ];
     clear(&mut status, "/repository", &sight);
     json!({"metadata": {"resourceVersion": &*entry.version}, "status": status})

@@ -230,7 +230,7 @@ fn ready(entry: &Entry) -> (&str, &str) {
 
 fn ended(entry: &mut Entry, task: Task, conclusion: &Conclusion) {
     begun(entry, task, Trigger::Request, "main-1", at());
-    closed(entry, conclusion, at());
+    closed(entry, &us(), conclusion, at());
     said(entry, &Agenda::default(), &us(), None, at());
 }
 
@@ -255,7 +255,7 @@ fn a_run_is_in_the_status_before_it_is_and_its_result_after() {
     let sight = Sight { unique_id: Some("id".to_owned()), index_blobs: Some(3), ..Sight::default() };
     let report = Report { freed_bytes: Some(9), sight: Some(sight), ..Report::happened(Task::Full, "gc") };
     let said_so = Conclusion { ended: Ended::Happened, class: None, said: "gc".to_owned(), report: Some(report) };
-    closed(&mut entry, &said_so, at());
+    closed(&mut entry, &us(), &said_so, at());
     let status = &entry.status;
     assert_eq!((status.unique_id.as_deref(), status.last_handled_request.as_deref()), (Some("id"), Some("full:1")));
     assert_eq!((status.tasks[0].last_success, status.tasks[0].freed_bytes), (Some(at()), Some(9)));
@@ -298,7 +298,10 @@ fn failures_are_counted_and_what_did_not_run_is_not_answered() {
 #[tokio::test(start_paused = true)]
 async fn a_kopia_maintenance_at_work_on_the_same_secret_is_a_rival() {
     fn kinds(asked: &Asked) -> Option<Answer> {
-        asked.uri.ends_with("/v1alpha1").then(|| ok(json!({"resources": [{"name": "kopiamaintenances"}]})))
+        // Of the others none is installed.
+        let others = ["kopiur.home-operations.com", "velero.io"].iter().any(|group| asked.uri.contains(group));
+        let here = || ok(json!({"resources": [{"name": "kopiamaintenances"}]}));
+        others.then(|| refused(404, "NotFound")).or_else(|| asked.uri.ends_with("/v1alpha1").then(here))
     }
     let (client, _) = server(|asked| {
         if let Some(kinds) = kinds(asked) {
@@ -357,4 +360,122 @@ fn a_foreign_owner_is_named_with_the_way_to_become_it() {
     assert_eq!(reason, "NotOwner");
     let way = format!("kubectl -n backup annotate kopiarepository main.nas volwarden.dev/approved={plan}");
     assert!(message.contains("mover@app") && message.contains("volwarden@c-1") && message.contains(&way), "{message}");
+}
+
+#[test]
+fn the_limits_of_a_spec_that_names_none_are_those_of_the_core() {
+    let spec = entry(&json!({}), &json!({})).spec.unwrap();
+    assert_eq!(translated(&spec).limits, Limits::default());
+    let retired = json!({"findings": {"gapPeriods": 5, "retired": ["app@ns:/data"]}});
+    let limits = translated(&entry(&retired, &json!({})).spec.unwrap()).limits;
+    assert_eq!((limits.gap_periods, limits.retired, limits.volume_percent), (5, vec!["app@ns:/data".into()], 90));
+}
+
+/// One look after another, by Jobs that end at these minutes.
+fn looks(entry: &mut Entry, sights: &[(i64, Sight)]) {
+    for (minute, sight) in sights {
+        let now = at() + SignedDuration::from_mins(*minute);
+        begun(entry, Task::Stats, Trigger::Schedule, "main-1", now - SignedDuration::from_mins(1));
+        let report = Report { sight: Some(sight.clone()), ..Report::happened(Task::Stats, "it was looked at") };
+        let conclusion = Conclusion { ended: Ended::Happened, class: None, said: String::new(), report: Some(report) };
+        closed(entry, &us(), &conclusion, now);
+    }
+}
+
+#[test]
+fn what_looks_saw_is_remembered_and_is_the_same_to_who_leads_next() {
+    let mut entry = entry(&json!({}), &json!({"ownedSince": "2026-11-20T00:00:00Z"}));
+    let sight = |owner: &str, minute: i64, available| Sight {
+        at: Some(at() + SignedDuration::from_mins(minute)),
+        owner: Some(owner.to_owned()),
+        last_maintenance: Some(at() + SignedDuration::from_mins(minute - 5)),
+        volume_capacity: Some(1000),
+        volume_available: Some(available),
+        ..Sight::default()
+    };
+    let ours = "volwarden@c-1";
+    let seen = [sight("a@b", 0, 700), sight(ours, 60, 600), sight(ours, 24 * 60, 500), sight("a@b", 25 * 60 - 30, 400)];
+    looks(&mut entry, &[0, 60, 24 * 60, 25 * 60].into_iter().zip(seen).collect::<Vec<_>>());
+    let stored = patch(&entry)["status"].clone();
+    let owners: Vec<&Value> = stored["owners"].as_array().unwrap().iter().map(|one| &one["owner"]).collect();
+    assert_eq!(owners, ["a@b", ours, "a@b"]);
+    assert_eq!(stored["volumeTrend"].as_array().unwrap().len(), 2, "one a day: {stored:#}");
+    assert_eq!(stored["volumeTrend"][1]["available"], 400);
+    assert_eq!(stored["repository"]["skewSeconds"], -29 * 60, "the node's clock lay before the run began");
+    // While it was ours somebody ran it; a look under another owner says nothing of that, and forgets nothing.
+    assert_eq!(stored["foreignRun"], "2026-11-26T09:55:00Z");
+    let again = self::entry(&json!({}), &stored);
+    assert_eq!(again.told.owners, entry.told.owners);
+    assert_eq!((&again.told.trend, again.told.stranger), (&entry.told.trend, entry.told.stranger));
+}
+
+#[test]
+fn a_finding_stands_in_the_status_and_is_news_once() {
+    let mut entry = entry(&json!({}), &json!({"repository": {"indexBlobs": 1001}}));
+    assert_eq!(entry.news(), []);
+    let judge = |entry: &mut Entry| {
+        let (custody, told, us) = (entry.custody.clone(), entry.told.clone(), us());
+        let case =
+            crate::domain::repository::agenda::Case { custody: &custody, told: &told, us: &us, rival: None, now: at() };
+        found(entry, &findings::findings(case));
+        said(entry, &Agenda::default(), &us, None, at());
+    };
+    judge(&mut entry);
+    let healthy = |entry: &Entry| {
+        let one = entry.status.conditions.iter().find(|one| one.r#type == "Healthy").cloned().unwrap();
+        (one.status == crate::api::condition::ConditionStatus::True, one.reason, one.message)
+    };
+    let (holds, reason, message) = healthy(&entry);
+    assert_eq!((holds, reason.as_str()), (false, "IndexBlobsHigh"));
+    assert!(message.starts_with("IndexBlobsHigh: 1001 index blobs"), "{message}");
+    assert_eq!(ready(&entry).0, "Unseen", "to work and to be well are two things");
+    let news = entry.news();
+    assert_eq!((news.len(), news[0].0), (1, findings::Class::IndexBlobsHigh));
+    assert_eq!(entry.news(), []);
+    // Read by who leads next it is no news either, and it goes when it is over.
+    let mut again = self::entry(&json!({}), &patch(&entry)["status"]);
+    assert_eq!(again.news(), []);
+    again.status.repository.as_mut().unwrap().index_blobs = Some(3);
+    again.retell();
+    judge(&mut again);
+    assert_eq!((again.status.findings.len(), healthy(&again).0), (0, true));
+}
+
+#[test]
+fn why_a_task_fails_is_kept_until_it_happens() {
+    let mut entry = entry(&json!({}), &json!({"uniqueID": "id", "repository": {"owner": "volwarden@c-1"}}));
+    for minute in [0, 5] {
+        let now = at() + SignedDuration::from_mins(minute);
+        begun(&mut entry, Task::Full, Trigger::Schedule, "main-1", now);
+        closed(&mut entry, &us(), &Conclusion::without_report(Ended::Failed, Some(Class::NoSpace), "full"), now);
+    }
+    let failure = patch(&entry)["status"]["tasks"][0]["failure"].clone();
+    assert_eq!(
+        failure,
+        json!({"outcome": "Failed", "class": "NoSpace", "said": "full", "since": "2026-11-25T10:00:00Z", "at": "2026-11-25T10:05:00Z"})
+    );
+    assert_eq!(self::entry(&json!({}), &patch(&entry)["status"]).told.tasks, entry.told.tasks);
+    ended(&mut entry, Task::Full, &Conclusion::without_report(Ended::Happened, None, "well"));
+    assert_eq!(entry.status.tasks[0].failure, None);
+}
+
+#[test]
+fn what_another_object_of_the_same_repository_ran_is_no_strangers() {
+    let of = |name: &str, id: &str, rest: Value| {
+        let mut status = json!({"uniqueID": id});
+        status.as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
+        let mut one = object(&json!({}), &status);
+        one["metadata"]["uid"] = json!(name);
+        read(&one.to_string()).unwrap()
+    };
+    let done = json!({"tasks": [{"task": "Full", "lastSuccess": "2026-11-25T03:00:00Z"}, {"task": "Verify", "lastSuccess": "2026-11-25T05:00:00Z"}]});
+    let run = json!({"task": "Quick", "trigger": "Schedule", "job": "j", "startedAt": "2026-11-25T09:00:00Z", "generation": 1});
+    let all = [
+        of("a", "id", json!({})),
+        of("b", "id", done.clone()),
+        of("c", "other", done),
+        of("d", "other", json!({"run": run})),
+    ];
+    let three = "2026-11-25T03:00:00Z".parse().unwrap();
+    assert_eq!(siblings(&all, at()), [Some(three), None, Some(at()), Some(three)], "while one runs it ends now");
 }

@@ -316,6 +316,8 @@ pub(super) const REPOSITORIES: &[Column] = &[
     NAME,
     made("Ready", |repository| string(ready(repository), "/status").into()),
     made("Reason", |repository| string(ready(repository), "/reason").into()),
+    made("Healthy", |repository| string(whole(repository, "Healthy"), "/status").into()),
+    text("Finding", "/status/findings/0/class"),
     text("Running", "/status/run/task"),
     text("Last task", "/status/history/0/task"),
     text("Outcome", "/status/history/0/outcome"),
@@ -358,10 +360,14 @@ fn condition(object: &Value, name: &str) -> bool {
     conditions.into_iter().any(|one| string(one, "/type") == name && string(one, "/status") == "True")
 }
 
-/// The condition `Ready` in full.
-fn ready(object: &Value) -> &Value {
+/// A condition in full.
+fn whole<'a>(object: &'a Value, name: &str) -> &'a Value {
     let mut conditions = items(object, "/status/conditions").iter();
-    conditions.find(|one| string(one, "/type") == "Ready").unwrap_or(&Value::Null)
+    conditions.find(|one| string(one, "/type") == name).unwrap_or(&Value::Null)
+}
+
+fn ready(object: &Value) -> &Value {
+    whole(object, "Ready")
 }
 
 fn phase_or_terminating(object: &Value) -> Value {
