@@ -200,6 +200,33 @@ fn maintenance_happens_and_is_told_from_kopias_own_record() {
 }
 
 #[test]
+fn long_work_says_how_far_it_is_on_a_terminal_and_in_a_log() {
+    let Some(lab) = Lab::begin() else { return };
+    // For a log, lines; the answer alone is on stdout.
+    let output = lab.command(&["maintain", "--full", "-o", "json"]).output().unwrap();
+    assert_eq!(serde_json::from_slice::<Value>(&output.stdout).unwrap()["result"], "happened");
+    let said = String::from_utf8(output.stderr).unwrap();
+    for words in ["volwarden: full maintenance, ", ": Running full maintenance...\n", ": Cleaned up 0 logs.\n"] {
+        assert!(said.contains(words), "{words:?} is not in\n{said}");
+    }
+    // On a terminal, one line that changes and is gone at the end.
+    let ours = lab.command(&["verify", "--percent", "100"]);
+    let words: Vec<String> = [ours.get_program()]
+        .into_iter()
+        .chain(ours.get_args())
+        .map(|word| format!("'{}'", word.to_str().unwrap()))
+        .collect();
+    let mut script = Command::new("script");
+    script.args(["--quiet", "--return", "--flush", "--command", &words.join(" "), "/dev/null"]);
+    let output = script.env("TMPDIR", lab.tmp()).stdin(Stdio::null()).output().unwrap();
+    let shown = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && shown.contains("sound: every pack is there"), "{shown}");
+    assert!(shown.contains("\r\u{1b}[Kverification, 0s: kopia begins ..."), "{shown:?}");
+    assert!(shown.contains("Listed ") && shown.contains(" objects"), "{shown:?}");
+    assert!(!shown.contains("volwarden: "), "a terminal has no lines of a log: {shown:?}");
+}
+
+#[test]
 fn a_foreign_owner_is_left_alone() {
     let Some(lab) = Lab::begin() else { return };
     lab.kopia(&["maintenance", "set", "--owner=root@kopia"]);

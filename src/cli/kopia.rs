@@ -5,6 +5,7 @@
 
 mod done;
 mod expire;
+mod follow;
 mod status;
 mod task;
 
@@ -14,6 +15,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use tokio::runtime::Runtime;
 
+use self::follow::Follow;
 use super::output::Terminal;
 use super::{CliError, Format, Outcome};
 use crate::app::kopia::Clearance;
@@ -215,14 +217,16 @@ async fn command(args: &KopiaArgs) -> Result<Outcome, CliError> {
         }
         KopiaCommand::Maintain(args) => {
             let round = if args.full { Round::Full } else { Round::Quick };
-            terminal.progress(&format!("kopia runs {} maintenance ...", round.as_str()));
-            let verdict = desk::maintain(&args.access.within(args.timeout), round).await;
+            let follow = Follow::new(terminal, format!("{} maintenance", round.as_str()));
+            let hear = |_: &str, line: Option<&str>| follow.hear(line);
+            let verdict = desk::maintain(&args.access.within(args.timeout), round, &hear).await;
             terminal.progress("");
             done::maintained(round, &verdict?, args.access.output)
         }
         KopiaCommand::Verify(args) => {
-            terminal.progress("kopia verifies ...");
-            let check = desk::verify(&args.access.within(args.timeout), args.percent).await;
+            let follow = Follow::new(terminal, "verification".to_owned());
+            let hear = |_: &str, line: Option<&str>| follow.hear(line);
+            let check = desk::verify(&args.access.within(args.timeout), args.percent, &hear).await;
             terminal.progress("");
             done::verified(&check?, args.access.output)
         }
