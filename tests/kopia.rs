@@ -227,6 +227,30 @@ fn long_work_says_how_far_it_is_on_a_terminal_and_in_a_log() {
 }
 
 #[test]
+fn the_demo_shows_a_repository_that_somebody_names_and_only_reads_it() {
+    let Some(lab) = Lab::begin() else { return };
+    let bin = lab.at("bin");
+    fs::create_dir(&bin).unwrap();
+    std::os::unix::fs::symlink(&lab.kopia, bin.join("kopia")).unwrap();
+    let before = stack::hashes(&lab.repository()).unwrap();
+    let demo = |form: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_volwarden"));
+        command
+            .args(["demo", "--headless", "--for", "200ms", "--scenario", "storm", "--kopia-config"])
+            .arg(lab.config());
+        let output = command.args(form).env("PATH", &bin).env("TMPDIR", lab.tmp()).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let text = demo(&[]);
+    assert!(text.contains("app@ns:/data") && text.contains("volwarden@nas, which is us"), "{text}");
+    let lines: Vec<Value> = demo(&["-o", "json"]).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let shown = lines.iter().find(|line| line["type"] == "kopia").unwrap();
+    assert_eq!(shown["standing"]["repository"]["uniqueID"].as_str().unwrap().len(), 64, "{shown}");
+    assert_eq!(lines.last().unwrap()["type"], "summary");
+    assert_eq!(stack::hashes(&lab.repository()).unwrap(), before);
+}
+
+#[test]
 fn a_foreign_owner_is_left_alone() {
     let Some(lab) = Lab::begin() else { return };
     lab.kopia(&["maintenance", "set", "--owner=root@kopia"]);

@@ -2,6 +2,7 @@
 //! goes when it is over. And the same inside the pod of a Job, with a report of what came of it.
 
 use std::cell::RefCell;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -211,6 +212,15 @@ impl<T> Answer<T> {
         }
         None
     }
+}
+
+/// Whether a program is on the PATH.
+#[must_use]
+pub fn on_path(program: &str) -> bool {
+    let may_run =
+        |file: PathBuf| file.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0);
+    std::env::var_os("PATH")
+        .is_some_and(|path| std::env::split_paths(&path).any(|folder| may_run(folder.join(program))))
 }
 
 /// Looks at a repository. Nothing is written to it.

@@ -26,7 +26,7 @@ use super::{CliError, Format, Outcome};
 use crate::app::kopia::Clearance;
 use crate::app::{self, kopia as desk};
 use crate::config::Settings;
-use crate::domain::kopia::Round;
+use crate::domain::kopia::{Round, Standing};
 use crate::domain::repository::Task;
 
 /// Shown beneath the long help.
@@ -233,6 +233,11 @@ impl KopiaCommand {
             Self::Task(_) => None,
         }
     }
+}
+
+/// A repository at one look, as `status` shows it.
+pub(super) fn shown(standing: &Standing) -> String {
+    status::text(standing)
 }
 
 /// Whether it asks a cluster.

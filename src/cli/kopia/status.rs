@@ -32,7 +32,8 @@ pub(super) fn line(out: &mut String, label: &str, what: &str) {
     let _ = writeln!(out, "{label:WIDTH$}{what}");
 }
 
-fn text(standing: &Standing) -> String {
+/// It in words.
+pub(super) fn text(standing: &Standing) -> String {
     let mut out = String::new();
     if let Some(repository) = &standing.repository {
         describe(&mut out, repository);
