@@ -5,6 +5,7 @@
 
 pub mod consent;
 mod crew;
+pub mod custody;
 pub mod demo;
 mod gauges;
 pub mod kopia;

@@ -5,7 +5,7 @@
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test")]
 #![allow(clippy::disallowed_methods, reason = "another process runs on the real clock")]
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -81,18 +81,33 @@ fn volwarden(home: &TempDir) -> Command {
     command
 }
 
+/// Reads a stream to its end, beside whoever waits: a child that says more than a pipe holds would wait for us.
+fn read_all(stream: Option<impl Read + Send + 'static>) -> std::thread::JoinHandle<Vec<u8>> {
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        if let Some(mut stream) = stream {
+            let _ = stream.read_to_end(&mut bytes);
+        }
+        bytes
+    })
+}
+
 /// Waits at most this long, and ends what did not end.
 fn finish(mut child: Child, limit: Duration) -> Output {
     let began = Instant::now();
-    while child.try_wait().unwrap().is_none() {
+    let (stdout, stderr) = (read_all(child.stdout.take()), read_all(child.stderr.take()));
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
         if began.elapsed() > limit {
             child.kill().unwrap();
-            let output = child.wait_with_output().unwrap();
-            panic!("still running after {limit:?}; stderr: {}", String::from_utf8_lossy(&output.stderr));
+            child.wait().unwrap();
+            panic!("still running after {limit:?}; stderr: {}", String::from_utf8_lossy(&stderr.join().unwrap()));
         }
         std::thread::sleep(Duration::from_millis(10));
-    }
-    child.wait_with_output().unwrap()
+    };
+    Output { status, stdout: stdout.join().unwrap(), stderr: stderr.join().unwrap() }
 }
 
 fn run(command: &mut Command) -> Output {

@@ -14,6 +14,8 @@
 
 #[path = "cli_repairs/approve.rs"]
 mod approve;
+#[path = "cli_repairs/kopia.rs"]
+mod kopia;
 #[path = "cli_repairs/orphans.rs"]
 mod orphans;
 #[path = "cli_repairs/pause.rs"]

@@ -21,7 +21,7 @@ pub use crate::io::act::reclaim::{NotReclaimed, Orphaned, Reclaimed, reclaimable
 
 /// A connection to a cluster.
 pub struct Hand {
-    client: Client,
+    pub(super) client: Client,
     clock: Clock,
 }
 

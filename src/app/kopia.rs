@@ -1,6 +1,8 @@
 //! Kopia repositories without a cluster: one look, one maintenance run, one verification, each in a private folder that
 //! goes when it is over. And the same inside the pod of a Job, with a report of what came of it.
 
+use std::cell::RefCell;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -8,8 +10,8 @@ use tempfile::TempDir;
 
 use crate::domain::kopia::expire::{self, Expiry};
 use crate::domain::kopia::{
-    self, Check, Class, Ended, Failure, Identity, Lock, LockView, Maintenance, Repository, Round, Source, Standing,
-    Unreadable, Upkeep, Verdict,
+    self, Check, Class, Ended, Failure, Identity, Lock, LockView, Maintenance, Meter, Repository, Round, Source,
+    Standing, Unreadable, Upkeep, Verdict,
 };
 use crate::domain::repository::Task;
 use crate::domain::repository::report::{self, Report, Sight};
@@ -17,7 +19,7 @@ use crate::domain::retention::Policy;
 use crate::driver::Clock;
 use crate::io::kopia::{self as edge, Ask, Connection, Local, Taken};
 
-pub use crate::io::kopia::Trouble;
+pub use crate::io::kopia::{Hear, Trouble};
 
 /// A storage that does not even answer whether a folder is there.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -112,31 +114,35 @@ pub enum Policies {
     Unclear(String),
 }
 
+/// Nobody listens.
+const DEAF: Hear<'static> = &|_, _| {};
+
 /// The parts of one visit.
-struct Visit {
+struct Visit<'a> {
     connection: Connection,
     identity: Identity,
     folder: TempDir,
     program: PathBuf,
     timeout: Duration,
+    hear: Hear<'a>,
 }
 
-impl Visit {
-    fn begin(access: &Access) -> Result<Self, KopiaError> {
+impl<'a> Visit<'a> {
+    fn begin(access: &Access, hear: Hear<'a>) -> Result<Self, KopiaError> {
         let connection = Connection::open(&access.config, access.password_file.as_deref())?;
         let host = access.host.as_deref().or(connection.host()).unwrap_or_default();
         let identity = Identity::on(host).map_err(KopiaError::Identity)?;
         let folder = temporary()?;
-        Ok(Self { connection, identity, folder, program: access.program.clone(), timeout: access.timeout })
+        Ok(Self { connection, identity, folder, program: access.program.clone(), timeout: access.timeout, hear })
     }
 
     /// In a pod, where the storage is mounted and nobody else's configuration is.
-    fn errand(errand: &Errand) -> Result<Self, KopiaError> {
+    fn errand(errand: &Errand, hear: Hear<'a>) -> Result<Self, KopiaError> {
         let folder = temporary()?;
         let file = folder.path().join("repository.config");
         let connection = Connection::of_folder(&file, &errand.folder, errand.password.clone())?;
         let identity = Identity::on(&errand.host).map_err(KopiaError::Identity)?;
-        Ok(Self { connection, identity, folder, program: errand.program.clone(), timeout: errand.timeout })
+        Ok(Self { connection, identity, folder, program: errand.program.clone(), timeout: errand.timeout, hear })
     }
 
     fn local(&self) -> Local<'_> {
@@ -146,6 +152,7 @@ impl Visit {
             identity: &self.identity,
             folder: self.folder.path(),
             timeout: self.timeout,
+            hear: self.hear,
         }
     }
 
@@ -207,12 +214,21 @@ impl<T> Answer<T> {
     }
 }
 
+/// Whether a program is on the PATH.
+#[must_use]
+pub fn on_path(program: &str) -> bool {
+    let may_run =
+        |file: PathBuf| file.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0);
+    std::env::var_os("PATH")
+        .is_some_and(|path| std::env::split_paths(&path).any(|folder| may_run(folder.join(program))))
+}
+
 /// Looks at a repository. Nothing is written to it.
 ///
 /// # Errors
 /// When it could not even be asked; what kopia refused is in the answer.
 pub async fn status(access: &Access) -> Result<Standing, KopiaError> {
-    let visit = Visit::begin(access)?;
+    let visit = Visit::begin(access, DEAF)?;
     let config = access.config.display().to_string();
     let mut standing = Standing::empty(Clock::start().now().wall, config, visit.identity.clone(), visit.lock_view());
     if let Err(failure) = visit.present().await {
@@ -261,7 +277,7 @@ pub enum Missed {
 /// # Errors
 /// When the repository could not even be asked.
 pub async fn sources(access: &Access) -> Result<Listed, KopiaError> {
-    let visit = Visit::begin(access)?;
+    let visit = Visit::begin(access, DEAF)?;
     let at = Clock::start().now().wall;
     if let Err(failure) = visit.present().await {
         return Ok(Listed { at, sources: Err(Missed::Failed(failure)) });
@@ -278,11 +294,11 @@ pub async fn sources(access: &Access) -> Result<Listed, KopiaError> {
 ///
 /// # Errors
 /// When the repository could not even be asked.
-pub async fn maintain(access: &Access, round: Round) -> Result<Verdict, KopiaError> {
-    maintained(&Visit::begin(access)?, round).await
+pub async fn maintain(access: &Access, round: Round, hear: Hear<'_>) -> Result<Verdict, KopiaError> {
+    maintained(&Visit::begin(access, hear)?, round).await
 }
 
-async fn maintained(visit: &Visit, round: Round) -> Result<Verdict, KopiaError> {
+async fn maintained(visit: &Visit<'_>, round: Round) -> Result<Verdict, KopiaError> {
     if let Err(failure) = visit.present().await {
         return Ok(Verdict::NotRun(failure));
     }
@@ -319,11 +335,11 @@ fn busy(file: &Path, holders: &[Lock]) -> Failure {
 ///
 /// # Errors
 /// When the repository could not even be asked.
-pub async fn verify(access: &Access, percent: u8) -> Result<Check, KopiaError> {
-    checked(&Visit::begin(access)?, percent).await
+pub async fn verify(access: &Access, percent: u8, hear: Hear<'_>) -> Result<Check, KopiaError> {
+    checked(&Visit::begin(access, hear)?, percent).await
 }
 
-async fn checked(visit: &Visit, percent: u8) -> Result<Check, KopiaError> {
+async fn checked(visit: &Visit<'_>, percent: u8) -> Result<Check, KopiaError> {
     if let Err(failure) = visit.present().await {
         return Ok(Check::Failed(failure));
     }
@@ -343,7 +359,9 @@ async fn checked(visit: &Visit, percent: u8) -> Result<Check, KopiaError> {
 /// # Errors
 /// When the repository could not even be asked.
 pub async fn errand(errand: &Errand) -> Result<Report, KopiaError> {
-    let visit = Visit::errand(errand)?;
+    let pod = PodLog::begin();
+    let hear = |what: &str, line: Option<&str>| pod.hear(what, line);
+    let visit = Visit::errand(errand, &hear)?;
     let task = errand.task;
     if let Err(failure) = visit.present().await {
         return Ok(Report::failed(task, report::Ended::NotRun, &failure));
@@ -384,7 +402,7 @@ pub async fn errand(errand: &Errand) -> Result<Report, KopiaError> {
 /// # Errors
 /// When the repository could not even be asked.
 pub async fn policies(access: &Access, sources: &[String]) -> Result<Policies, KopiaError> {
-    let visit = Visit::begin(access)?;
+    let visit = Visit::begin(access, DEAF)?;
     if let Err(failure) = visit.present().await {
         return Ok(Policies::Failed(failure));
     }
@@ -404,14 +422,14 @@ pub async fn policies(access: &Access, sources: &[String]) -> Result<Policies, K
 /// # Errors
 /// When the repository could not even be asked.
 pub async fn expire(access: &Access, clearance: &Clearance) -> Result<Expired, KopiaError> {
-    let visit = Visit::begin(access)?;
+    let visit = Visit::begin(access, DEAF)?;
     if let Err(failure) = visit.present().await {
         return Ok(Expired::Failed(failure));
     }
     expired(&visit, clearance).await
 }
 
-async fn expired(visit: &Visit, clearance: &Clearance) -> Result<Expired, KopiaError> {
+async fn expired(visit: &Visit<'_>, clearance: &Clearance) -> Result<Expired, KopiaError> {
     let local = visit.local();
     let all = match answered(local.ask(Ask::Snapshots).await?, expire::listed) {
         Answer::Is(all) => all,
@@ -464,6 +482,30 @@ async fn expired(visit: &Visit, clearance: &Clearance) -> Result<Expired, KopiaE
     Ok(Expired::Decided(expiries, Some(going.len())))
 }
 
+/// What kopia says, in the log of a pod, which is all that is left of it: each word as it is said, and of a count that goes
+/// on for hours a line a minute.
+struct PodLog {
+    clock: Clock,
+    meter: RefCell<Meter>,
+}
+
+impl PodLog {
+    fn begin() -> Self {
+        Self { clock: Clock::start(), meter: RefCell::default() }
+    }
+
+    fn hear(&self, what: &str, line: Option<&str>) {
+        let elapsed = self.clock.now().mono;
+        let mut meter = self.meter.borrow_mut();
+        if let Some(line) = line {
+            meter.hear(line, elapsed);
+        }
+        if let Some(line) = meter.log(elapsed) {
+            tracing::info!(ask = what, "kopia: {line}");
+        }
+    }
+}
+
 /// Puts a report into the log, which outlives the termination message.
 pub fn log(report: &str) {
     tracing::info!(report, "the task is over");
@@ -482,7 +524,7 @@ fn changed(wanted: Option<&str>, found: Option<&str>) -> Option<Failure> {
 }
 
 /// A look at a repository that can be opened; or a report of what is in the way.
-async fn sight(visit: &Visit) -> Result<Result<Sight, Report>, KopiaError> {
+async fn sight(visit: &Visit<'_>) -> Result<Result<Sight, Report>, KopiaError> {
     let local = visit.local();
     let blind = |failure: &Failure| Report::failed(Task::Stats, report::Ended::Failed, failure);
     let unclear = |why: String| Report::unclear(Task::Stats, why);
@@ -515,7 +557,7 @@ async fn sight(visit: &Visit) -> Result<Result<Sight, Report>, KopiaError> {
 }
 
 /// Makes us the owner of maintenance, and believes it when the record says so.
-async fn owned(visit: &Visit) -> Result<Report, KopiaError> {
+async fn owned(visit: &Visit<'_>) -> Result<Report, KopiaError> {
     let (task, us) = (Task::Own, visit.identity.clone());
     if let Some(failure) = visit.local().ask(Ask::Own).await?.failure() {
         return Ok(Report::failed(task, report::Ended::Failed, &failure));

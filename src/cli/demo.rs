@@ -4,19 +4,21 @@
 //! that began.
 
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use serde::Serialize;
 use tokio::runtime::Runtime;
+use tokio::sync::watch;
 
 use super::output::{self, Terminal};
 use super::{CliError, Outcome, not_empty, table};
-use crate::app;
 use crate::app::demo::{Event, Incident, Outcome as Ending, Play, Summary, Told};
+use crate::app::{self, kopia};
 use crate::domain::finding::{Class, Finding};
+use crate::domain::kopia::Standing;
 use crate::domain::words;
 
 #[derive(Args, Clone, Debug)]
@@ -44,6 +46,10 @@ pub(super) struct DemoArgs {
     /// Line by line, without colours and progress
     #[arg(long)]
     headless: bool,
+
+    /// Show a kopia repository, too: what `kopia repository connect --config-file=FILE` wrote. It is only read
+    #[arg(long, value_name = "FILE")]
+    kopia_config: Option<PathBuf>,
 
     /// How the story is told: table, or json with one document a line
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT", hide_possible_values = true)]
@@ -90,12 +96,50 @@ pub(super) fn demo(args: &DemoArgs, runtime: &Runtime) -> Result<Outcome, CliErr
     let play = Play { seed: args.seed, speed: args.speed, lasts: args.lasts, incidents };
     let mut teller = Teller::new(args, &play);
     let stop = app::stop_signal()?;
-    let summary = runtime.block_on(app::demo::demo(&play, stop, |told| teller.tell(&told)))?;
+    let summary = runtime.block_on(app::demo::demo(&play, stop.clone(), |told| teller.tell(&told)))?;
+    let shown = runtime.block_on(repository(args.kopia_config.as_deref(), stop));
+    teller.repository(&shown)?;
     teller.end(&summary)?;
     if summary.found().1 == 0 {
         output::complain(&"there was no time for any incident; give more with --for, or a higher --speed");
     }
     Ok(mark(&summary))
+}
+
+/// The kopia repository that is shown, or why none is.
+enum Shown {
+    Skipped(String),
+    Stands(Box<Standing>),
+}
+
+/// Looks at a repository that somebody names. The demo makes none for itself: what cannot be run cannot be run by mistake,
+/// so no command of ours makes a repository.
+async fn repository(config: Option<&Path>, mut stop: watch::Receiver<bool>) -> Shown {
+    let skipped = |why: &str| Shown::Skipped(why.to_owned());
+    if !kopia::on_path("kopia") {
+        return skipped("skipped, because kopia is not on the PATH");
+    }
+    let Some(config) = config else {
+        return skipped(
+            "skipped: --kopia-config FILE shows a repository of yours and only reads it; the demo makes none, because no \
+             command of ours can",
+        );
+    };
+    let access = kopia::Access {
+        config: config.to_owned(),
+        password_file: None,
+        host: None,
+        program: "kopia".into(),
+        timeout: Duration::from_secs(60),
+    };
+    tokio::select! {
+        biased;
+        _ = stop.wait_for(|stop| *stop) => skipped("skipped, because the demo was ended"),
+        standing = kopia::status(&access) => match standing {
+            Ok(standing) => Shown::Stands(Box::new(standing)),
+            Err(error) => Shown::Skipped(format!("skipped: {error}")),
+        },
+    }
 }
 
 fn mark(summary: &Summary) -> Outcome {
@@ -141,6 +185,15 @@ struct Started<'a> {
     kubeconfig: &'a Path,
     seed: u64,
     speed: u32,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename = "kopia", rename_all = "camelCase")]
+struct Repository<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    skipped: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    standing: Option<&'a Standing>,
 }
 
 #[derive(Serialize)]
@@ -222,6 +275,22 @@ impl Teller {
             }
         }
         out
+    }
+
+    fn repository(&self, shown: &Shown) -> Result<(), CliError> {
+        self.terminal.progress("");
+        let (skipped, standing) = match shown {
+            Shown::Skipped(why) => (Some(why.as_str()), None),
+            Shown::Stands(standing) => (None, Some(&**standing)),
+        };
+        match (self.form, standing) {
+            (Form::Json, _) => json_line(&Repository { skipped, standing }),
+            (Form::Table, Some(standing)) => {
+                let text = super::kopia::shown(standing);
+                output::answer(&format!("\nKopia repository, as volwarden kopia status shows it:\n{text}"))
+            }
+            (Form::Table, None) => output::answer(&format!("\nKopia repository: {}\n", skipped.unwrap_or_default())),
+        }
     }
 
     fn end(&self, summary: &Summary) -> Result<(), CliError> {

@@ -1,10 +1,15 @@
-//! `volwarden kopia`: a kopia repository without a cluster, for a terminal and for a timer on a NAS.
+//! `volwarden kopia`: a kopia repository, by the configuration that reaches it or by its KopiaRepository in a cluster.
+//!
+//! By `--config` kopia is asked here and no cluster is: for a terminal, and for a timer on a NAS. By name it is the
+//! other way round: what the daemon saw is told, and what is to be done is asked of the daemon ([`named`]).
 //!
 //! Exit codes: 0 it happened, 1 it did not and the class says why, 2 it cannot be told. A timer that takes "kopia ended
 //! with 0" for "maintenance was done" finds out when the disk is full.
 
 mod done;
 mod expire;
+mod follow;
+mod named;
 mod status;
 mod task;
 
@@ -14,20 +19,27 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use tokio::runtime::Runtime;
 
+use self::follow::Follow;
+use super::approve::DryRun;
 use super::output::Terminal;
 use super::{CliError, Format, Outcome};
 use crate::app::kopia::Clearance;
 use crate::app::{self, kopia as desk};
-use crate::domain::kopia::Round;
+use crate::config::Settings;
+use crate::domain::kopia::{Round, Standing};
+use crate::domain::repository::Task;
 
 /// Shown beneath the long help.
 const EXAMPLES: &str = "\
+NAME is a KopiaRepository of a cluster: its status says what the daemon saw, and maintain, verify and expire ask the daemon
+for a run (volwarden.dev/requestedAt), whose end --wait waits for. What it does is in its spec; no kopia is asked here.
+
 FILE is what `kopia repository connect --config-file=FILE` wrote. It is only read: kopia is given a private copy, under the
 identity volwarden@HOST. The password comes from --password-file, else from FILE.kopia-password, where kopia keeps it.
 
 Maintenance has one owner. Make us that once: kopia maintenance set --owner=volwarden@HOST
 
-Exit codes: 0 it happened; 1 it did not, with the class of the failure and what to do; 2 it cannot be told.
+Exit codes: 0 it happened, or was asked for; 1 it did not, with the class of the failure and what to do; 2 it cannot be told.
 maintain writes to the repository, and expire with --delete; nothing else does.";
 
 #[derive(Args, Clone, Debug)]
@@ -56,13 +68,29 @@ enum KopiaCommand {
     Task(task::TaskArgs),
 }
 
+/// Which repository is meant: one of the two.
+#[derive(Args, Clone, Debug)]
+#[group(required = true, multiple = false)]
+struct Which {
+    /// A KopiaRepository of a cluster
+    #[arg(value_name = "NAME")]
+    name: Option<String>,
+
+    /// Kopia's configuration of the repository; it is not changed
+    // The name of the settings file's flag: whoever names a repository so reads no settings.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
 /// What each of them takes.
 #[derive(Args, Clone, Debug)]
 struct AccessArgs {
-    /// Kopia's configuration of the repository; it is not changed
-    // The name of the settings file's flag: these commands read no settings.
-    #[arg(long, value_name = "FILE")]
-    config: PathBuf,
+    #[command(flatten)]
+    which: Which,
+
+    /// Namespace of NAME [default: that of the kubeconfig's context]
+    #[arg(short, long, value_name = "NAMESPACE", conflicts_with = "config")]
+    namespace: Option<String>,
 
     /// File with the repository's password in one line [default: kopia's own, FILE.kopia-password]
     #[arg(long, env = "VOLWARDEN_KOPIA_PASSWORD_FILE", hide_env_values = true, value_name = "FILE")]
@@ -91,10 +119,24 @@ struct LookingArgs {
     timeout: Duration,
 }
 
+/// What asking the daemon takes.
+#[derive(Args, Clone, Debug)]
+struct AskArgs {
+    /// With NAME: wait until it is done, at most for --timeout, and say what came of it
+    #[arg(long, conflicts_with = "config")]
+    wait: bool,
+
+    #[command(flatten)]
+    dry: DryRun,
+}
+
 #[derive(Args, Clone, Debug)]
 struct MaintainArgs {
     #[command(flatten)]
     access: AccessArgs,
+
+    #[command(flatten)]
+    ask: AskArgs,
 
     /// The large cycle, which frees space; else the small one, which keeps the index short
     #[arg(long)]
@@ -110,9 +152,13 @@ struct VerifyArgs {
     #[command(flatten)]
     access: AccessArgs,
 
-    /// How many of a hundred files are read whole, drawn at random
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(0..=100), default_value_t = 1)]
-    percent: u8,
+    #[command(flatten)]
+    ask: AskArgs,
+
+    /// How many of a hundred files are read whole, drawn at random [default: 1; with NAME spec.schedules.verifyPercent, and
+    /// 100 is what else may be asked for]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(0..=100))]
+    percent: Option<u8>,
 
     /// End kopia if it takes longer
     #[arg(long, value_name = "DURATION", value_parser = crate::config::parse_duration, default_value = "24h")]
@@ -124,20 +170,24 @@ struct ExpireArgs {
     #[command(flatten)]
     access: AccessArgs,
 
-    /// A source as `volwarden kopia sources` shows it; may be repeated
-    #[arg(long, value_name = "SOURCE", required = true)]
+    #[command(flatten)]
+    ask: AskArgs,
+
+    /// A source as `volwarden kopia sources` shows it; may be repeated. With NAME spec.expire says which
+    #[arg(long, value_name = "SOURCE", required_unless_present = "name", conflicts_with = "name")]
     source: Vec<String>,
 
-    /// Delete, under the terms that a call without this showed; under others nothing is deleted
-    #[arg(long, value_name = "TERMS")]
+    /// Delete, under the terms that a call without this showed; under others nothing is deleted. With NAME
+    /// spec.expire.mode says whether
+    #[arg(long, value_name = "TERMS", conflicts_with = "name")]
     delete: Option<String>,
 
     /// Delete so many at most, the oldest of each source first
-    #[arg(long, value_name = "N", default_value_t = 100)]
+    #[arg(long, value_name = "N", default_value_t = 100, conflicts_with = "name")]
     most: usize,
 
     /// Of this source it is known and meant that its newest snapshot is small; may be repeated
-    #[arg(long, value_name = "SOURCE")]
+    #[arg(long, value_name = "SOURCE", conflicts_with = "name")]
     accept_shrunk: Vec<String>,
 
     /// End kopia if one of its answers takes longer
@@ -151,7 +201,7 @@ struct PolicyArgs {
     access: AccessArgs,
 
     /// A source as `volwarden kopia sources` shows it; may be repeated
-    #[arg(long, value_name = "SOURCE", required = true)]
+    #[arg(long, value_name = "SOURCE", required_unless_present = "name", conflicts_with = "name")]
     source: Vec<String>,
 
     /// End kopia if one of its answers takes longer
@@ -162,13 +212,67 @@ struct PolicyArgs {
 impl AccessArgs {
     fn within(&self, timeout: Duration) -> desk::Access {
         desk::Access {
-            config: self.config.clone(),
+            // Without it there is a name, and kopia is not asked.
+            config: self.which.config.clone().unwrap_or_default(),
             password_file: self.password_file.clone(),
             host: self.host.clone(),
             program: self.kopia.clone(),
             timeout,
         }
     }
+}
+
+impl KopiaCommand {
+    fn access(&self) -> Option<&AccessArgs> {
+        match self {
+            Self::Status(args) | Self::Sources(args) => Some(&args.access),
+            Self::Maintain(args) => Some(&args.access),
+            Self::Verify(args) => Some(&args.access),
+            Self::Expire(args) => Some(&args.access),
+            Self::Policy(args) => Some(&args.access),
+            Self::Task(_) => None,
+        }
+    }
+}
+
+/// A repository at one look, as `status` shows it.
+pub(super) fn shown(standing: &Standing) -> String {
+    status::text(standing)
+}
+
+/// Whether it asks a cluster.
+pub(super) fn is_named(args: &KopiaArgs) -> bool {
+    args.command.access().is_some_and(|access| access.which.name.is_some())
+}
+
+/// Does what the subcommand says with a KopiaRepository of a cluster.
+pub(super) async fn named(args: &KopiaArgs, settings: &Settings) -> Result<Outcome, CliError> {
+    let order = match &args.command {
+        KopiaCommand::Status(_) => named::Order::Status,
+        KopiaCommand::Sources(_) => named::Order::Sources,
+        KopiaCommand::Policy(_) => named::Order::Policy,
+        KopiaCommand::Maintain(args) => {
+            let task = if args.full { Task::Full } else { Task::Quick };
+            named::Order::ask(task, &args.ask, args.timeout)
+        }
+        KopiaCommand::Verify(args) => {
+            let task = match args.percent {
+                None => Task::Verify,
+                Some(100) => Task::VerifyWhole,
+                Some(_) => {
+                    let said = "a KopiaRepository is verified by its spec.schedules.verifyPercent: leave --percent away, or \
+                                write --percent 100 for every file";
+                    return Err(CliError::Usage(said.to_owned()));
+                }
+            };
+            named::Order::ask(task, &args.ask, args.timeout)
+        }
+        KopiaCommand::Expire(args) => named::Order::ask(Task::Expire, &args.ask, args.timeout),
+        KopiaCommand::Task(_) => return Err(CliError::Usage("a task has no name".to_owned())),
+    };
+    let Some(access) = args.command.access() else { return Ok(Outcome::Unknown) };
+    let name = access.which.name.as_deref().unwrap_or_default();
+    named::run(settings, (access.namespace.as_deref(), name), &order, access.output).await
 }
 
 /// Whether it runs in a pod, whose log is all that is left of it.
@@ -215,14 +319,16 @@ async fn command(args: &KopiaArgs) -> Result<Outcome, CliError> {
         }
         KopiaCommand::Maintain(args) => {
             let round = if args.full { Round::Full } else { Round::Quick };
-            terminal.progress(&format!("kopia runs {} maintenance ...", round.as_str()));
-            let verdict = desk::maintain(&args.access.within(args.timeout), round).await;
+            let follow = Follow::new(terminal, format!("{} maintenance", round.as_str()));
+            let hear = |_: &str, line: Option<&str>| follow.hear(line);
+            let verdict = desk::maintain(&args.access.within(args.timeout), round, &hear).await;
             terminal.progress("");
             done::maintained(round, &verdict?, args.access.output)
         }
         KopiaCommand::Verify(args) => {
-            terminal.progress("kopia verifies ...");
-            let check = desk::verify(&args.access.within(args.timeout), args.percent).await;
+            let follow = Follow::new(terminal, "verification".to_owned());
+            let hear = |_: &str, line: Option<&str>| follow.hear(line);
+            let check = desk::verify(&args.access.within(args.timeout), args.percent.unwrap_or(1), &hear).await;
             terminal.progress("");
             done::verified(&check?, args.access.output)
         }

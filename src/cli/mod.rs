@@ -55,7 +55,8 @@ Examples:
   volwarden orphans list                  what repairs left behind in the storage backend
   volwarden run                           the daemon; it also listens: --listen, VOLWARDEN_LISTEN
   volwarden retention simulate -f a.json  which snapshots a policy would keep, and why
-  volwarden kopia status --config FILE    a kopia repository: who maintains it, what truly ran, who holds a lock
+  volwarden kopia status NAME             a KopiaRepository: what truly ran, what runs, what holds it, who holds a lock
+  volwarden kopia status --config FILE    the same of a kopia repository without a cluster
   volwarden demo                          the same without a cluster: one in the process, on which things break
   volwarden crds | kubectl apply -f -     the definitions of its own kinds
   volwarden completions bash > /etc/bash_completion.d/volwarden
@@ -64,7 +65,8 @@ Exit codes of doctor and why: 0 nothing found, 1 findings, 2 could not tell; of 
 planned or held, 2 could not tell; of demo: 0 if every incident was found; of kopia: 0 it happened, 1 it did not, 2
 could not tell; of the others 0, or 2 with one line of why.
 These write to the cluster, in your name: approve, pause, resume, orphans reclaim. run repairs as far as a
-RemediationPolicy lets it, and keeps its lease and its ledger. kopia maintain writes to its repository.
+RemediationPolicy lets it, and keeps its lease and its ledger. kopia maintain writes to its repository; by NAME, it,
+verify and expire write one annotation that asks the daemon.
 Everything else only reads.";
 
 /// Says what is stuck in VolumeSnapshots and their CSI drivers, and why, and repairs it under guards
@@ -101,7 +103,7 @@ enum Command {
     Run(RunFlags),
     /// Say which snapshots a retention policy keeps, on the cluster or on times from a file
     Retention(retention::RetentionArgs),
-    /// Look after a kopia repository without a cluster: status, sources, maintain, verify
+    /// Look after a kopia repository, by its KopiaRepository or without a cluster: status, sources, maintain, verify
     Kopia(kopia::KopiaArgs),
     /// See it without a cluster: one in this process, on which things break
     Demo(demo::DemoArgs),
@@ -244,7 +246,7 @@ fn dispatch(cli: &Cli) -> Result<Outcome, CliError> {
         Command::Completions(args) => return completions::print(args),
         Command::Retention(args) if args.is_offline() => return retention::simulate(args),
         Command::Crds => return crds::print(),
-        Command::Kopia(args) => {
+        Command::Kopia(args) if !kopia::is_named(args) => {
             if kopia::is_task(args) {
                 app::install_logs(&Settings::load(&cli.settings, &run)?, LevelFilter::INFO)?;
             }
@@ -270,7 +272,8 @@ fn dispatch(cli: &Cli) -> Result<Outcome, CliError> {
         Command::Demo(args) => demo::demo(args, &runtime),
         Command::Sim(args) => sim::sim(args),
         Command::Retention(args) => runtime.block_on(retention::retention(args, &settings)),
-        Command::Completions(_) | Command::Crds | Command::Kopia(_) => Ok(Outcome::Clean),
+        Command::Kopia(args) => runtime.block_on(kopia::named(args, &settings)),
+        Command::Completions(_) | Command::Crds => Ok(Outcome::Clean),
     };
     // A name lookup that hangs in a helper thread must not hold the exit back.
     runtime.shutdown_background();

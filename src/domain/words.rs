@@ -69,6 +69,25 @@ pub fn snake(name: &str) -> String {
     out
 }
 
+/// Bytes as people read them.
+#[must_use]
+pub fn size(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    let mut last = (bytes, "B");
+    let mut rest = 0;
+    for unit in UNITS {
+        if last.0 < 1024 {
+            break;
+        }
+        rest = last.0 % 1024;
+        last = (last.0 / 1024, unit);
+    }
+    match last {
+        (bytes, "B") => format!("{bytes} B"),
+        (whole, unit) => format!("{whole}.{} {unit}", rest * 10 / 1024),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -93,5 +112,14 @@ mod tests {
         assert_eq!(age(now, now + Duration::from_secs(5)), Duration::ZERO);
         assert_eq!(age(now, now - Duration::from_secs(5)), Duration::from_secs(5));
         assert_eq!(clock(now), "19:44:21Z");
+    }
+
+    #[test]
+    fn sizes_are_short() {
+        for (bytes, text) in
+            [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (1_572_864, "1.5 MiB"), (u64::MAX, "16383.9 PiB")]
+        {
+            assert_eq!(size(bytes), text);
+        }
     }
 }

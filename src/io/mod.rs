@@ -20,6 +20,7 @@ pub mod source;
 pub mod trace;
 pub mod translate;
 pub mod watch;
+pub mod workers;
 
 #[cfg(test)]
 mod tests;

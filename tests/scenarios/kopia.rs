@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use stack::{Options, Stack};
 
+use super::doctor::volwarden;
 use super::warden::{self, REPOSITORIES, Warden};
 use super::{SOON, text, turn};
 
@@ -296,7 +297,32 @@ fn maintained_and_verified(lab: &Lab) -> Value {
     assert_eq!((&whole["task"], &whole["outcome"]), (&json!("VerifyWhole"), &json!("Happened")), "{whole:#}");
     assert!(text(&whole, "/message").contains("of 2 files read"), "{whole:#}");
     assert_eq!(lab.run("verify:1")["outcome"], "Happened");
+    by_name(lab);
     quick
+}
+
+fn by_name(lab: &Lab) {
+    println!("11.1.4a by name it is asked for, waited for, and told as the daemon recorded it");
+    let asked = |words: &[&str]| {
+        let words = [&["kopia"], words, &["main", "-n", NAMESPACE, "-o", "json"]].concat();
+        let output = volwarden(lab.stack.kubeconfig(), &words);
+        let answer: Value = serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)));
+        (output.status.code(), answer)
+    };
+    let runs = lab.full_runs().len();
+    let (code, answer) = asked(&["maintain", "--full", "--wait", "--timeout", "300s"]);
+    assert_eq!(
+        (code, &answer["result"], &answer["run"]["task"]),
+        (Some(0), &json!("happened"), &json!("Full")),
+        "{answer:#}"
+    );
+    assert_eq!(lab.full_runs().len(), runs + 1, "kopia's own record has it");
+    let (code, answer) = asked(&["status"]);
+    assert_eq!((code, &answer["jobs"], &answer["movers"]), (Some(0), &json!([]), &json!([])), "{answer:#}");
+    assert_eq!(answer["status"]["history"][0]["task"], "Full");
+    assert_eq!(answer["lease"]["held"], Value::Null, "{answer:#}");
+    assert!(text(&answer, "/lease/lease").starts_with("volwarden-system/volwarden-kopia-"), "{answer:#}");
 }
 
 fn expired(lab: &Lab) {
@@ -408,7 +434,7 @@ fn stopped_while_another_is_in_its_place(lab: &Lab, pinned: &str) {
     assert_eq!(lab.run("stats:3")["outcome"], "Happened");
     assert_eq!(lab.run("full:3")["outcome"], "Happened");
     assert_eq!(findings(&lab.status(NAMESPACE)), ["TwoManagers"]);
-    assert_eq!(lab.full_runs().len(), 2);
+    assert_eq!(lab.full_runs().len(), 3, "with the one that was asked for by name");
 }
 
 impl Lab {

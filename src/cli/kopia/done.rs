@@ -36,7 +36,7 @@ pub(super) fn maintained(round: Round, verdict: &Verdict, format: Format) -> Res
             let freed = freed(tasks);
             let mut text = format!("{round} maintenance happened: {}", words::count(tasks.len(), "task"));
             let _ = match freed {
-                Some(bytes) => writeln!(text, ", {} freed", size(bytes)),
+                Some(bytes) => writeln!(text, ", {} freed", words::size(bytes)),
                 None => writeln!(text, "; this kopia does not tell what it freed"),
             };
             for done in tasks {
@@ -76,7 +76,7 @@ pub(super) fn verified(check: &Check, format: Format) -> Result<Outcome, CliErro
                 words::count(usize::try_from(verified.objects).unwrap_or(usize::MAX), "object"),
                 verified.files_read,
                 verified.files,
-                size(verified.bytes_read)
+                words::size(verified.bytes_read)
             );
             (Outcome::Clean, Answer { result: "sound", verified: Some(verified), ..Answer::default() }, text)
         }
@@ -93,36 +93,9 @@ pub(super) fn verified(check: &Check, format: Format) -> Result<Outcome, CliErro
     Ok(outcome)
 }
 
-/// Bytes as people read them.
-pub(super) fn size(bytes: u64) -> String {
-    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
-    let mut last = (bytes, "B");
-    let mut rest = 0;
-    for unit in UNITS {
-        if last.0 < 1024 {
-            break;
-        }
-        rest = last.0 % 1024;
-        last = (last.0 / 1024, unit);
-    }
-    match last {
-        (bytes, "B") => format!("{bytes} B"),
-        (whole, unit) => format!("{whole}.{} {unit}", rest * 10 / 1024),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes_are_short() {
-        for (bytes, text) in
-            [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (1_572_864, "1.5 MiB"), (u64::MAX, "16383.9 PiB")]
-        {
-            assert_eq!(size(bytes), text);
-        }
-    }
 
     #[test]
     fn bytes_that_nobody_told_are_not_zero() {

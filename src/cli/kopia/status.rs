@@ -8,10 +8,9 @@ use serde::Serialize;
 use super::super::output;
 use super::super::table::LABEL;
 use super::super::{CliError, Format, Outcome};
-use super::done::size;
 use crate::app::kopia::{Listed, Missed};
 use crate::domain::kopia::{Class, Cycle, Failure, LockView, Repository, Source, Standing, Upkeep};
-use crate::domain::words;
+use crate::domain::words::{self, size};
 
 /// Columns of a label with what follows it.
 const WIDTH: usize = LABEL + 7;
@@ -28,11 +27,13 @@ pub(super) fn show(standing: &Standing, format: Format) -> Result<Outcome, CliEr
     })
 }
 
-fn line(out: &mut String, label: &str, what: &str) {
+/// One label with what it says.
+pub(super) fn line(out: &mut String, label: &str, what: &str) {
     let _ = writeln!(out, "{label:WIDTH$}{what}");
 }
 
-fn text(standing: &Standing) -> String {
+/// It in words.
+pub(super) fn text(standing: &Standing) -> String {
     let mut out = String::new();
     if let Some(repository) = &standing.repository {
         describe(&mut out, repository);
@@ -120,6 +121,11 @@ fn lock(out: &mut String, lock: &LockView, upgrade: bool) {
         line(out, "lock", &format!("{} is held by {}: maintenance runs", lock.file, held.join(", ")));
     }
     line(out, "", "there is nothing to unlock: backups take no lock, and this one goes with its process");
+    line(
+        out,
+        "movers",
+        "not looked for: no cluster is asked here; with a KopiaRepository, volwarden kopia status NAME does",
+    );
 }
 
 /// For a script.

@@ -45,7 +45,8 @@ pub struct Listed {
 /// Reads `kopia snapshot list --json`.
 ///
 /// # Errors
-/// When it is no such answer, or a snapshot in it has no id or time.
+/// When it is no such answer, or a snapshot in it has no id or time, or stands there twice: each would be counted, and
+/// another one would go for it.
 pub fn listed(text: &str) -> Result<Vec<Listed>, Unreadable> {
     let what = "kopia snapshot list --json";
     let list: Option<Vec<Wire>> = read(what, text)?;
@@ -63,7 +64,12 @@ pub fn listed(text: &str) -> Result<Vec<Listed>, Unreadable> {
             bytes: summary.size,
         })
     };
-    list.unwrap_or_default().into_iter().map(one).collect()
+    let all: Vec<Listed> = list.unwrap_or_default().into_iter().map(one).collect::<Result<_, _>>()?;
+    let mut seen = BTreeSet::new();
+    match all.iter().find(|one| !seen.insert(one.id.as_str())) {
+        Some(twice) => Err(Unreadable { what, problem: format!("the snapshot {} stands there twice", twice.id) }),
+        None => Ok(all),
+    }
 }
 
 /// Reads the counts of `kopia policy show SOURCE --json`: what holds for that source, whoever set it.
@@ -408,6 +414,8 @@ mod tests {
         let one = &listed(list).unwrap()[0];
         assert_eq!((one.source.as_str(), one.pinned, one.kept, one.bytes), (SOURCE, true, true, Some(3)));
         assert_eq!(listed("[\n]").unwrap(), []);
+        let twice = format!("[{0},{0}]", &list[1..list.len() - 1]);
+        assert!(listed(&twice).unwrap_err().to_string().contains("the snapshot 1 stands there twice"));
         assert!(
             listed(&list.replace("\"id\": \"1\",", "")).is_err() && listed(&list.replace("startTime", "x")).is_err()
         );

@@ -121,13 +121,13 @@ impl Maintenance {
         self.runs.iter().map(newest).collect()
     }
 
-    /// What this has and an earlier look had not.
+    /// What is newer in this than everything that an earlier look had of the same task; and what failed and does not say
+    /// when. An entry that is merely another one proves nothing: the record may be damaged, or another repository's.
     pub(super) fn since<'a>(&'a self, before: &'a Self) -> impl Iterator<Item = (&'a str, &'a Run)> {
         self.runs.iter().flat_map(move |(task, runs)| {
-            let old = before.runs.get(task).map_or(&[][..], Vec::as_slice);
-            runs.iter()
-                .filter(move |run| !old.iter().any(|old| old.start == run.start))
-                .map(move |run| (task.as_str(), run))
+            let newest = before.runs.get(task).and_then(|old| old.iter().filter_map(|run| run.start).max());
+            let is_news = move |run: &&Run| run.start > newest || (run.start.is_none() && !run.success);
+            runs.iter().filter(is_news).map(move |run| (task.as_str(), run))
         })
     }
 }

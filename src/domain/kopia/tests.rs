@@ -76,6 +76,13 @@ fn a_run_counts_when_exit_code_line_and_record_agree() {
     assert_eq!((failure.class, failure.advice), (Class::LockHeld, Advice::Retry));
     let Verdict::Failed(failure) = judge(Round::Full, &ended(0, RAN), &once, Ok(&once)) else { panic!("no entry") };
     assert_eq!(failure.class, Class::NoTrace);
+    // Entries that are others and not newer, or that do not say when, are no news.
+    for other in [ONCE.replace("2026-11-25T19", "2026-11-24T19"), ONCE.replace("\"start\"", "\"begin\"")] {
+        let Verdict::Failed(failure) = judge(Round::Full, &ended(0, RAN), &once, Ok(&info(&other))) else {
+            panic!("{other}")
+        };
+        assert_eq!(failure.class, Class::NoTrace);
+    }
     // The line of another cycle, and the entries of another cycle, are none.
     assert!(matches!(judge(Round::Quick, &ended(0, RAN), &never, Ok(&once)), Verdict::NotRun(_)));
     let quick = r#"{"schedule":{"runs":{"advance-epoch":[{"start":"2026-11-25T19:45:00Z","success":true}]}}}"#;

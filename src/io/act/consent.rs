@@ -37,6 +37,8 @@ pub enum Ours {
     Orphan,
     /// `SnapshotRetention`.
     Retention,
+    /// `KopiaRepository`; its objects are in namespaces.
+    Repository,
 }
 
 impl Ours {
@@ -48,6 +50,7 @@ impl Ours {
             Self::Remediation => "Remediation",
             Self::Orphan => "OrphanedSnapshot",
             Self::Retention => "SnapshotRetention",
+            Self::Repository => "KopiaRepository",
         }
     }
 
@@ -59,6 +62,7 @@ impl Ours {
             Self::Remediation => "remediations",
             Self::Orphan => "orphanedsnapshots",
             Self::Retention => "snapshotretentions",
+            Self::Repository => "kopiarepositories",
         }
     }
 

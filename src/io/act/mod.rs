@@ -5,6 +5,7 @@
 //! what that read showed. What it exists to prevent is a write that was right a while ago.
 
 pub mod consent;
+pub mod demand;
 pub mod prune;
 pub mod reclaim;
 pub mod repository;

@@ -32,6 +32,8 @@ pub(super) struct Order<'a> {
     pub(super) folder: &'a Path,
     pub(super) stdin: Option<Stdio>,
     pub(super) timeout: Duration,
+    /// Hears each line that it says on stderr, as it says it; without one nothing new was said.
+    pub(super) hear: &'a dyn Fn(Option<&str>),
 }
 
 /// A process group that ends when it is dropped.
@@ -81,13 +83,14 @@ pub(super) async fn run(order: Order<'_>) -> Result<Ended, Trouble> {
         .stderr(stderr);
     let mut group = Group { child: command.spawn().map_err(start)?, ended: false };
     let mut cut = None;
-    let status = match tokio::time::timeout(order.timeout, wait(&mut group, &[&out, &err])).await {
+    let mut ear = Ear { file: File::open(&err).map_err(folder)?, rest: Vec::new(), hear: order.hear };
+    let status = match tokio::time::timeout(order.timeout, wait(&mut group, &[&out, &err], &mut ear)).await {
         Ok(waited) => waited.map_err(start)?,
         Err(_) => None,
     };
     if status.is_none() {
         group.kill();
-        let gone = tokio::time::timeout(GONE, wait(&mut group, &[])).await;
+        let gone = tokio::time::timeout(GONE, wait(&mut group, &[], &mut ear)).await;
         let after = if gone.is_ok() { "" } else { ", and it does not end: its storage may hang" };
         cut = Some(format!(
             "kopia was ended after it took longer than {} s or said more than {} MiB{after}; what it had done by then \
@@ -96,6 +99,8 @@ pub(super) async fn run(order: Order<'_>) -> Result<Ended, Trouble> {
             LONGEST >> 20
         ));
     }
+    ear.listen();
+    ear.end();
     Ok(Ended {
         code: status.and_then(|status| status.code()),
         signal: status.and_then(|status| status.signal()),
@@ -105,10 +110,38 @@ pub(super) async fn run(order: Order<'_>) -> Result<Ended, Trouble> {
     })
 }
 
+/// Follows a file that somebody else writes, line by line.
+struct Ear<'a> {
+    file: File,
+    /// A line that has not ended yet.
+    rest: Vec<u8>,
+    hear: &'a dyn Fn(Option<&str>),
+}
+
+impl Ear<'_> {
+    /// Hands on what is new. What cannot be read now is read at the end.
+    fn listen(&mut self) {
+        let _ = (&mut self.file).take(LONGEST).read_to_end(&mut self.rest);
+        while let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = self.rest.drain(..=end).collect();
+            (self.hear)(Some(String::from_utf8_lossy(&line).trim_end()));
+        }
+        (self.hear)(None);
+    }
+
+    /// A last line without an end is one, too.
+    fn end(&mut self) {
+        if !self.rest.is_empty() {
+            (self.hear)(Some(String::from_utf8_lossy(&std::mem::take(&mut self.rest)).trim_end()));
+        }
+    }
+}
+
 /// Waits for the end; `None` if it says too much.
-async fn wait(group: &mut Group, files: &[&Path]) -> std::io::Result<Option<ExitStatus>> {
+async fn wait(group: &mut Group, files: &[&Path], ear: &mut Ear<'_>) -> std::io::Result<Option<ExitStatus>> {
     let (mut pause, longest) = PAUSES;
     loop {
+        ear.listen();
         if let Some(status) = group.child.try_wait()? {
             group.ended = true;
             return Ok(Some(status));

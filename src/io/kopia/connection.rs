@@ -150,12 +150,14 @@ impl Connection {
         }
     }
 
-    /// Writes a copy that is ours: our identity, a private cache, and read-only unless `writes`.
+    /// Writes a copy that is ours: our identity, a private cache, and read-only unless `writes`. A configuration that was
+    /// connected read-only stays so: somebody meant it.
     pub(super) fn private_copy(&self, folder: &Path, identity: &Identity, writes: bool) -> Result<PathBuf, Trouble> {
         let mut fields = self.fields.clone();
         fields.insert("username".to_owned(), Identity::USER.into());
         fields.insert("hostname".to_owned(), identity.host().into());
-        fields.insert("readonly".to_owned(), (!writes).into());
+        let kept_from_writing = fields.get("readonly").and_then(Value::as_bool).unwrap_or_default();
+        fields.insert("readonly".to_owned(), (!writes || kept_from_writing).into());
         let mut caching = match fields.remove("caching") {
             Some(Value::Object(caching)) => caching,
             _ => Map::new(),
@@ -262,6 +264,10 @@ mod tests {
         }
         assert_eq!(fs::read(&file).unwrap(), before);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+        fs::write(&file, CONFIG.replace("\"hostname\"", "\"readonly\": true, \"hostname\"")).unwrap();
+        let copy = Connection::open(&file, None).unwrap().private_copy(private.path(), &us, true).unwrap();
+        let fields: Value = serde_json::from_str(&fs::read_to_string(copy).unwrap()).unwrap();
+        assert_eq!(fields["readonly"], true, "whoever connected it so meant it");
     }
 
     #[test]

@@ -82,8 +82,11 @@ pub enum Trouble {
     },
 }
 
+/// Hears what a kopia says on stderr while it works: the first word of what it was asked, and each line as it comes;
+/// without a line nothing new was said since.
+pub type Hear<'a> = &'a dyn Fn(&str, Option<&str>);
+
 /// Kopia as a child of this process.
-#[derive(Debug)]
 pub struct Local<'a> {
     /// The program.
     pub program: &'a Path,
@@ -95,6 +98,8 @@ pub struct Local<'a> {
     pub folder: &'a Path,
     /// How long kopia may take.
     pub timeout: Duration,
+    /// Hears what it says meanwhile.
+    pub hear: Hear<'a>,
 }
 
 impl Local<'_> {
@@ -119,6 +124,7 @@ impl Local<'_> {
         let mut words = ask.words(self.identity);
         words.push(format!("--config-file={}", private.display()));
         words.extend(["--no-auto-maintenance", "--no-progress"].map(str::to_owned));
+        let what = words.first().cloned().unwrap_or_default();
         let order = child::Order {
             program: self.program,
             words: &words,
@@ -126,12 +132,8 @@ impl Local<'_> {
             folder: self.folder,
             stdin: held.map(Held::hand_over).transpose()?,
             timeout: self.timeout,
+            hear: &|line| (self.hear)(&what, line),
         };
-        let ended = child::run(order).await?;
-        // A pod's log is all that is left of it.
-        for line in ended.stderr.lines().filter(|line| !line.trim().is_empty()) {
-            tracing::info!(ask = words.first().map(String::as_str), "kopia: {line}");
-        }
-        Ok(ended)
+        child::run(order).await
     }
 }

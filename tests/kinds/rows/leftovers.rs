@@ -29,11 +29,6 @@ pub(super) fn leftovers(table: &mut Table<'_>) {
     let noted = metadata(&|one| one["ownerReferences"] = owner("ConfigMap", false));
     let path = server.claim("default", "volsync-noted-src", &noted);
     table.allow("delete one with an owner that is no controller", table.deletion(&path));
-    let finished = json!({"conditions": [{"type": "Failed", "status": "True"}, {"type": "FailureTarget", "status": "True"}],
-        "startTime": "2026-11-25T09:00:00Z"});
-    let job = server.job("default", "volsync-src-data", &plain, &finished);
-    table.allow("delete VolSync's failed Job", table.deletion(&job));
-
     let words = "for one synchronisation";
     for (about, name, edit) in [
         (
@@ -53,34 +48,6 @@ pub(super) fn leftovers(table: &mut Table<'_>) {
         let path = server.claim("default", name, &metadata(edit));
         table.refuse(about, policy, words, table.deletion(&path));
     }
-    let job = server.job("default", "volsync-data-src", &plain, &finished);
-    table.refuse("delete a Job of a claim's name", policy, words, table.deletion(&job));
-    for (name, api, kind) in [
-        ("volsync-src-near", "volwarden.dev/v1alpha1", "SnapshotRetention"),
-        ("volsync-src-like", "a.io/v1", "KopiaRepository"),
-    ] {
-        let owned = |one: &mut Value| {
-            one["ownerReferences"] = json!([{"apiVersion": api, "kind": kind, "name": "o", "uid": "o-1"}]);
-        };
-        let job = server.job("default", name, &metadata(&owned), &finished);
-        table.allow("delete VolSync's Job with an owner much like a KopiaRepository", table.deletion(&job));
-        let users = metadata(&|one| {
-            owned(one);
-            one["labels"] = json!({});
-        });
-        let job = server.job("default", &format!("user-{name}"), &users, &finished);
-        table.refuse("delete a Job with an owner much like a KopiaRepository", policy, words, table.deletion(&job));
-    }
-    let words = "not finished";
-    let running = server.job("default", "volsync-src-running", &plain, &json!({"active": 1}));
-    table.refuse("delete a Job that runs", policy, words, table.deletion(&running));
-    let idle = server.job("default", "volsync-src-idle", &plain, &Value::Null);
-    table.refuse("delete a Job that has not begun", policy, words, table.deletion(&idle));
-    let suspended =
-        json!({"conditions": [{"type": "Suspended", "status": "True"}, {"type": "Failed", "status": "False"}]});
-    let suspended = server.job("default", "volsync-src-suspended", &plain, &suspended);
-    table.refuse("delete a Job that is suspended", policy, words, table.deletion(&suspended));
-
     let words = "marked to be kept";
     for (at, key) in ["volwarden.dev/ignore", "volwarden.dev/keep", "volsync.backube/do-not-delete"].iter().enumerate()
     {
@@ -113,4 +80,43 @@ pub(super) fn leftovers(table: &mut Table<'_>) {
     }
     let make = Ask::merge(&source, json!({"metadata": {"labels": {"a": "b"}}}));
     table.refuse("label a claim", "volwarden-scope", "no business", make);
+    jobs(table);
+}
+
+fn jobs(table: &mut Table<'_>) {
+    let (server, policy) = (table.server, "volwarden-leftovers");
+    let plain = metadata(&|_| ());
+    let finished = json!({"conditions": [{"type": "Failed", "status": "True"}, {"type": "FailureTarget", "status": "True"}],
+        "startTime": "2026-11-25T09:00:00Z"});
+    let job = server.job("default", "volsync-src-data", &plain, &finished);
+    table.allow("delete VolSync's failed Job", table.deletion(&job));
+
+    let words = "for one synchronisation";
+    let job = server.job("default", "volsync-data-src", &plain, &finished);
+    table.refuse("delete a Job of a claim's name", policy, words, table.deletion(&job));
+    for (name, api, kind) in [
+        ("volsync-src-near", "volwarden.dev/v1alpha1", "SnapshotRetention"),
+        ("volsync-src-like", "a.io/v1", "KopiaRepository"),
+    ] {
+        let of_it = |one: &mut Value| {
+            one["ownerReferences"] = json!([{"apiVersion": api, "kind": kind, "name": "o", "uid": "o-1"}]);
+        };
+        let job = server.job("default", name, &metadata(&of_it), &finished);
+        table.allow("delete VolSync's Job with an owner much like a KopiaRepository", table.deletion(&job));
+        let users = metadata(&|one| {
+            of_it(one);
+            one["labels"] = json!({});
+        });
+        let job = server.job("default", &format!("user-{name}"), &users, &finished);
+        table.refuse("delete a Job with an owner much like a KopiaRepository", policy, words, table.deletion(&job));
+    }
+    let words = "not finished";
+    let running = server.job("default", "volsync-src-running", &plain, &json!({"active": 1}));
+    table.refuse("delete a Job that runs", policy, words, table.deletion(&running));
+    let idle = server.job("default", "volsync-src-idle", &plain, &Value::Null);
+    table.refuse("delete a Job that has not begun", policy, words, table.deletion(&idle));
+    let suspended =
+        json!({"conditions": [{"type": "Suspended", "status": "True"}, {"type": "Failed", "status": "False"}]});
+    let suspended = server.job("default", "volsync-src-suspended", &plain, &suspended);
+    table.refuse("delete a Job that is suspended", policy, words, table.deletion(&suspended));
 }

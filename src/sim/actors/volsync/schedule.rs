@@ -16,13 +16,13 @@ thread_local! {
 
 /// The first time after `after`; the words of the error if the expression is none.
 pub(super) fn next(expression: &str, after: Timestamp) -> Result<Timestamp, String> {
-    PARSED.with_borrow_mut(|parsed| match parsed.get(expression) {
-        Some(cron) => first(cron, expression, after),
-        None => {
-            let cron = CronParser::builder().seconds(Seconds::Disallowed).build().parse(expression);
-            let cron = cron.map_err(|error| format!("failed to parse cron expression {expression:?}: {error}"))?;
-            first(parsed.entry(expression.to_owned()).or_insert(cron), expression, after)
+    PARSED.with_borrow_mut(|parsed| {
+        if let Some(cron) = parsed.get(expression) {
+            return first(cron, expression, after);
         }
+        let cron = CronParser::builder().seconds(Seconds::Disallowed).build().parse(expression);
+        let cron = cron.map_err(|error| format!("failed to parse cron expression {expression:?}: {error}"))?;
+        first(parsed.entry(expression.to_owned()).or_insert(cron), expression, after)
     })
 }
 

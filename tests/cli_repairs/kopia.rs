@@ -1,0 +1,212 @@
+//! `volwarden kopia ... NAME`: a KopiaRepository by its name.
+
+use super::*;
+
+const AT: &str = "/metadata/annotations/volwarden.dev~1requestedAt";
+
+fn ago(minutes: i64) -> Timestamp {
+    Timestamp::now() - SignedDuration::from_mins(minutes)
+}
+
+/// A repository that the daemon has seen, with a Job under way.
+fn repository(status: &Value) -> Value {
+    json!({"apiVersion": "volwarden.dev/v1alpha1", "kind": "KopiaRepository",
+        "metadata": {"namespace": "backup", "name": "nas"},
+        "spec": {"secretRef": {"name": "kopia"}, "expire": {"mode": "Enforce", "sources": ["app@media:/data"]},
+            "schedules": {"full": {"cron": "30 3 * * *"}}},
+        "status": status})
+}
+
+fn seen() -> Value {
+    json!({"observedGeneration": 1, "uniqueID": "a1", "identity": "volwarden@home",
+        "conditions": [{"type": "Ready", "status": "True", "reason": "InForce", "message": "Full: 3 tasks",
+            "lastTransitionTime": ago(90)}],
+        "repository": {"at": ago(20), "owner": "volwarden@home", "lastMaintenance": ago(30), "format": 3, "epoch": 4,
+            "indexBlobs": 120, "volumeCapacity": 107_374_182_400_i64, "volumeAvailable": 1_073_741_824, "sources": 40,
+            "snapshots": 900, "stalest": [{"source": "app@media:/data", "newest": ago(3000), "snapshots": 12}]},
+        "tasks": [{"task": "Full", "lastSuccess": ago(30), "freedBytes": 1_572_864, "failures": 0},
+            {"task": "Verify", "failures": 2, "retryAt": Timestamp::now() + SignedDuration::from_mins(31)}],
+        "history": [{"task": "Full", "trigger": "Schedule", "job": "nas-full-1", "startedAt": ago(35),
+            "finishedAt": ago(30), "outcome": "Happened", "message": "3 tasks"}]})
+}
+
+async fn backup(status: &Value) -> Embedded {
+    let embedded = cluster().await;
+    for name in ["backup", "media"] {
+        make(&embedded, table::NAMESPACES, &json!({"metadata": {"name": name}}));
+    }
+    make(&embedded, table::REPOSITORIES, &repository(status));
+    embedded
+}
+
+fn requested(embedded: &Embedded) -> Option<String> {
+    stands(embedded, table::REPOSITORIES, "backup", "nas")?.pointer(AT)?.as_str().map(str::to_owned)
+}
+
+fn job(namespace: &str, name: &str, labels: &Value) -> Value {
+    json!({"metadata": {"namespace": namespace, "name": name, "labels": labels},
+        "spec": {"template": {"spec": {"containers": [{"name": "kopia", "image": "x"}]}}},
+        "status": {"active": 1, "startTime": ago(3)}})
+}
+
+#[tokio::test]
+async fn status_says_what_was_seen_what_runs_and_that_there_is_nothing_to_unlock() {
+    let embedded = backup(&seen()).await;
+    let uid = stands(&embedded, table::REPOSITORIES, "backup", "nas").unwrap()["metadata"]["uid"].clone();
+    make(&embedded, table::JOBS, &job("backup", "nas-full-2", &json!({"volwarden.dev/repository": uid})));
+    make(&embedded, table::JOBS, &job("media", "volsync-src-app", &json!({"app.kubernetes.io/created-by": "volsync"})));
+    let before = version(&embedded);
+    let said = volwarden(&embedded, &["kopia", "status", "nas", "-n", "backup"]).await;
+    assert_eq!((said.code, said.err.as_str()), (0, ""), "{}", said.out);
+    for words in [
+        "KopiaRepository backup/nas",
+        "volwarden@home, which is us",
+        "20m ago: format 3, epoch 4, 120 index blobs",
+        "1.0 GiB free of 100.0 GiB",
+        "40 sources, 900 snapshots",
+        "ready True    InForce: Full: 3 tasks",
+        "30m ago, freed 1.5 MiB",
+        "never; has no schedule; failed 2 times in a row, tried again in 3",
+        "backup/nas-full-2 for 3m, 1 pod",
+        "media/volsync-src-app for 3m, 1 pod",
+        "there is none: nothing of ours has written to it yet",
+        "there is nothing to unlock",
+    ] {
+        assert!(said.out.contains(words), "{words:?} is not in\n{}", said.out);
+    }
+    let json = volwarden(&embedded, &["kopia", "status", "nas", "-n", "backup", "-o", "json"]).await.json();
+    assert_eq!(json["status"]["repository"]["indexBlobs"], 120);
+    assert_eq!((&json["jobs"][0]["job"], &json["movers"][0]["pods"]), (&json!("backup/nas-full-2"), &json!(1)));
+    assert_eq!((&json["lease"], &json["unclear"]), (&Value::Null, &json!([])));
+
+    let said = volwarden(&embedded, &["kopia", "sources", "nas", "-n", "backup"]).await;
+    assert!(
+        said.code == 0 && said.out.contains("39 more whose newest snapshot is younger"),
+        "{}{}",
+        said.out,
+        said.err
+    );
+    let said = volwarden(&embedded, &["kopia", "policy", "nas", "-n", "backup"]).await;
+    assert!(said.code == 0 && said.out.contains("Enforce: 100 a run at most"), "{}{}", said.out, said.err);
+    assert!(said.out.contains("app@media:/data") && said.out.contains("not in the object"), "{}", said.out);
+    assert_eq!(version(&embedded), before, "looking writes nothing");
+    embedded.stop().await;
+}
+
+#[tokio::test]
+async fn a_task_is_asked_for_by_one_annotation_and_told_as_asked() {
+    let embedded = backup(&seen()).await;
+    let ask = ["kopia", "maintain", "nas", "-n", "backup", "--full"];
+    let before = version(&embedded);
+    let said = volwarden(&embedded, &[&ask[..], &["--dry-run=server"]].concat()).await;
+    assert!(said.code == 0 && said.out.contains("would be asked for (dry run"), "{}{}", said.out, said.err);
+    assert_eq!((version(&embedded), requested(&embedded)), (before, None));
+
+    let said = volwarden(&embedded, &ask).await;
+    assert_eq!((said.code, said.err.as_str()), (0, ""), "{}", said.out);
+    assert!(said.out.starts_with("full of KopiaRepository backup/nas is asked for\n"), "{}", said.out);
+    let value = requested(&embedded).unwrap();
+    assert!(value.strip_prefix("full:").unwrap().parse::<Timestamp>().is_ok(), "{value}");
+    for (words, task) in [
+        (&["maintain"][..], "quick:"),
+        (&["verify"], "verify:"),
+        (&["verify", "--percent", "100"], "verify-whole:"),
+        (&["expire"], "expire:"),
+    ] {
+        let said = volwarden(&embedded, &[&["kopia"], words, &["nas", "-n", "backup"]].concat()).await;
+        assert_eq!(said.code, 0, "{words:?}: {}", said.err);
+        assert!(requested(&embedded).unwrap().starts_with(task), "{words:?}");
+    }
+    embedded.stop().await;
+}
+
+#[tokio::test]
+async fn waiting_ends_with_what_came_of_it_or_says_what_holds_it() {
+    let embedded = backup(&seen()).await;
+    let ask = ["kopia", "maintain", "nas", "-n", "backup", "--full", "--wait", "-o", "json"];
+    // Nobody takes it up.
+    let said = volwarden(&embedded, &[&ask[..], &["--timeout", "1s"]].concat()).await;
+    let answer = said.json();
+    assert_eq!((said.code, &answer["result"]), (2, &json!("waiting")), "{answer}");
+    assert_eq!(answer["waits"], "the daemon has not taken it up yet");
+    assert!(said.err.contains("volwarden: full, 0s: the daemon has not taken it up yet"), "{}", said.err);
+
+    // A daemon that answers it, with each outcome.
+    for (outcome, code, result) in [("Happened", 0, "happened"), ("Failed", 1, "failed"), ("Unclear", 2, "unclear")] {
+        let (asked, shared) = (requested(&embedded), embedded.shared.clone());
+        let daemon = tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                let answered = shared.with(|host| {
+                    let object = host.store.get(table::REPOSITORIES, "backup", "nas").unwrap();
+                    let request = object.pointer(AT).and_then(Value::as_str).map(str::to_owned);
+                    if request == asked {
+                        return false;
+                    }
+                    let record = json!({"task": "Full", "trigger": "Request", "job": "nas-full-9", "startedAt": ago(5),
+                        "finishedAt": ago(0), "outcome": outcome, "message": "it went so"});
+                    let patch = Patch::Merge(json!({"status": {"lastHandledRequest": request, "history": [record]}}));
+                    let writer = Writer { name: "volwarden", at: host.now };
+                    host.store.patch(writer, table::REPOSITORIES, "backup", "nas", Part::Status, &patch).unwrap();
+                    true
+                });
+                if answered {
+                    return;
+                }
+            }
+        });
+        let said = volwarden(&embedded, &[&ask[..], &["--timeout", "30s"]].concat()).await;
+        daemon.await.unwrap();
+        let answer = said.json();
+        assert_eq!((said.code, &answer["result"]), (code, &json!(result)), "{answer}{}", said.err);
+        assert_eq!((&answer["run"]["job"], &answer["run"]["message"]), (&json!("nas-full-9"), &json!("it went so")));
+    }
+    embedded.stop().await;
+}
+
+#[tokio::test]
+async fn what_holds_a_request_is_said_at_once() {
+    let mut status = seen();
+    status["repository"]["owner"] = json!("mover@elsewhere");
+    let embedded = backup(&status).await;
+    let said = volwarden(&embedded, &["kopia", "maintain", "nas", "-n", "backup"]).await;
+    assert!(said.out.contains("it waits: the owner of maintenance is mover@elsewhere, not us"), "{}", said.out);
+    let said = volwarden(&embedded, &["kopia", "status", "nas", "-n", "backup"]).await;
+    assert!(said.out.contains("quick: the owner of maintenance is mover@elsewhere, not us"), "{}", said.out);
+    assert!(said.out.contains("mover@elsewhere, not us: we run no maintenance here"), "{}", said.out);
+    embedded.stop().await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_meant_is_refused_and_nothing_is_written() {
+    let embedded = backup(&seen()).await;
+    let before = version(&embedded);
+    for (words, said) in [
+        (
+            &["status", "other", "-n", "backup"][..],
+            &["there is no KopiaRepository backup/other", "kopiarepositories -A"][..],
+        ),
+        (&["status", "nas"], &["there is no KopiaRepository default/nas"]),
+        (&["verify", "nas", "-n", "backup", "--percent", "50"], &["spec.schedules.verifyPercent", "--percent 100"]),
+    ] {
+        volwarden(&embedded, &[&["kopia"], words].concat()).await.refused(said);
+    }
+    for words in [
+        &["status"][..],
+        &["status", "nas", "--config", "f"],
+        &["maintain", "--config", "f", "--wait"],
+        &["expire", "nas", "--source", "a@b:/c"],
+        &["expire", "--config", "f"],
+    ] {
+        let said = volwarden(&embedded, &[&["kopia"], words].concat()).await;
+        assert!(said.code == 2 && said.out.is_empty() && said.err.contains("error:"), "{words:?}: {}", said.err);
+    }
+    assert_eq!((version(&embedded), requested(&embedded)), (before, None));
+
+    // A version that nobody has written yet.
+    let embedded_newer = backup(&json!({"observedGeneration": "a number of another kind"})).await;
+    let said = volwarden(&embedded_newer, &["kopia", "maintain", "nas", "-n", "backup"]).await;
+    said.refused(&["use the version that wrote it"]);
+    embedded_newer.stop().await;
+    embedded.stop().await;
+}
