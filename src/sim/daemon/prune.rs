@@ -28,7 +28,6 @@ use crate::domain::prune::agenda::{self, Due, Trigger};
 use crate::domain::prune::field::Field;
 use crate::domain::prune::part::Part;
 use crate::domain::prune::plan::{Plan, plan};
-use crate::domain::prune::policy::Pruning;
 use crate::domain::prune::run::{Order, Run};
 use crate::io::retention::gather::Assembly;
 use crate::io::retention::{self, Entry as Policy};
@@ -128,7 +127,7 @@ pub(super) struct Pruner {
     next: Duration,
     served: Arc<str>,
     /// Policies that were read before, with the objects they were read of.
-    known: Vec<(Arc<Value>, Policy)>,
+    known: Vec<(Arc<Value>, Arc<Policy>)>,
     broken: Option<Broken>,
     rng: Rng,
 }
@@ -255,11 +254,12 @@ impl Pruner {
         let Some(policies) = self.policies(sky.weather, cluster) else { return self.rest(at, LOOK) };
         let due = policies.iter().map(|one| (agenda::due(&one.pruning, &one.told, sky.now.wall), one));
         let due = due.filter(|(due, _)| *due != Due::Nothing);
-        let after = |(_, one): &(Due, &Policy)| (*one.pruning.name() <= self.served, Arc::clone(one.pruning.name()));
+        let after =
+            |(_, one): &(Due, &Arc<Policy>)| (*one.pruning.name() <= self.served, Arc::clone(one.pruning.name()));
         let Some((due, policy)) = due.min_by_key(after) else { return self.rest(at, LOOK) };
         self.served = Arc::clone(policy.pruning.name());
         if due == Due::Close {
-            let mut policy = policy.clone();
+            let mut policy = Policy::clone(policy);
             retention::closed(&mut policy, sky.now.wall);
             retention::said(&mut policy, None, sky.now.wall);
             return self.tell(&policy, None, Over::GoesOn, sky, doom);
@@ -271,7 +271,7 @@ impl Pruner {
     }
 
     /// The policies, by name; `None`: they cannot be read.
-    fn policies(&mut self, weather: &Weather, cluster: &Cluster) -> Option<Vec<Policy>> {
+    fn policies(&mut self, weather: &Weather, cluster: &Cluster) -> Option<Vec<Arc<Policy>>> {
         if !readable(weather, &[Source::Policies]) {
             return None;
         }
@@ -280,10 +280,10 @@ impl Pruner {
         let same = all.len() == self.known.len()
             && all.iter().zip(&self.known).all(|(one, (known, _))| Arc::ptr_eq(one, known));
         if !same {
-            let read = |one: &Arc<Value>| Some((Arc::clone(one), retention::read(&one.to_string())?));
+            let read = |one: &Arc<Value>| Some((Arc::clone(one), Arc::new(retention::read(&one.to_string())?)));
             self.known = all.into_iter().filter_map(read).collect();
         }
-        Some(self.known.iter().map(|(_, policy)| policy.clone()).collect())
+        Some(self.known.iter().map(|(_, policy)| Arc::clone(policy)).collect())
     }
 
     fn takes(&mut self, sky: Sky<'_>) -> Duration {
@@ -320,13 +320,12 @@ impl Pruner {
         let Some(at_place) = policies.iter().position(|one| *one.pruning.name() == listing.of) else {
             return self.rest(at, LOOK);
         };
-        let all: Vec<Pruning> = policies.iter().map(|one| one.pruning.clone()).collect();
-        let alone: Vec<Plan> = all.iter().map(|one| plan(&field, one, &[], sky.now.wall)).collect();
+        let alone: Vec<Plan> = policies.iter().map(|one| plan(&field, &one.pruning, &[], sky.now.wall)).collect();
         let others: Vec<&Plan> =
             alone.iter().enumerate().filter(|(place, _)| *place != at_place).map(|(_, plan)| plan).collect();
         let Some(policy) = policies.into_iter().nth(at_place) else { return self.rest(at, LOOK) };
         let plan = plan(&field, &policy.pruning, &others, sky.now.wall);
-        self.take_up(policy, &plan, &field, listing.due, sky, doom)
+        self.take_up(Arc::unwrap_or_clone(policy), &plan, &field, listing.due, sky, doom)
     }
 
     /// Says what a policy comes to, and begins its run if there is one to make.
@@ -447,12 +446,12 @@ impl Pruner {
         let Some(policies) = self.policies(sky.weather, cluster) else { return self.run_on(active, at) };
         let fresh = policies.into_iter().find(|one| one.pruning.name() == active.policy.pruning.name());
         let began = |policy: &Policy| policy.status.run.as_ref().map(|run| (run.by.clone(), run.started_at));
-        let ours = |fresh: &Policy| began(fresh).is_some() && began(fresh) == began(&active.policy);
+        let ours = |fresh: &Arc<Policy>| began(fresh).is_some() && began(fresh) == began(&active.policy);
         // Somebody closed it, or the policy is gone: nothing more is sent.
         let Some(fresh) = fresh.filter(ours) else { return self.rest(at, LOOK) };
         let status = std::mem::take(&mut active.policy.status);
         let same = fresh.told.generation == active.policy.told.generation;
-        active.policy = Policy { status, ..fresh };
+        active.policy = Policy { status, ..Arc::unwrap_or_clone(fresh) };
         retention::notice(&mut active.policy, sky.now.wall);
         active.read = sky.now.mono;
         if !same {
