@@ -212,7 +212,7 @@ impl Engine {
 }
 
 /// What objects rest on: not the evidence's ever-changing seconds.
-fn judgement(view: &View) -> (std::mem::Discriminant<Health>, Option<(Class, bool)>, Timing, bool) {
+fn judgement(view: &View) -> (std::mem::Discriminant<Health>, Option<(Class, bool)>, &Timing, bool) {
     let seen = matches!(view.health, Health::Alive { seen: true });
-    (std::mem::discriminant(&view.health), view.down(), view.timing.clone(), seen)
+    (std::mem::discriminant(&view.health), view.down(), &view.timing, seen)
 }

@@ -8,6 +8,9 @@ use serde_json::{Value, json};
 use super::feed::verb;
 use crate::sim::store::{Change, object};
 
+/// Most lines are shorter than this.
+const USUAL: usize = 4096;
+
 /// One line of a watch.
 #[derive(Clone, Debug)]
 pub(super) struct Line {
@@ -46,8 +49,13 @@ pub(super) fn added(object: &Value) -> Line {
 
 /// Every write of a run goes through here for each source that is watched: straight to bytes, not through a formatter.
 fn text(verb: &str, object: &Value) -> Arc<str> {
-    let object = serde_json::to_string(object).unwrap_or_default();
-    format!("{{\"type\":\"{verb}\",\"object\":{object}}}").into()
+    let mut line = Vec::with_capacity(USUAL);
+    line.extend_from_slice(b"{\"type\":\"");
+    line.extend_from_slice(verb.as_bytes());
+    line.extend_from_slice(b"\",\"object\":");
+    let written = serde_json::to_writer(&mut line, object).is_ok();
+    line.push(b'}');
+    String::from_utf8(line).ok().filter(|_| written).unwrap_or_default().into()
 }
 
 /// The same object in a shape that nobody can read but for its name.

@@ -12,7 +12,7 @@ use super::{Resource, Writer, object};
 
 /// Adds what `writer` changed between `old` and `object` to its entry.
 pub(super) fn record(writer: Writer<'_>, resource: &Resource, part: Part, old: &Value, object: &mut Value) {
-    if resource.unowned {
+    if !resource.owned {
         return;
     }
     let changed = changed(old, object);

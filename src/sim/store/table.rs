@@ -36,8 +36,9 @@ pub struct Resource {
     pub generation: bool,
     /// A deletion is answered with the object as it last was, not with a Status.
     pub returns_deleted: bool,
-    /// Who wrote what is not kept: it is written all the time, and nobody asks.
-    pub unowned: bool,
+    /// Who wrote what is kept in `managedFields`. Of nothing but snapshots and contents anybody asks who made
+    /// them, and to keep it of what is written all the time would cost much of a run.
+    pub owned: bool,
     /// Fields that a field selector may name, besides name and namespace.
     pub fields: &'static [&'static str],
     /// What `kubectl get` prints.
@@ -60,7 +61,7 @@ impl Resource {
             custom: false,
             generation: false,
             returns_deleted: false,
-            unowned: false,
+            owned: false,
             fields: &[],
             columns: columns::PLAIN,
         }
@@ -98,8 +99,8 @@ impl Resource {
         Self { returns_deleted: true, ..self }
     }
 
-    const fn unowned(self) -> Self {
-        Self { unowned: true, ..self }
+    const fn owned(self) -> Self {
+        Self { owned: true, ..self }
     }
 
     const fn selectable(self, fields: &'static [&'static str]) -> Self {
@@ -229,7 +230,6 @@ pub const SERVICE_ACCOUNTS: &Resource = &Resource::built_in("", "serviceaccounts
     .returning_deleted();
 /// Events.
 pub const EVENTS: &Resource = &Resource::built_in("", "events", "event", "Event")
-    .unowned()
     .short(&["ev"])
     .without_status()
     .selectable(&[
@@ -284,10 +284,8 @@ pub const JOBS: &Resource = &Resource::built_in(BATCH, "jobs", "job", "Job")
 /// CronJobs.
 pub const CRON_JOBS: &Resource = &Resource::built_in(BATCH, "cronjobs", "cronjob", "CronJob").short(&["cj"]).counted();
 /// Leases.
-pub const LEASES: &Resource = &Resource::built_in("coordination.k8s.io", "leases", "lease", "Lease")
-    .without_status()
-    .unowned()
-    .printing(columns::LEASES);
+pub const LEASES: &Resource =
+    &Resource::built_in("coordination.k8s.io", "leases", "lease", "Lease").without_status().printing(columns::LEASES);
 /// CSIDrivers.
 pub const CSI_DRIVERS: &Resource = &Resource::built_in(STORAGE, "csidrivers", "csidriver", "CSIDriver")
     .cluster_scoped()
@@ -323,12 +321,14 @@ pub const DEFINITIONS: &Resource = &Resource::built_in(
 pub const SNAPSHOTS: &Resource =
     &Resource::custom(SNAPSHOT_GROUP, "volumesnapshots", "volumesnapshot", "VolumeSnapshot")
         .short(&["vs"])
+        .owned()
         .printing(columns::SNAPSHOTS);
 /// VolumeSnapshotContents.
 pub const CONTENTS: &Resource =
     &Resource::custom(SNAPSHOT_GROUP, "volumesnapshotcontents", "volumesnapshotcontent", "VolumeSnapshotContent")
         .short(&["vsc", "vscs"])
         .cluster_scoped()
+        .owned()
         .printing(columns::CONTENTS);
 /// VolumeSnapshotClasses.
 pub const SNAPSHOT_CLASSES: &Resource =
