@@ -112,13 +112,12 @@ pub fn argument<'a>(args: &'a Names, flag: &str) -> Option<&'a str> {
     let mut rest = args.iter().map(|arg| &**arg).peekable();
     while let Some(arg) = rest.next() {
         let Some(name) = arg.strip_prefix("--").or_else(|| arg.strip_prefix('-')) else { continue };
-        if let Some((name, value)) = name.split_once('=') {
-            if name == flag {
-                found = Some(value);
-            }
-        } else if name == flag {
+        let Some(after) = name.strip_prefix(flag) else { continue };
+        if after.is_empty() {
             // A boolean flag takes no word of its own; the next one, if it is no flag, is a value.
             found = Some(rest.peek().copied().filter(|next| !next.starts_with('-')).unwrap_or("true"));
+        } else if let Some(value) = after.strip_prefix('=') {
+            found = Some(value);
         }
     }
     found

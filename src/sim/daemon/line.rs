@@ -9,7 +9,7 @@ use super::feed::verb;
 use crate::sim::store::{Change, object};
 
 /// Most lines are shorter than this.
-const USUAL: usize = 4096;
+const USUAL: usize = 1000;
 
 /// One line of a watch.
 #[derive(Clone, Debug)]
