@@ -23,6 +23,7 @@ mod doctor;
 mod kills;
 mod kopia;
 mod leaders;
+mod leftovers;
 mod mending;
 mod missed;
 mod pruning;

@@ -17,9 +17,9 @@ use super::{CONTENTS, SNAPSHOTS, text, turn};
 const VOLUMES: usize = 10;
 const EACH: usize = 30;
 /// Hundreds of snapshots on a busy machine.
-const LONG: Duration = Duration::from_secs(400);
+pub(super) const LONG: Duration = Duration::from_secs(400);
 
-fn policy(mode: &str) -> Value {
+pub(super) fn policy(mode: &str) -> Value {
     json!({
         "apiVersion": "volwarden.dev/v1alpha1", "kind": "SnapshotRetention", "metadata": {"name": "nightly"},
         "spec": {
@@ -39,7 +39,7 @@ fn names(stack: &Stack) -> BTreeSet<String> {
 }
 
 /// A stack with so many volumes and the class `fast`.
-fn given_volumes(count: usize) -> Stack {
+pub(super) fn given_volumes(count: usize) -> Stack {
     let volumes = (0..count).map(|volume| Volume::new(format!("vol-{volume}"))).collect();
     // Their own throttling would make three hundred snapshots a matter of ten minutes.
     let fast = || vec!["--kube-api-qps=200".to_owned(), "--kube-api-burst=400".to_owned()];
@@ -99,7 +99,7 @@ fn given_snapshots(stack: &Stack, volumes: usize, each: usize) {
 }
 
 /// What `retention plan` says with the policies of a file, or the cluster's.
-fn planned(stack: &Stack, words: &[&str]) -> (i32, Value) {
+pub(super) fn planned(stack: &Stack, words: &[&str]) -> (i32, Value) {
     let words: Vec<&str> = ["retention", "plan", "-o", "json"].iter().chain(words).copied().collect();
     let output = volwarden(stack.kubeconfig(), &words);
     let said = String::from_utf8_lossy(&output.stderr);
@@ -113,10 +113,16 @@ fn with_fate(plan: &Value, fate: &str) -> BTreeSet<String> {
 }
 
 /// Asks for a run, and gives its record once it is over.
-fn run(stack: &Stack, request: &str) -> Value {
+pub(super) fn run(stack: &Stack, request: &str) -> Value {
+    run_while(stack, request, || ())
+}
+
+/// The same, and does this again and again meanwhile.
+pub(super) fn run_while(stack: &Stack, request: &str, meanwhile: impl Fn()) -> Value {
     let ask = format!("volwarden.dev/requestedAt={request}");
     stack.kubectl(["annotate", RETENTIONS, "nightly", &ask, "--overwrite"]).unwrap();
     let over = stack.wait(&format!("run {request} is over"), LONG, || {
+        meanwhile();
         let policy = stack.get(RETENTIONS, None, "nightly").ok()??;
         let answered = text(&policy, "/status/lastHandledRequest") == request && policy["status"].get("run").is_none();
         answered.then(|| policy["status"].clone())
@@ -274,7 +280,7 @@ fn ten_2_a_run_that_broke_off_is_not_repeated_and_an_approval_is_of_one_plan() {
 }
 
 /// What a part of the plan says of each of its objects.
-fn part(plan: &Value, name: &str) -> Value {
+pub(super) fn part(plan: &Value, name: &str) -> Value {
     let parts = plan["policies"][0]["cleanup"].as_array().unwrap();
     parts.iter().find(|one| one["part"] == name).unwrap_or_else(|| panic!("{name}: {plan:#}")).clone()
 }
