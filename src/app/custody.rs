@@ -9,7 +9,7 @@ use crate::io::act::demand;
 use crate::io::workers;
 
 pub use crate::io::act::consent::Trouble;
-pub use crate::io::repository::{Entry, read};
+pub use crate::io::repository::{Entry, read, task_name};
 pub use crate::io::workers::{Hold as Held, Worker, Workers};
 
 impl Hand {

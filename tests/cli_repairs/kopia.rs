@@ -81,7 +81,7 @@ async fn status_says_what_was_seen_what_runs_and_that_there_is_nothing_to_unlock
 
     let said = volwarden(&embedded, &["kopia", "sources", "nas", "-n", "backup"]).await;
     assert!(
-        said.code == 0 && said.out.contains("39 more whose newest snapshot is younger"),
+        said.code == 0 && said.out.contains("39 more that are less late by their own period"),
         "{}{}",
         said.out,
         said.err
@@ -90,6 +90,20 @@ async fn status_says_what_was_seen_what_runs_and_that_there_is_nothing_to_unlock
     assert!(said.code == 0 && said.out.contains("Enforce: 100 a run at most"), "{}{}", said.out, said.err);
     assert!(said.out.contains("app@media:/data") && said.out.contains("not in the object"), "{}", said.out);
     assert_eq!(version(&embedded), before, "looking writes nothing");
+    embedded.stop().await;
+}
+
+#[tokio::test]
+async fn a_finding_is_told_with_its_page_and_is_an_exit_code() {
+    let mut status = seen();
+    status["findings"] =
+        json!([{"class": "VolumeFull", "since": ago(120), "message": "99 % of its volume are in use"}]);
+    let embedded = backup(&status).await;
+    let said = volwarden(&embedded, &["kopia", "status", "nas", "-n", "backup"]).await;
+    assert_eq!((said.code, said.err.as_str()), (1, ""), "{}", said.out);
+    for words in ["VolumeFull for 120m: 99 % of its volume are in use", "docs/findings/VolumeFull.md"] {
+        assert!(said.out.contains(words), "{words:?} is not in\n{}", said.out);
+    }
     embedded.stop().await;
 }
 

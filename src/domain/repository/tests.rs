@@ -126,6 +126,10 @@ fn whoever_maintains_under_our_name_is_made_room_for_a_day() {
     assert_eq!(now(rules(), &told, "25T13:30:00").job, None);
     assert_eq!(held("26T12:49:00"), [(Task::Full, "Rival"), (Task::Quick, "Rival")]);
     assert_eq!(now(rules(), &told, "26T12:50:00").job, job(Task::Full, Trigger::Schedule));
+    // Once the owner is somebody else, that is what holds: nobody runs under our name any more.
+    let theirs = Told { seen: Some(Seen { owner: Some("a@b".into()), ..Seen::default() }), ..told.clone() };
+    let held = now(rules(), &theirs, "25T13:30:00").held;
+    assert_eq!(held.iter().map(|(_, hold)| hold.as_str()).collect::<Vec<_>>(), ["NotOwner"]);
     // Whoever only looks may look on.
     assert_eq!(now(rules(), &told, "26T05:30:00").job, job(Task::Verify, Trigger::Schedule));
 }

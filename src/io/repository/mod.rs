@@ -285,7 +285,9 @@ fn task(name: TaskName) -> Task {
     }
 }
 
-fn task_name(task: Task) -> TaskName {
+/// The name that a task has in an object.
+#[must_use]
+pub fn task_name(task: Task) -> TaskName {
     match task {
         Task::Stats => TaskName::Stats,
         Task::Own => TaskName::Own,

@@ -6,7 +6,7 @@
 
 use kube::Client;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 use super::{Entry, LIMIT, Metadata, PATIENCE, Unread};
 use crate::domain::fact::Source;
@@ -84,18 +84,23 @@ async fn each<T: DeserializeOwned>(client: &Client, place: Place, what: &str) ->
     Ok(list.items.unwrap_or_default())
 }
 
+/// An object, as far as it is read.
+#[derive(Deserialize)]
+#[serde(bound(deserialize = "Spec: Default + Deserialize<'de>, Status: Default + Deserialize<'de>"))]
+struct Object<Spec, Status = IgnoredAny> {
+    metadata: Metadata,
+    #[serde(default)]
+    spec: Spec,
+    #[serde(default)]
+    status: Status,
+}
+
 fn key(metadata: &Metadata) -> Key {
     Key::namespaced(&*metadata.namespace, metadata.name.clone())
 }
 
 /// A KopiaMaintenance takes ownership at each of its runs.
 async fn volsync(client: &Client) -> Result<Vec<Rival>, Unread> {
-    #[derive(Deserialize)]
-    struct Maintenance {
-        metadata: Metadata,
-        #[serde(default)]
-        spec: Spec,
-    }
     #[derive(Default, Deserialize)]
     #[serde(default)]
     struct Spec {
@@ -108,9 +113,9 @@ async fn volsync(client: &Client) -> Result<Vec<Rival>, Unread> {
     struct Named {
         repository: Option<String>,
     }
-    let all: Vec<Maintenance> = each(client, Place::of(Source::KopiaMaintenances), "KopiaMaintenances").await?;
-    let at_work = |one: &Maintenance| one.spec.enabled != Some(false) && one.spec.suspend != Some(true);
-    let rival = |one: Maintenance| {
+    let all: Vec<Object<Spec>> = each(client, Place::of(Source::KopiaMaintenances), "KopiaMaintenances").await?;
+    let at_work = |one: &Object<Spec>| one.spec.enabled != Some(false) && one.spec.suspend != Some(true);
+    let rival = |one: Object<Spec>| {
         let secret = one.spec.repository.and_then(|named| named.repository).unwrap_or_default();
         let words = format!("KopiaMaintenance {}", key(&one.metadata));
         Rival { words, by: By::Secret(Key::namespaced(&*one.metadata.namespace, secret)) }
@@ -120,12 +125,6 @@ async fn volsync(client: &Client) -> Result<Vec<Rival>, Unread> {
 
 /// A Maintenance of kopiur's is at work as long as it is there.
 async fn kopiur(client: &Client) -> Result<Vec<Rival>, Unread> {
-    #[derive(Deserialize)]
-    struct Maintenance {
-        metadata: Metadata,
-        #[serde(default)]
-        spec: Spec,
-    }
     #[derive(Default, Deserialize)]
     #[serde(default)]
     struct Spec {
@@ -138,13 +137,13 @@ async fn kopiur(client: &Client) -> Result<Vec<Rival>, Unread> {
         name: String,
         namespace: Option<String>,
     }
-    let all: Vec<Maintenance> = each(client, MAINTENANCES, "Maintenances of kopiur").await?;
+    let all: Vec<Object<Spec>> = each(client, MAINTENANCES, "Maintenances of kopiur").await?;
     if all.is_empty() {
         return Ok(Vec::new());
     }
     let mut repositories: Vec<Kopiur> = each(client, REPOSITORIES, "Repositories of kopiur").await?;
     repositories.extend(each::<Kopiur>(client, CLUSTER_REPOSITORIES, "ClusterRepositories of kopiur").await?);
-    let rival = |one: &Maintenance| {
+    let rival = |one: &Object<Spec>| {
         let named = one.spec.repository.as_ref()?;
         // One that is of the cluster has no namespace.
         let namespace = match named.kind.as_deref() {
@@ -160,14 +159,7 @@ async fn kopiur(client: &Client) -> Result<Vec<Rival>, Unread> {
 }
 
 /// A Repository or a ClusterRepository of kopiur's.
-#[derive(Deserialize)]
-struct Kopiur {
-    metadata: Metadata,
-    #[serde(default)]
-    spec: KopiurSpec,
-    #[serde(default)]
-    status: KopiurStatus,
-}
+type Kopiur = Object<KopiurSpec, KopiurStatus>;
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
@@ -207,20 +199,14 @@ impl Kopiur {
 
 /// Velero maintains each of its repositories of kopia's kind, all of them under one name.
 async fn velero(client: &Client) -> Result<Vec<Rival>, Unread> {
-    #[derive(Deserialize)]
-    struct Repository {
-        metadata: Metadata,
-        #[serde(default)]
-        spec: Spec,
-    }
     #[derive(Default, Deserialize)]
     #[serde(rename_all = "camelCase", default)]
     struct Spec {
         repository_type: String,
     }
-    let all: Vec<Repository> = each(client, BACKUP_REPOSITORIES, "BackupRepositories of Velero").await?;
+    let all: Vec<Object<Spec>> = each(client, BACKUP_REPOSITORIES, "BackupRepositories of Velero").await?;
     let kopia = all.into_iter().filter(|one| one.spec.repository_type != "restic");
-    let rival = |one: Repository| {
+    let rival = |one: Object<Spec>| {
         let words = format!("Velero, as {VELERO} (BackupRepository {})", key(&one.metadata));
         Rival { words, by: By::Owner(VELERO) }
     };

@@ -479,3 +479,10 @@ fn what_another_object_of_the_same_repository_ran_is_no_strangers() {
     let three = "2026-11-25T03:00:00Z".parse().unwrap();
     assert_eq!(siblings(&all, at()), [Some(three), None, Some(at()), Some(three)], "while one runs it ends now");
 }
+
+#[test]
+fn a_task_has_one_name_in_both_vocabularies() {
+    for one in Task::ALL {
+        assert_eq!((task(task_name(one)), format!("{:?}", task_name(one))), (one, format!("{one:?}")));
+    }
+}

@@ -7,9 +7,9 @@ use tokio::time::Instant;
 
 use super::super::super::output::{self, Terminal};
 use super::super::super::{CliError, Format, Outcome};
-use crate::api::kopia::{JobOutcome, JobRecord, JobTrigger, TaskName};
+use crate::api::kopia::{JobOutcome, JobRecord, JobTrigger};
 use crate::app::consent::Hand;
-use crate::app::custody::Entry;
+use crate::app::custody::{Entry, task_name};
 use crate::domain::kopia::Class;
 use crate::domain::repository::Task;
 use crate::domain::repository::agenda::Hold;
@@ -134,11 +134,6 @@ pub(super) async fn ask(
     }
 }
 
-/// Whose name this task has in an object.
-fn is(task: Task, name: TaskName) -> bool {
-    format!("{name:?}") == format!("{task:?}")
-}
-
 /// How far it is, by what the object says.
 fn stand(entry: &Entry, task: Task, request: &str, hold: Option<&Hold>) -> Stand {
     let status = &entry.status;
@@ -149,9 +144,10 @@ fn stand(entry: &Entry, task: Task, request: &str, hold: Option<&Hold>) -> Stand
     }
     // The newest that was made for a request is this one's, once the object says that it was answered or could not be run.
     let handled = status.last_handled_request.as_deref() == Some(request);
-    let refused = status.tasks.iter().any(|one| is(task, one.task) && one.failed_request.as_deref() == Some(request));
+    let refused =
+        status.tasks.iter().any(|one| one.task == task_name(task) && one.failed_request.as_deref() == Some(request));
     if handled || refused {
-        let ours = |one: &&JobRecord| is(task, one.task) && one.trigger == JobTrigger::Request;
+        let ours = |one: &&JobRecord| one.task == task_name(task) && one.trigger == JobTrigger::Request;
         if let Some(record) = status.history.iter().find(ours) {
             return Stand::Over(Box::new(record.clone()));
         }
@@ -270,21 +266,5 @@ mod tests {
         assert_eq!(replaced, Stand::Replaced("stats:3".to_owned()));
         let held = stand(&entry("full:2", &json!({})), Task::Full, "full:2", Some(&Hold::Suspended));
         assert_eq!(held, Stand::Waits("spec.suspend".to_owned()));
-    }
-
-    #[test]
-    fn tasks_have_one_name_in_both_vocabularies() {
-        let names = [
-            TaskName::Stats,
-            TaskName::Own,
-            TaskName::Quick,
-            TaskName::Full,
-            TaskName::Verify,
-            TaskName::VerifyWhole,
-            TaskName::Expire,
-        ];
-        for (at, task) in Task::ALL.into_iter().enumerate() {
-            assert_eq!(names.iter().position(|name| is(task, *name)), Some(at));
-        }
     }
 }

@@ -13,6 +13,7 @@ use crate::api::kopia::{Expire, ExpireMode, ExpireStatus, KopiaRepositoryStatus,
 use crate::app::custody::{Entry, Held, Worker, Workers};
 use crate::domain::repository::Task;
 use crate::domain::repository::agenda::Hold;
+use crate::domain::repository::findings::Class;
 use crate::domain::words::{self, size};
 
 /// What the object does not carry.
@@ -67,6 +68,7 @@ pub(super) fn status(
     };
     output::answer_as(format, &answer, || text(entry, workers, held, now))?;
     Ok(match ready(&entry.status) {
+        Some(true) if !entry.status.findings.is_empty() => Outcome::Findings,
         Some(true) if answer.unclear.is_empty() => Outcome::Clean,
         Some(false) => Outcome::Findings,
         // Not looked at by the daemon, or only half of it could be read here.
@@ -108,6 +110,13 @@ fn text(entry: &Entry, workers: &Workers, held: &[(Task, Hold)], now: Timestamp)
             &format!("{}: {}", ready.reason, one_line(&ready.message)),
         ),
         None => line(&mut out, "ready", "the daemon has not looked at it yet: does it run?"),
+    }
+    for finding in &status.findings {
+        let since = words::short(words::age(now, finding.since));
+        line(&mut out, "FINDING", &format!("{} for {since}: {}", finding.class, one_line(&finding.message)));
+        if let Some(class) = Class::from_name(&finding.class) {
+            line(&mut out, "", &class.docs());
+        }
     }
     if let Some(stopped) = &status.stopped {
         let since = words::short(words::age(now, stopped.since));
@@ -254,7 +263,7 @@ pub(super) fn sources(entry: &Entry, now: Timestamp, format: Format) -> Result<O
         let shown = i64::try_from(sight.stalest.len()).unwrap_or(i64::MAX);
         let more = sight.sources.unwrap_or_default().saturating_sub(shown);
         if more > 0 {
-            let _ = writeln!(out, "{more} more whose newest snapshot is younger are not in the object");
+            let _ = writeln!(out, "{more} more that are less late by their own period are not in the object");
         }
         out.push_str("sizes are not in the object: volwarden kopia sources --config FILE\n");
         out
