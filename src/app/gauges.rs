@@ -104,7 +104,7 @@ fn known(status: &KopiaRepositoryStatus) -> Vec<Known> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::kopia::{Sight, SourceSight, TaskStatus};
+    use crate::api::kopia::{FindingStatus, Sight, SourceSight, TaskStatus};
 
     fn status(sources: usize) -> KopiaRepositoryStatus {
         let at: Timestamp = "2026-11-25T10:00:00Z".parse().unwrap();
@@ -148,6 +148,17 @@ mod tests {
         );
         assert_eq!((value(KOPIA_STOPPED), value(KOPIA_AVAILABLE)), (Some(0.0), None), "not told is not zero");
         assert_eq!(all.iter().filter(|one| one.metric.name == KOPIA_NEWEST.name).count(), 10);
+    }
+
+    #[test]
+    fn a_finding_is_one_while_it_holds_and_every_other_class_is_zero() {
+        let since = "2026-11-25T10:00:00Z".parse().unwrap();
+        let finding = FindingStatus { class: "VolumeFull".to_owned(), since, message: String::new() };
+        let all = known(&KopiaRepositoryStatus { findings: vec![finding], ..status(0) });
+        let shown = all.into_iter().filter(|one| one.metric.name == KOPIA_FINDINGS.name);
+        let (holds, not): (Vec<_>, Vec<_>) = shown.partition(|one| one.value > 0.0);
+        assert_eq!((holds.len(), &holds[0].label), (1, &Some(("class", "volume_full".to_owned()))));
+        assert_eq!(not.len(), Class::ALL.len() - 1);
     }
 
     #[test]

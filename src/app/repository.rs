@@ -410,3 +410,16 @@ fn job_name(entry: &Entry, task: &str, now: Timestamp) -> String {
     let unique = fingerprint(&format!("{}/{task}/{}", entry.uid, now.as_nanosecond()));
     format!("{}-{task}-{unique:016x}", name.trim_matches('-'))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Rivalry;
+
+    #[test]
+    fn a_rival_that_cannot_be_told_holds_what_writes_and_is_no_finding() {
+        let (untold, known) = (Rivalry::Untold("500".to_owned()), Rivalry::Known(Some("velero".to_owned())));
+        assert_eq!((untold.holds(), untold.known()), (Some("500"), None));
+        assert_eq!((known.holds(), known.known()), (Some("velero"), Some("velero")));
+        assert_eq!((Rivalry::Known(None).holds(), Rivalry::Known(None).known()), (None, None));
+    }
+}

@@ -171,6 +171,13 @@ mod tests {
     }
 
     #[test]
+    fn a_flag_is_no_other_that_begins_like_it() {
+        let args: Names = Interner::default().list(&["--timeout-extra=5s", "--leader-election-namespace", "rook-ceph"]);
+        assert_eq!((argument(&args, "timeout"), argument(&args, "leader-election")), (None, None));
+        assert_eq!(argument(&args, "leader-election-namespace"), Some("rook-ceph"));
+    }
+
+    #[test]
     fn rooks_arguments_give_rooks_floors_and_nonsense_keeps_the_defaults() {
         let mut interner = Interner::default();
         let rook = interner.list(&["--timeout=150s", "--leader-election=true", "-retry-interval-max", "10m", "--v=0"]);

@@ -227,6 +227,26 @@ fn a_trend_keeps_the_newest_of_each_day_and_ends_where_the_size_changed() {
 }
 
 #[test]
+fn a_forecast_needs_days_that_agree_and_is_for_a_year() {
+    let point = |n: i64, hours: i64, available| Point {
+        at: at("01T00:00:00") + SignedDuration::from_hours(n * hours),
+        capacity: 1000,
+        available,
+    };
+    let falling = |count: i64, hours: i64, by: u64| -> Vec<Point> {
+        (0..count).zip((0..).map(|n| 900 - n * by)).map(|(n, available)| point(n, hours, available)).collect()
+    };
+    assert!(full_at(&falling(4, 24, 100)).is_some());
+    assert_eq!(full_at(&falling(3, 36, 100)), None, "three days tell nothing");
+    assert_eq!(full_at(&falling(4, 23, 100)), None, "nor do three days less an hour");
+    assert!(full_at(&falling(6, 24, 3)).is_some(), "in 295 days");
+    assert_eq!(full_at(&falling(6, 24, 1)), None, "in more than a year");
+    // One large backup is no trend.
+    let once: Vec<Point> = (0..6).map(|n| point(n, 24, if n == 5 { 500 } else { 900 })).collect();
+    assert_eq!(full_at(&once), None);
+}
+
+#[test]
 fn a_source_is_late_after_three_of_its_own_periods() {
     let mut told = told();
     let seen = |told: &mut Told, sources: Vec<SourceSeen>| told.seen.as_mut().unwrap().sources = sources;
@@ -365,6 +385,8 @@ fn two_managers_are_an_object_an_owner_that_comes_back_or_a_run_that_is_not_ours
     let mut run = told();
     run.stranger = Some(at("25T10:00:00"));
     assert_eq!(noon(&run), [(Class::TwoManagers, at("25T10:00:00"))]);
+    run.stranger = Some(at("18T11:00:00"));
+    assert_eq!(noon(&run), [], "more than a week ago");
 }
 
 #[test]

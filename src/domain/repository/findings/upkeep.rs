@@ -139,7 +139,7 @@ fn to_and_fro(owners: &[Owner], now: Timestamp) -> Option<(String, Timestamp)> {
     let first = owners.iter().position(|one| recent(&one)).unwrap_or(owners.len()).saturating_sub(1);
     let week: Vec<&Owner> = owners.iter().skip(first).collect();
     let back = |one: &Owner| week.iter().filter(|other| other.owner == one.owner).count() > 1;
-    if !recent(&newest) || !week.iter().any(|one| back(one)) {
+    if !week.iter().any(|one| back(one)) {
         return None;
     }
     let names: Vec<&str> = week.iter().map(|one| one.owner.as_deref().unwrap_or("nobody")).collect();
