@@ -7,6 +7,7 @@ pub mod consent;
 mod crew;
 pub mod custody;
 pub mod demo;
+mod fence;
 mod gauges;
 pub mod kopia;
 pub mod plan;
@@ -172,7 +173,8 @@ pub async fn serve(settings: &Settings, mut stop: watch::Receiver<bool>) -> Resu
     let clock = Clock::start();
     telemetry::set_started(seconds(clock.now().wall));
     let identity = identity(clock.now().wall);
-    let judge = engine::Settings { min_floor: settings.min_floor, identity: Arc::clone(&identity), eager: false };
+    let (min_floor, require_fence) = (settings.min_floor, settings.require_fence);
+    let judge = engine::Settings { min_floor, identity: Arc::clone(&identity), require_fence, eager: false };
     let (driver, ends) = Driver::new(Engine::new(judge), clock.clone());
 
     let mut crew = Crew::new();

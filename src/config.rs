@@ -94,6 +94,12 @@ pub struct RunFlags {
           require_equals = true, default_missing_value = "true", hide_possible_values = true)]
     pub events: Option<bool>,
 
+    /// Repair and prune nothing while the admission policies of deploy/base are not seen to stand around this account;
+    /// without it their absence is only told [default: false]
+    #[arg(long, env = "VOLWARDEN_REQUIRE_FENCE", hide_env_values = true, value_name = "BOOL", num_args = 0..=1,
+          require_equals = true, default_missing_value = "true", hide_possible_values = true)]
+    pub require_fence: Option<bool>,
+
     /// Image of the Jobs that look after kopia repositories: ours, with kopia in it
     /// [default: that of the pod it runs in]
     #[arg(long, env = "VOLWARDEN_JOB_IMAGE", hide_env_values = true, value_name = "IMAGE")]
@@ -165,6 +171,8 @@ pub struct Settings {
     pub lease_namespace: Option<String>,
     /// Whether repairs are told as Events.
     pub events: bool,
+    /// Nothing is repaired or pruned while the fence is not seen to stand.
+    pub require_fence: bool,
     /// Image of the Jobs that look after kopia repositories, where one is named.
     pub job_image: Option<String>,
     /// Where traces of episodes go.
@@ -229,6 +237,7 @@ impl Settings {
             listen: run.listen.or(file.listen).unwrap_or(DEFAULT_LISTEN),
             lease_namespace: run.lease_namespace.clone().or(file.lease_namespace),
             events: run.events.or(file.events).unwrap_or(true),
+            require_fence: run.require_fence.or(file.require_fence).unwrap_or(false),
             job_image: run.job_image.clone().or(file.job_image),
             traces: Traces::Off,
             log_format: flags.log_format.or(file.log_format).unwrap_or_default(),
@@ -250,10 +259,11 @@ fn variable(name: &str) -> Option<String> {
 }
 
 /// The keys a settings file may have: the names of the flags.
-const KEYS: [&str; 9] = [
+const KEYS: [&str; 10] = [
     "listen",
     "lease-namespace",
     "events",
+    "require-fence",
     "job-image",
     "log-format",
     "log-level",
@@ -269,6 +279,7 @@ struct RawFile {
     listen: Option<Spanned<String>>,
     lease_namespace: Option<Spanned<String>>,
     events: Option<Spanned<String>>,
+    require_fence: Option<Spanned<String>>,
     job_image: Option<Spanned<String>>,
     log_format: Option<Spanned<String>>,
     log_level: Option<Spanned<String>>,
@@ -283,6 +294,7 @@ struct FileSettings {
     listen: Option<SocketAddr>,
     lease_namespace: Option<String>,
     events: Option<bool>,
+    require_fence: Option<bool>,
     job_image: Option<String>,
     log_format: Option<LogFormat>,
     log_level: Option<Targets>,
@@ -303,11 +315,8 @@ fn parse_file(text: &str) -> Result<FileSettings, FileProblem> {
     Ok(FileSettings {
         listen: value("listen", raw.listen, parse_listen)?,
         lease_namespace: raw.lease_namespace.map(|at| at.value),
-        events: value("events", raw.events, |word| match word {
-            "true" => Ok(true),
-            "false" => Ok(false),
-            _ => Err(format!("{word:?} is neither true nor false")),
-        })?,
+        events: value("events", raw.events, parse_bool)?,
+        require_fence: value("require-fence", raw.require_fence, parse_bool)?,
         job_image: raw.job_image.map(|at| at.value),
         log_format: value("log-format", raw.log_format, |word| {
             LogFormat::from_str(word, true)
@@ -364,6 +373,14 @@ fn parse_floor(text: &str) -> Result<Duration, String> {
         return Err(format!("{text:?} would hide all that is stuck now: write at most 7d"));
     }
     Ok(floor)
+}
+
+fn parse_bool(word: &str) -> Result<bool, String> {
+    match word {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err(format!("{word:?} is neither true nor false")),
+    }
 }
 
 fn parse_listen(text: &str) -> Result<SocketAddr, String> {
@@ -423,6 +440,18 @@ mod tests {
         assert_eq!((settings.listen.port(), settings.min_floor), (9, Duration::from_secs(600)));
         let settings = Settings::resolve(&bare.flags, &bare.run, parse_file("").unwrap());
         assert_eq!((settings.listen, settings.min_floor), (DEFAULT_LISTEN, Duration::ZERO));
+    }
+
+    #[test]
+    fn a_fence_is_required_only_where_somebody_says_so() {
+        let of = |args: &[&str], file: &str| {
+            let given = cli(args);
+            Settings::resolve(&given.flags, &given.run, parse_file(file).unwrap()).require_fence
+        };
+        assert!(!of(&[], ""));
+        assert!(of(&["--require-fence"], "") && of(&["--require-fence=true"], "require-fence: false"));
+        assert!(of(&[], "require-fence: true") && !of(&["--require-fence=false"], "require-fence: true"));
+        assert!(problem("require-fence: yes").contains("neither true nor false"));
     }
 
     #[test]

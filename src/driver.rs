@@ -16,6 +16,7 @@ use tracing::{info, warn};
 
 use crate::domain::engine::{Effect, Engine, Explanation, SourceView};
 use crate::domain::fact::{Acted, Answer, Fact, Live, LogTail, Now, Probe, Source};
+use crate::domain::fence::Fence;
 use crate::domain::finding::{Cause, Finding, Subject};
 use crate::domain::gate::Gate;
 use crate::domain::guard::prune::GuardedPrune;
@@ -456,6 +457,7 @@ impl Driver {
             telemetry::set_findings(class, driver, count);
         }
         self.record_repairs();
+        telemetry::set_fence(self.engine.fence().map(Fence::as_str), Fence::STATES);
         telemetry::set_unverified(unverified);
         telemetry::set_probes_waiting(self.outbox.queue.len());
         for source in self.engine.sources(now) {
@@ -547,6 +549,7 @@ fn fact_kind(fact: &Fact) -> &'static str {
         Fact::Answered(..) => "Answer",
         Fact::Leadership(_) => "Leadership",
         Fact::Gate(..) => "Gate",
+        Fact::Fence(_) => "Fence",
         Fact::Recorded(..) => "Recorded",
         Fact::Acted(_) => "Outcome",
         Fact::Tick => "Tick",

@@ -81,6 +81,13 @@ pub const PROBES_WAITING: Metric =
 /// No labels.
 pub const LEADER: Metric =
     metric("volwarden_leader", Gauge, Unit::Count, "1 while this replica leads, else 0: only who leads writes.");
+/// `{state}`.
+pub const FENCE: Metric = metric(
+    "volwarden_fence",
+    Gauge,
+    Unit::Count,
+    "1 for what the leader last saw of the fence around its account, else 0; all 0 on a replica that does not lead.",
+);
 /// `{phase}`.
 pub const REMEDIATIONS: Metric =
     metric("volwarden_remediations", Gauge, Unit::Count, "Entries of the ledger, by where they stand.");
@@ -217,7 +224,7 @@ pub const START: Metric =
     metric("process_start_time_seconds", Gauge, Unit::Seconds, "When this process began, in seconds since 1970.");
 
 /// Every metric there is; the documentation and the tests go by this list.
-pub const ALL: [Metric; 35] = [
+pub const ALL: [Metric; 36] = [
     FINDINGS,
     FINDINGS_UNVERIFIED,
     SOURCE_OBJECTS,
@@ -228,6 +235,7 @@ pub const ALL: [Metric; 35] = [
     PROBES,
     PROBES_WAITING,
     LEADER,
+    FENCE,
     REMEDIATIONS,
     HELD,
     ACTIONS,
@@ -342,6 +350,13 @@ pub fn set_probes_waiting(waiting: usize) {
 /// Whether this replica leads.
 pub fn set_leader(leads: bool) {
     gauge!(LEADER.name).set(f64::from(u8::from(leads)));
+}
+
+/// What was last seen of the fence; `None`: this replica does not lead, or has not asked yet.
+pub fn set_fence(state: Option<&'static str>, states: [&'static str; 3]) {
+    for candidate in states {
+        gauge!(FENCE.name, "state" => candidate).set(f64::from(u8::from(state == Some(candidate))));
+    }
 }
 
 /// How many entries of the ledger stand there.
@@ -542,6 +557,22 @@ mod tests {
         assert!(text.contains("volwarden_facts_total{kind=\"Lease\"} 1"), "{text}");
         assert!(text.contains("volwarden_source_state{kind=\"Lease\",state=\"Forbidden\"} 1"), "{text}");
         assert!(text.contains("volwarden_source_state{kind=\"Lease\",state=\"Synced\"} 0"), "{text}");
+    }
+
+    #[test]
+    fn a_fence_that_is_gone_is_one_series_of_several() {
+        let recorder = builder().unwrap().build_recorder();
+        let handle = recorder.handle();
+        let states = ["Stands", "Missing", "Untold"];
+        metrics::with_local_recorder(&recorder, || {
+            set_fence(Some("Stands"), states);
+            set_fence(Some("Missing"), states);
+        });
+        let text = handle.render();
+        assert!(text.contains("volwarden_fence{state=\"Stands\"} 0"), "{text}");
+        assert!(text.contains("volwarden_fence{state=\"Missing\"} 1"), "{text}");
+        metrics::with_local_recorder(&recorder, || set_fence(None, states));
+        assert!(handle.render().contains("volwarden_fence{state=\"Missing\"} 0"), "whoever leads now says it");
     }
 
     #[test]

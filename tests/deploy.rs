@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 use volwarden::api;
 use volwarden::domain::fact::Source;
+use volwarden::domain::fence::Part;
 use volwarden::io::source::Place;
 
 fn base() -> PathBuf {
@@ -93,9 +94,11 @@ fn image_and_deployment_agree() {
     let (user, group) = (&pod["securityContext"]["runAsUser"], &pod["securityContext"]["runAsGroup"]);
     assert_eq!(of(last, "USER"), [format!("{user}:{group}")]);
     assert!(user.as_u64().unwrap() > 0);
-    // The Deployment gives the arguments and leaves the program to the image.
+    // The Deployment gives the arguments and leaves the program to the image; where there may be no fence, as in a
+    // container of its own, none is asked for.
     assert_eq!(container.get("command"), None);
-    assert_eq!(of(last, "CMD"), [serde_json::to_string(&container["args"]).unwrap()]);
+    assert_eq!(container["args"], json!(["run", "--require-fence"]));
+    assert_eq!(of(last, "CMD"), [r#"["run"]"#]);
     let port = container["ports"][0]["containerPort"].as_u64().unwrap();
     assert_eq!(of(last, "EXPOSE"), [port.to_string()]);
     assert_eq!(port, u64::from(volwarden::config::DEFAULT_LISTEN.port()));
@@ -202,6 +205,21 @@ fn every_policy_is_bound_denies_and_fails_closed() {
             rules.iter().all(|rule| rule.get("message").is_some() || rule.get("messageExpression").is_some()),
             "{name}"
         );
+    }
+}
+
+/// What the daemon takes for the fence's own words.
+#[test]
+fn each_refusal_that_is_asked_for_is_the_message_of_its_policy() {
+    for part in Part::ALL {
+        let policies = FENCE.iter().flat_map(|file| objects(file));
+        let mut named = policies
+            .filter(|one| one["kind"] == "ValidatingAdmissionPolicy" && one["metadata"]["name"] == part.policy());
+        let policy = named.next().unwrap_or_else(|| panic!("{} is not in the fence", part.policy()));
+        let rules = policy["spec"]["validations"].as_array().unwrap();
+        let begins =
+            |rule: &&Value| rule["message"].as_str().is_some_and(|message| message.starts_with(part.refusal()));
+        assert_eq!(rules.iter().filter(begins).count(), 1, "{part:?}");
     }
 }
 

@@ -20,6 +20,9 @@ pub const HEALTHY: &str = "Healthy";
 /// A policy differs from another over the same objects.
 pub const CONFLICT: &str = "Conflict";
 
+/// The fence around the daemon's account refuses what it has to.
+pub const FENCED: &str = "Fenced";
+
 /// Whether a condition holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 pub enum ConditionStatus {

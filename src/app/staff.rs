@@ -1,5 +1,5 @@
 //! The daemon's parts beside the engine's loop, wired once for the daemon and for the demo: prober, hands, lease,
-//! the policies' status, watches.
+//! the fence, the policies' status, watches.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep};
 
 use super::crew::Crew;
+use super::fence::watch_fence;
 use super::prune::Pruner;
 use super::repository::{Home, Keeper};
 use crate::domain::fact::Fact;
@@ -59,6 +60,11 @@ impl Staff {
         });
         let (lease, until) = watch::channel(None);
         crew.spawn("the policies' status", tell_policies(client.clone(), handle.clone(), until.clone(), clock.clone()));
+        let asked = (client.clone(), seat.namespace.clone(), facts.clone(), until.clone(), clock.clone());
+        crew.spawn("the fence's watch", async move {
+            let (client, namespace, facts, lease, clock) = asked;
+            watch_fence(client, namespace, facts, lease, clock).await
+        });
         let pruning = handle.clone();
         crew.spawn("the gates", ask_gates(handle, facts.clone()));
         let reporter = Reporter::new(client.clone(), seat.rules.identity.clone(), events, traces);

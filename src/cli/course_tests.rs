@@ -48,6 +48,7 @@ fn action(class: Class, name: &str) -> Action {
 fn fine(action: &Action) -> Case<'_> {
     let (long, short) = (Duration::from_secs(600), Duration::from_secs(60));
     Case {
+        unfenced: None,
         now: now(),
         action,
         doubts: Vec::new(),

@@ -439,8 +439,8 @@ mod tests {
             repair,
             "  step   MarkBeingDeleted: do it to c
   held   mode: policy p is in mode Approve, and nobody has approved this plan
-  allow  synced, leader, paused, scope, settled, quiet, controller, storm, budget, breaker, window, alerts,
-         consequence
+  allow  synced, leader, fence, paused, scope, settled, quiet, controller, storm, budget, breaker, window,
+         alerts, consequence
   plan   0123456789abcdef0123456789abcdef
   needs  volwarden approve entry-c --hash 0123456789abcdef0123456789abcdef
   entry  Remediation entry-c, Held: held by mode

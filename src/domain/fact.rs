@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::fence::Fence;
 use super::gate::{Gate, Said};
 use super::ledger::{Outcome, Record};
 use super::name::{Key, Uid};
@@ -330,6 +331,8 @@ pub enum Fact {
     Leadership(Option<Duration>),
     /// What the Prometheus of a gate says.
     Gate(Gate, Said),
+    /// What the probes of the fence come to.
+    Fence(Fence),
     /// A record that was to be stored is, in this version; or could not be, for this reason.
     Recorded(Box<str>, Result<Box<str>, Arc<str>>),
     /// What came of carrying an action out.
@@ -373,6 +376,7 @@ impl Fact {
             Fact::Orphan(_) => Source::Orphans,
             Fact::Leadership(_)
             | Fact::Gate(..)
+            | Fact::Fence(_)
             | Fact::Recorded(..)
             | Fact::Acted(_)
             | Fact::Answered(..)

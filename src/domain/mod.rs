@@ -12,6 +12,7 @@ pub mod digest;
 pub mod election;
 pub mod engine;
 pub mod fact;
+pub mod fence;
 pub mod finding;
 pub mod freshness;
 pub mod gate;

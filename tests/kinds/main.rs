@@ -25,6 +25,7 @@ mod rights;
 mod rivals;
 mod rows;
 mod shapes;
+mod watched;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -121,7 +121,12 @@ pub fn enforce(change: impl FnOnce(&mut Spec)) -> Policy {
 impl Lab {
     /// A healthy cluster under this policy, led by us.
     pub fn led(policy: Policy) -> Self {
-        let mut lab = Self::new();
+        Self::led_with(policy, Settings::default())
+    }
+
+    /// The same, with an engine of these settings.
+    pub fn led_with(policy: Policy, settings: Settings) -> Self {
+        let mut lab = Self::with(settings);
         lab.feed(Fact::Namespace(Change::Applied(Key::cluster("default"), Namespace::default())));
         lab.policy(policy);
         lab.empty_log();

@@ -3,10 +3,13 @@
 
 use std::time::Duration;
 
+use volwarden::domain::engine::Settings;
 use volwarden::domain::fact::{Change, Fact, Source, SourceChange};
+use volwarden::domain::fence::Fence;
 use volwarden::domain::gate::{Gate, Said};
+use volwarden::domain::ledger::Phase;
 use volwarden::domain::name::Key;
-use volwarden::domain::policy::{Mode, Pause, Policy, Scope, Spec};
+use volwarden::domain::policy::{Mode, Pause, Policy, Scope, Spec, Stated, Told};
 use volwarden::domain::record::{CephCluster, ClaimPhase, Kind, Namespace, StorageClass};
 use volwarden::domain::remedy::Step;
 
@@ -15,7 +18,10 @@ use super::lab::*;
 
 /// An orphaned content under an enforcing policy: what is marked unless something is in the way.
 fn scenario(policy: Policy, obstacle: impl FnOnce(&mut Lab)) -> Lab {
-    let mut lab = Lab::led(policy);
+    scenario_of(Lab::led(policy), obstacle)
+}
+
+fn scenario_of(mut lab: Lab, obstacle: impl FnOnce(&mut Lab)) -> Lab {
     let mut content = deleting(&lab, "c", "s", 600);
     content.being_deleted = false;
     lab.content("c", content);
@@ -62,6 +68,60 @@ fn leader() {
     lab.hands.leads = true;
     lab.pass(10);
     assert_eq!(lab.steps().len(), 1, "who leads now goes on");
+}
+
+#[test]
+fn fence() {
+    let required = || Lab::led_with(plain(), Settings { require_fence: true, ..Settings::default() });
+    let seen = |said: Fence| move |lab: &mut Lab| lab.feed(Fact::Fence(said));
+    let held = |lab: &Lab| lab.holding(Kind::VolumeSnapshotContent, Key::cluster("c"));
+    for said in [Fence::Missing("x".into()), Fence::Untold("x".into())] {
+        let lab = scenario_of(required(), seen(said.clone()));
+        assert_eq!((lab.steps(), held(&lab)), (vec![], vec!["fence"]), "{said:?}");
+        assert_eq!(lab.the_record().phase, Phase::Held, "and it is in the ledger why");
+        assert_eq!(scenario(plain(), seen(said)).steps().len(), 1, "where it is not required, it is only told");
+    }
+    assert_eq!(held(&scenario_of(required(), |_| {})), ["fence"], "nobody has asked yet");
+    let mut lab = scenario_of(required(), seen(Fence::Missing("x".into())));
+    lab.feed(Fact::Fence(Fence::Stands));
+    lab.pass(5);
+    assert_eq!(lab.steps().len(), 1, "it is put up, and what was held goes on");
+    // Whoever begins to lead asks again.
+    let lab = scenario_of(required(), |lab| {
+        lab.feed(Fact::Fence(Fence::Stands));
+        lab.feed(Fact::Leadership(None));
+        lab.lead();
+    });
+    assert_eq!((lab.steps(), held(&lab)), (vec![], vec!["fence"]));
+}
+
+#[test]
+fn a_fence_that_nobody_has_asked_for_in_a_while_holds_again() {
+    let mut lab = Lab::led_with(plain(), Settings { require_fence: true, ..Settings::default() });
+    lab.feed(Fact::Fence(Fence::Stands));
+    lab.pass(900);
+    let lab = scenario_of(lab, |_| {});
+    assert_eq!(lab.steps(), []);
+    assert_eq!(lab.holding(Kind::VolumeSnapshotContent, Key::cluster("c")), ["fence"]);
+}
+
+#[test]
+fn a_look_shows_what_the_daemon_says_of_its_fence() {
+    let look = |reason: &str| {
+        let mut lab = Lab::eager();
+        lab.feed(Fact::Namespace(Change::Applied(Key::cluster("default"), Namespace::default())));
+        let since = lab.ago(Duration::ZERO);
+        let stated = Stated { about: "Ready".into(), holds: Some(true), reason: reason.into(), since };
+        lab.policy(plain().as_told(Told { conditions: vec![stated], ..Told::default() }));
+        lab.empty_log();
+        let mut content = deleting(&lab, "c", "s", 600);
+        content.being_deleted = false;
+        lab.content("c", content);
+        lab.pass(120);
+        lab.holding(Kind::VolumeSnapshotContent, Key::cluster("c"))
+    };
+    assert_eq!(look("InForce"), [] as [&str; 0]);
+    assert_eq!(look("Unfenced"), ["fence"]);
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! The guards before the deletion of a VolumeSnapshot, through a real world: each obstacle holds it, and only that one.
 
+use volwarden::domain::engine::Settings;
 use volwarden::domain::fact::{Change, Fact, Source, SourceChange};
+use volwarden::domain::fence::Fence;
 use volwarden::domain::gate::{Gate, Said};
 use volwarden::domain::guard::Guard;
 use volwarden::domain::name::{Key, Uid};
@@ -44,7 +46,10 @@ fn ask() -> Ask {
 
 /// What holds it after this has happened.
 fn held(obstacle: impl FnOnce(&mut Lab)) -> Vec<Guard> {
-    let mut lab = Lab::led(enforce(|_| {}));
+    held_in(Lab::led(enforce(|_| {})), obstacle)
+}
+
+fn held_in(mut lab: Lab, obstacle: impl FnOnce(&mut Lab)) -> Vec<Guard> {
     for name in ["old", "new"] {
         let content = format!("c-{name}");
         let bound = alive(&lab, &content, name);
@@ -99,6 +104,17 @@ fn what_is_to_be_left_alone() {
     };
     assert_eq!(marked(|snapshot| snapshot.meta.ignored = true), [Guard::Paused]);
     assert_eq!(marked(|snapshot| snapshot.do_not_delete = true), [Guard::Paused]);
+}
+
+#[test]
+fn while_the_fence_that_has_to_stand_is_not_seen_to() {
+    let held = |said: Option<Fence>| {
+        let lab = Lab::led_with(enforce(|_| {}), Settings { require_fence: true, ..Settings::default() });
+        held_in(lab, |lab| said.into_iter().for_each(|said| lab.feed(Fact::Fence(said))))
+    };
+    assert_eq!(held(None), [Guard::Fence]);
+    assert_eq!(held(Some(Fence::Missing("x".into()))), [Guard::Fence]);
+    assert_eq!(held(Some(Fence::Stands)), []);
 }
 
 #[test]

@@ -50,6 +50,8 @@ pub struct Settings {
     pub min_floor: Duration,
     /// Who this process is in the ledger: another one after each start.
     pub identity: Arc<str>,
+    /// Nothing is repaired or pruned while the fence is not shown to stand.
+    pub require_fence: bool,
 }
 
 /// What a step asks of the shell.
@@ -150,7 +152,7 @@ impl Engine {
                 self.looked(kind, key, looked, now);
             }
             Fact::Answered(probe, answer) => self.answered(probe, answer, now, &mut work),
-            Fact::Leadership(_) | Fact::Gate(..) | Fact::Recorded(..) | Fact::Acted(_) => {
+            Fact::Leadership(_) | Fact::Gate(..) | Fact::Fence(_) | Fact::Recorded(..) | Fact::Acted(_) => {
                 self.repair_fact(fact, now, &mut effects);
             }
             fact => {

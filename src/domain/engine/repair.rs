@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use super::{Effect, Engine};
 use crate::domain::fact::{Acted, Fact, Now, Probe};
+use crate::domain::fence::{Fence, Heard};
 use crate::domain::finding::{Finding, Subject};
 use crate::domain::gate::{Gate, Gates};
 use crate::domain::ledger::{Ledger, Outcome, Record};
@@ -54,6 +55,7 @@ pub(super) struct Repair {
     /// Since when we have led without a break, on the monotonic clock.
     leads_since: Option<Duration>,
     gates: Gates,
+    fence: Heard,
     looks: BTreeMap<(TargetKind, Key), (Looked, Duration)>,
     /// Which subjects wait for a look.
     lookers: BTreeMap<(TargetKind, Key), BTreeSet<Subject>>,
@@ -89,6 +91,7 @@ impl Repair {
             lease_until: None,
             leads_since: None,
             gates: Gates::default(),
+            fence: Heard::default(),
             looks: BTreeMap::new(),
             lookers: BTreeMap::new(),
             sightings: BTreeMap::new(),
@@ -158,6 +161,10 @@ impl Engine {
                 let news = self.repair.gates.hear(gate, said, now.mono);
                 news.then(|| self.touch_all());
             }
+            Fact::Fence(fence) => {
+                let news = self.repair.fence.hear(fence, now.mono);
+                news.then(|| self.touch_all());
+            }
             Fact::Recorded(name, answer) => {
                 let subject = self.repair.subject_of(&name);
                 let refused = answer.is_err();
@@ -179,6 +186,7 @@ impl Engine {
         self.repair.lease_until = until;
         if until.is_none() {
             self.repair.leads_since = None;
+            self.repair.fence.forget();
             // Whatever was let out has its own deadline; what came of it is read from the world.
             self.repair.acting.clear();
         } else if !led || self.repair.leads_since.is_none() {
@@ -265,8 +273,15 @@ impl Engine {
             // A single look never writes; it shows what the leader would do.
             lease_until: if self.settings.eager { Some(ctx.now.mono + REHEARSED) } else { repair.lease_until },
             gates: &repair.gates,
+            fence: &repair.fence,
             paced: &repair.paced,
         }
+    }
+
+    /// What was last heard of the fence, while this replica leads.
+    #[must_use]
+    pub fn fence(&self) -> Option<&Fence> {
+        self.repair.fence.last()
     }
 
     /// Policies, namespaces or the orphan ledger have changed.

@@ -17,7 +17,8 @@ impl Engine {
         told().for_each(|policy| all.put(policy.clone()));
         let standing = |policy| {
             let standing = Standing::of(policy, &all, self.ledger().iter(), now.wall);
-            (policy, Standing { floors: self.floors(policy, now), ..standing })
+            let (fence, unfenced) = (self.fence().cloned(), self.desk(self.context(now)).unfenced());
+            (policy, Standing { floors: self.floors(policy, now), fence, unfenced, ..standing })
         };
         told().map(standing).collect()
     }

@@ -41,6 +41,10 @@ pub(super) fn leader(case: &Case<'_>) -> Verdict {
     }
 }
 
+pub(super) fn fence(case: &Case<'_>) -> Verdict {
+    case.unfenced.as_ref().map_or(Verdict::Allow, |why| Verdict::wait(None, why))
+}
+
 pub(super) fn mode(case: &Case<'_>) -> Verdict {
     let step = case.action.step;
     if case.mode == Mode::Observe {

@@ -29,6 +29,8 @@ pub enum Guard {
     Synced,
     /// We hold our own lease, for long enough.
     Leader,
+    /// The fence around our account is shown to stand, where that is required.
+    Fence,
     /// The policy's mode permits it.
     Mode,
     /// Nobody has said stop.
@@ -64,6 +66,7 @@ impl Guard {
         match self {
             Self::Synced => "synced",
             Self::Leader => "leader",
+            Self::Fence => "fence",
             Self::Mode => "mode",
             Self::Paused => "paused",
             Self::Scope => "scope",
@@ -204,6 +207,8 @@ pub struct Case<'a> {
     pub doubts: Vec<String>,
     /// How much of our own lease is left; `None`: we do not hold it.
     pub lease_left: Option<Duration>,
+    /// Why the fence is not taken to stand, where it has to.
+    pub unfenced: Option<String>,
     /// The policies' names.
     pub policies: String,
     /// The mode they come to.
@@ -271,10 +276,11 @@ const O: bool = false;
 
 /// Which guard stands before which step: a column for each of [`Step::ALL`], in that order.
 #[rustfmt::skip]
-pub const TABLE: [(Guard, Check, [bool; 10]); 15] = [
+pub const TABLE: [(Guard, Check, [bool; 10]); 16] = [
     //                                          Nudge Mark Rest Cand Leas R1 R2 R5 R4 Delete
     (Guard::Synced,      checks::synced,      [   X,   X,   X,   X,   X,   X, X, X, X, X]),
     (Guard::Leader,      checks::leader,      [   X,   X,   X,   X,   X,   X, X, X, X, X]),
+    (Guard::Fence,       checks::fence,       [   X,   X,   X,   X,   X,   X, X, X, X, X]),
     (Guard::Mode,        checks::mode,        [   X,   X,   X,   X,   X,   X, X, X, X, X]),
     (Guard::Paused,      checks::paused,      [   X,   X,   X,   X,   X,   X, X, X, X, X]),
     (Guard::Scope,       checks::scope,       [   X,   X,   X,   X,   X,   X, X, X, X, X]),

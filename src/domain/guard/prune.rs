@@ -27,6 +27,8 @@ pub struct PruneCase<'a> {
     pub doubts: Vec<String>,
     /// How much of our own lease is left; `None`: we do not hold it.
     pub lease_left: Option<Duration>,
+    /// Why the fence is not taken to stand, where it has to.
+    pub unfenced: Option<String>,
     /// What says stop.
     pub pauses: Vec<String>,
     /// Uses of the object.
@@ -51,9 +53,10 @@ const UNREAD: Duration = Duration::from_secs(30);
 type Check = fn(&PruneCase<'_>) -> Verdict;
 
 /// Every guard that stands before a deletion, in the order in which they are asked.
-pub const TABLE: [(Guard, Check); 12] = [
+pub const TABLE: [(Guard, Check); 13] = [
     (Guard::Synced, synced),
     (Guard::Leader, leader),
+    (Guard::Fence, fence),
     (Guard::Mode, mode),
     (Guard::Paused, paused),
     (Guard::Scope, scope),
@@ -84,6 +87,10 @@ fn leader(case: &PruneCase<'_>) -> Verdict {
         ),
         Some(_) => Verdict::Allow,
     }
+}
+
+fn fence(case: &PruneCase<'_>) -> Verdict {
+    case.unfenced.as_ref().map_or(Verdict::Allow, |why| Verdict::wait(None, why))
 }
 
 fn mode(case: &PruneCase<'_>) -> Verdict {
@@ -258,6 +265,7 @@ pub(crate) mod tests {
             ask,
             doubts: Vec::new(),
             lease_left: Some(Duration::from_secs(9)),
+            unfenced: None,
             pauses: Vec::new(),
             uses: Vec::new(),
             snapshotter: Standing::Alive,
@@ -302,7 +310,8 @@ pub(crate) mod tests {
         type Edit = fn(&mut Ask);
         let firing = Alerts::Firing("Ceph".to_owned());
         let dead = || Standing::Dead("gone".to_owned());
-        let of_case: [(Guard, Change); 9] = [
+        let of_case: [(Guard, Change); 10] = [
+            (Guard::Fence, |case| case.unfenced = Some("it does not stand".to_owned())),
             (Guard::Consequence, |case| case.missing.push("app/db-9".to_owned())),
             (Guard::Consequence, |case| case.threats.push("another content carries its handle".to_owned())),
             (Guard::Synced, |case| case.doubts.push("Claims are not listed yet".to_owned())),

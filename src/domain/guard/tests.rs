@@ -44,6 +44,7 @@ fn fine(action: &Action) -> Case<'_> {
         action,
         doubts: Vec::new(),
         lease_left: Some(Duration::from_secs(10)),
+        unfenced: None,
         policies: "p".to_owned(),
         mode: Mode::Enforce,
         switched_on: true,
@@ -130,6 +131,7 @@ fn every_guard_stands_in_the_table_once_under_its_public_name() {
         [
             "synced",
             "leader",
+            "fence",
             "mode",
             "paused",
             "scope",
@@ -178,6 +180,11 @@ fn leader_holds_without_a_lease_and_with_too_little_of_one() {
     let mut case = fine(&action);
     case.lease_left = Some(Duration::from_secs(6));
     assert_eq!(held(&case), []);
+}
+
+#[test]
+fn fence_holds_every_step_where_it_has_to_stand_and_is_not_seen_to() {
+    wherever(Guard::Fence, "does not stand", |case| case.unfenced = Some("the fence does not stand".to_owned()));
 }
 
 #[test]

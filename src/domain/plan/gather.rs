@@ -14,7 +14,7 @@ use crate::domain::guard::{Backend, Case, Seen, Standing};
 use crate::domain::ledger::count::Budget;
 use crate::domain::ledger::{Approved, Record};
 use crate::domain::name::Key;
-use crate::domain::policy::Governing;
+use crate::domain::policy::{Governing, UNFENCED};
 use crate::domain::record::{ClaimPhase, Kind};
 use crate::domain::remedy::action::Action;
 use crate::domain::remedy::{Step, ladder};
@@ -62,6 +62,7 @@ impl Desk<'_> {
             action,
             doubts: self.doubts(action.step),
             lease_left: self.lease_until.and_then(|until| until.checked_sub(now.mono)),
+            unfenced: self.unfenced(),
             policies: governing.named(),
             mode: governing.mode,
             switched_on: governing.steps.contains(&action.step),
@@ -124,6 +125,18 @@ impl Desk<'_> {
         let silent = self.ctx.now.mono.saturating_sub(entry.heard.unwrap_or_default());
         (entry.state == State::Synced && silent > SILENT)
             .then(|| format!("nothing has been heard of {source}s for {}", words::short(silent)))
+    }
+
+    /// Why nothing may be written for want of a fence. A single look cannot ask in the daemon's name; it shows what the
+    /// daemon says of itself.
+    pub(in crate::domain) fn unfenced(&self) -> Option<String> {
+        if self.ctx.settings.eager {
+            let mut policies = self.policies.iter();
+            let policy = policies.find(|one| one.told().conditions.iter().any(|one| &*one.reason == UNFENCED))?;
+            let name = policy.name();
+            return Some(format!("the daemon waits until it sees its fence stand: status.conditions of policy {name}"));
+        }
+        self.fence.hold(self.ctx.now.mono).filter(|_| self.ctx.settings.require_fence)
     }
 
     fn out_of_scope(&self, action: &Action) -> String {
@@ -315,6 +328,7 @@ mod tests {
     use crate::domain::diagnose::{Components, Context};
     use crate::domain::engine::Settings;
     use crate::domain::fact::{Fact, Now, SourceChange};
+    use crate::domain::fence::Heard;
     use crate::domain::gate::Gates;
     use crate::domain::ledger::Ledger;
     use crate::domain::memory::Memory;
@@ -341,6 +355,7 @@ mod tests {
                 orphans: &BTreeSet::new(),
                 lease_until: None,
                 gates: &Gates::default(),
+                fence: &Heard::default(),
                 paced: &BTreeMap::new(),
             }
             .doubts(step)

@@ -15,6 +15,7 @@ use jiff::Timestamp;
 
 use super::diagnose::Context;
 use super::digest::Hash;
+use super::fence::Heard;
 use super::finding::{Finding, Subject};
 use super::gate::Gates;
 use super::guard::{self, Guarded, Judgement, Ticket};
@@ -59,6 +60,8 @@ pub struct Desk<'a> {
     pub lease_until: Option<Duration>,
     /// What was heard of the policies' gates.
     pub gates: &'a Gates,
+    /// What was heard of the fence.
+    pub fence: &'a Heard,
     /// When the last leftover of each record was nudged, on the monotonic clock.
     pub paced: &'a BTreeMap<Box<str>, Duration>,
 }

@@ -62,6 +62,7 @@ impl Desk<'_> {
             ask,
             doubts: sources(order).into_iter().filter_map(|source| self.doubt(source)).collect(),
             lease_left: self.lease_until.and_then(|until| until.checked_sub(now.mono)),
+            unfenced: self.unfenced(),
             pauses: self.stops(order),
             uses: self.prune_uses(order),
             snapshotter,

@@ -8,7 +8,7 @@ mod combine;
 mod standing;
 
 pub use combine::{Governing, Policies, Reach};
-pub use standing::{Floor, Standing, Stated, Told};
+pub use standing::{Floor, Standing, Stated, Told, UNFENCED};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::{Policies, Policy};
+use crate::domain::fence::Fence;
 use crate::domain::ledger::{Phase, Record};
 
 /// What a policy's object said of itself when it was last read. Nothing is decided by it; it tells whether there is
@@ -21,6 +22,9 @@ pub struct Told {
     pub conditions: Vec<Stated>,
 }
 
+/// Reason of a policy under which nothing is done for want of a fence.
+pub const UNFENCED: &str = "Unfenced";
+
 /// A condition as it was stated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stated {
@@ -28,6 +32,8 @@ pub struct Stated {
     pub about: Box<str>,
     /// Whether it held; `None`: it could not be told.
     pub holds: Option<bool>,
+    /// Why, in one word.
+    pub reason: Box<str>,
     /// Since when.
     pub since: Timestamp,
 }
@@ -60,6 +66,10 @@ pub struct Standing {
     pub paused: Option<(String, Option<Timestamp>)>,
     /// The floors of its drivers.
     pub floors: Vec<Floor>,
+    /// What was last heard of the fence.
+    pub fence: Option<Fence>,
+    /// Why nothing is done for want of a fence.
+    pub unfenced: Option<String>,
 }
 
 impl Standing {

@@ -239,6 +239,7 @@ impl World {
             Fact::Answered(..)
             | Fact::Leadership(_)
             | Fact::Gate(..)
+            | Fact::Fence(_)
             | Fact::Recorded(..)
             | Fact::Acted(_)
             | Fact::Tick => Vec::new(),
@@ -356,6 +357,7 @@ impl World {
             | Fact::Answered(..)
             | Fact::Leadership(_)
             | Fact::Gate(..)
+            | Fact::Fence(_)
             | Fact::Recorded(..)
             | Fact::Acted(_)
             | Fact::Tick => Vec::new(),

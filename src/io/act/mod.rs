@@ -6,6 +6,7 @@
 
 pub mod consent;
 pub mod demand;
+pub mod fence;
 pub mod prune;
 pub mod reclaim;
 pub mod repository;

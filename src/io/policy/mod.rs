@@ -63,6 +63,7 @@ fn told(metadata: &Metadata, status: Value) -> Told {
     let stated = conditions.map(|one| Stated {
         about: one.r#type.as_str().into(),
         holds: status::holds(one.status),
+        reason: one.reason.as_str().into(),
         since: one.last_transition_time,
     });
     Told {

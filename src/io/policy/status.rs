@@ -6,10 +6,11 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::api::condition::{CONFLICT, Condition, ConditionStatus, READY, STALLED};
+use crate::api::condition::{CONFLICT, Condition, ConditionStatus, FENCED, READY, STALLED};
 use crate::api::policy::{Counts, Floor, Paused, RemediationPolicyStatus};
+use crate::domain::fence::Fence;
 use crate::domain::name::fingerprint;
-use crate::domain::policy::{Policy, Standing};
+use crate::domain::policy::{Policy, Standing, UNFENCED};
 use crate::io::ledger::{clear, cut};
 
 /// The longest message.
@@ -69,16 +70,19 @@ pub(super) fn holds(status: ConditionStatus) -> Option<bool> {
 
 fn conditions(policy: &Policy, standing: &Standing, now: Timestamp) -> Vec<Condition> {
     let told = policy.told();
-    let condition = |about: &str, status: bool, reason: &str, message: &str| {
-        let before = told.conditions.iter().find(|one| &*one.about == about && one.holds == Some(status));
+    let stated = |about: &str, status: ConditionStatus, reason: &str, message: &str| {
+        let before = told.conditions.iter().find(|one| &*one.about == about && one.holds == holds(status));
         Condition {
             r#type: about.to_owned(),
-            status: if status { ConditionStatus::True } else { ConditionStatus::False },
+            status,
             observed_generation: Some(told.generation),
             last_transition_time: before.map_or(now, |one| one.since),
             reason: reason.to_owned(),
             message: cut(message, TEXT),
         }
+    };
+    let condition = |about: &str, holds: bool, reason: &str, message: &str| {
+        stated(about, if holds { ConditionStatus::True } else { ConditionStatus::False }, reason, message)
     };
     let mut all = Vec::new();
     if policy.problems().is_empty() {
@@ -92,16 +96,27 @@ fn conditions(policy: &Policy, standing: &Standing, now: Timestamp) -> Vec<Condi
     if !standing.conflicts.is_empty() {
         all.push(condition(CONFLICT, true, "DiffersFromOthers", &at_odds(standing)));
     }
+    all.extend(standing.fence.as_ref().map(|fence| {
+        let status = match fence {
+            Fence::Stands => ConditionStatus::True,
+            Fence::Missing(_) => ConditionStatus::False,
+            Fence::Untold(_) => ConditionStatus::Unknown,
+        };
+        stated(FENCED, status, fence.as_str(), &fence.words())
+    }));
     all
 }
 
 fn in_force(policy: &Policy, standing: &Standing) -> (&'static str, String) {
     let mode = policy.mode().as_str();
-    match &standing.paused {
-        Some((why, Some(until))) => ("Paused", format!("nothing is done under it until {until}: {why}")),
-        Some((why, None)) => ("Suspended", format!("nothing is done under it: {why}")),
-        None if standing.conflicts.is_empty() => ("InForce", format!("in force, mode {mode}")),
-        None => ("Narrowed", format!("in force, mode {mode}; {}", at_odds(standing))),
+    match (&standing.paused, &standing.unfenced) {
+        (Some((why, Some(until))), _) => ("Paused", format!("nothing is done under it until {until}: {why}")),
+        (Some((why, None)), _) => ("Suspended", format!("nothing is done under it: {why}")),
+        (None, Some(why)) => {
+            (UNFENCED, format!("nothing is done under it until the fence is seen to stand (--require-fence): {why}"))
+        }
+        (None, None) if standing.conflicts.is_empty() => ("InForce", format!("in force, mode {mode}")),
+        (None, None) => ("Narrowed", format!("in force, mode {mode}; {}", at_odds(standing))),
     }
 }
 

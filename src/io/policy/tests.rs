@@ -5,6 +5,7 @@ use super::file::{Document, policies};
 use super::*;
 use crate::api::check::walk;
 use crate::api::period::Period;
+use crate::domain::fence::Fence;
 use crate::domain::policy::{Floor, Policies, Standing};
 
 fn object(spec: &Value) -> Value {
@@ -282,6 +283,28 @@ fn two_policies_at_odds_say_so_both() {
         let message = said["conditions"][1]["message"].as_str().unwrap();
         assert!(message.starts_with(&format!("it differs from {other} over the same objects")), "{message}");
     }
+}
+
+#[test]
+fn what_was_seen_of_the_fence_is_a_condition_and_what_it_holds_is_said() {
+    let seen = |fence: Fence, unfenced: Option<&str>| Standing {
+        fence: Some(fence),
+        unfenced: unfenced.map(str::to_owned),
+        ..Standing::default()
+    };
+    let (object, said) = written(&object(&json!({})), &seen(Fence::Stands, None), 1).unwrap();
+    assert_eq!(told(&said), ["Ready True InForce 1", "Fenced True Stands 1"]);
+    let missing = || Fence::Missing("the API server would take a write".into());
+    let (object, said) = written(&object, &seen(missing(), None), 2).unwrap();
+    assert_eq!(told(&said), ["Ready True InForce 1", "Fenced False Missing 2"], "it is told, and repairs go on");
+    let (object, said) = written(&object, &seen(missing(), Some("it does not stand")), 3).unwrap();
+    assert_eq!(told(&said), ["Ready True Unfenced 1", "Fenced False Missing 2"]);
+    let words = said["conditions"][0]["message"].as_str().unwrap();
+    assert!(words.contains("--require-fence") && words.ends_with("it does not stand"), "{words}");
+    assert_eq!(&*read("default", &object.to_string()).told().conditions[0].reason, "Unfenced", "a look reads it back");
+    let (object, said) = written(&object, &seen(Fence::Untold("500: etcd".into()), None), 4).unwrap();
+    assert_eq!(told(&said), ["Ready True InForce 1", "Fenced Unknown Untold 4"]);
+    assert_eq!(written(&object, &seen(Fence::Untold("500: etcd".into()), None), 5), None);
 }
 
 #[test]

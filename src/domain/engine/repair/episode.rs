@@ -27,7 +27,8 @@ use crate::domain::{lease, words};
 /// Guards behind which whole lines of subjects wait.
 const QUEUES: [Guard; 2] = [Guard::Storm, Guard::Budget];
 /// A hold by these alone opens a record: there is a plan, and somebody may want to see or approve it.
-const SHOWN: [Guard; 8] = [
+const SHOWN: [Guard; 9] = [
+    Guard::Fence,
     Guard::Mode,
     Guard::Consequence,
     Guard::Window,
