@@ -137,7 +137,7 @@ fn what_nothing_holds_is_done_now_and_shows_its_risks() {
     assert_eq!((shown.state(), shown.unheld().is_some(), shown.approval()), (State::Now, true, None));
     assert_eq!(text(shown.step()), ["step MarkBeingDeleted: do it to c"]);
     assert!(shown.holds().is_empty());
-    assert!(text(shown.guards())[0].starts_with("allow synced, leader, mode"));
+    assert!(text(shown.guards())[0].starts_with("allow synced, leader, fence, mode"));
     let json = json(&shown);
     assert_eq!(
         (&json["state"], &json["rung"], &json["step"]["hash"]),
