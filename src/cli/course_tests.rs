@@ -143,7 +143,7 @@ fn what_nothing_holds_is_done_now_and_shows_its_risks() {
         (&json["state"], &json["rung"], &json["step"]["hash"]),
         (&"Now".into(), &"MarkBeingDeleted".into(), &HASH.into())
     );
-    assert_eq!(json["step"]["verdicts"].as_array().unwrap().len(), 14, "every guard that stands before it");
+    assert_eq!(json["step"]["verdicts"].as_array().unwrap().len(), 15, "every guard that stands before it");
     assert_eq!(json["step"]["target"]["name"], "c");
 }
 
