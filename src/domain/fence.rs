@@ -90,8 +90,8 @@ impl Fence {
         let taken = parts(|answer| *answer == Answer::Taken);
         if !taken.is_empty() {
             let words = format!(
-                "the API server would take a write of this account that is for {} to refuse: it is not installed, not bound, or \
-                 around another account; it needs Kubernetes 1.30",
+                "the API server would take a write of this account that is for {} to refuse: it is not installed, not \
+                 bound, or around another account; it needs Kubernetes 1.30",
                 taken.join(" and ")
             );
             return Self::Missing(words.into());
