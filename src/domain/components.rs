@@ -139,9 +139,10 @@ impl Member<'_> {
     }
 
     /// Until when it may still come up, or, once it is Ready, take over: a candidate waits out the lease from when it
-    /// first saw it, so not before its own beginning.
+    /// first saw it, so not before its own beginning, nor before it was Ready again: its node may have been cut off.
     fn starting_until(&self, takeover: Duration, now: Now) -> Option<Duration> {
-        let age = words::stamp_age(now.wall, self.pod.meta.created);
+        let back = self.pod.ready_changed.filter(|_| self.ready());
+        let age = words::stamp_age(now.wall, self.pod.meta.created.max(back));
         let patience = if self.ready() { takeover } else { STARTING };
         let young = age < patience && !self.trouble() && self.pod.meta.deleted.is_none();
         young.then(|| now.mono + patience.saturating_sub(age))
