@@ -475,24 +475,31 @@ fn one_3_a_rollout_and_a_change_of_leader_are_nothing() {
 }
 
 #[test]
-fn one_2_a_candidate_has_its_takeover_time_from_its_own_beginning() {
-    let mut lab = Lab::new();
-    let content = alive(&lab, "c", "s");
-    lab.content("c", content);
-    let snapshot = ready(&lab, "s", "c");
-    lab.snapshot("s", snapshot);
-    lab.stop_leader(DRIVER_LEASE);
-    // Rook's times: 137 s from when the candidate first sees the lease, and its retries.
-    let last = lease("leader-0", 137, lab.now().wall, 7);
-    lab.feed(Fact::Lease(Change::Applied(Key::namespaced("rook-ceph", DRIVER_LEASE), last)));
-    lab.pass(100);
-    let mut pod = ctrlplugin(&lab, "candidate", &["--leader-election=true", "--leader-election-retry-period=26s"]);
-    pod.meta.created = lab.stamp(0);
-    lab.pod("rook-ceph", "candidate", pod);
-    lab.pass(190);
-    assert_eq!(lab.class(CsiDriver, DRIVER), None, "the lease is long dead, but the candidate is 190 s old");
-    lab.pass(90);
-    assert_eq!(lab.class(CsiDriver, DRIVER), Some(Class::StaleLeader));
+fn one_2_a_candidate_has_its_takeover_time_from_its_own_beginning_or_return() {
+    // A pod that is new; and an old one, whose node was cut off and is back.
+    for returns in [false, true] {
+        let mut lab = Lab::new();
+        let content = alive(&lab, "c", "s");
+        lab.content("c", content);
+        let snapshot = ready(&lab, "s", "c");
+        lab.snapshot("s", snapshot);
+        lab.stop_leader(DRIVER_LEASE);
+        // Rook's times: 137 s from when the candidate first sees the lease, and its retries.
+        let last = lease("leader-0", 137, lab.now().wall, 7);
+        lab.feed(Fact::Lease(Change::Applied(Key::namespaced("rook-ceph", DRIVER_LEASE), last)));
+        lab.pass(100);
+        let mut pod = ctrlplugin(&lab, "candidate", &["--leader-election=true", "--leader-election-retry-period=26s"]);
+        if returns {
+            pod.ready_changed = lab.stamp(0);
+        } else {
+            pod.meta.created = lab.stamp(0);
+        }
+        lab.pod("rook-ceph", "candidate", pod);
+        lab.pass(190);
+        assert_eq!(lab.class(CsiDriver, DRIVER), None, "the lease is long dead, but the candidate is 190 s there");
+        lab.pass(90);
+        assert_eq!(lab.class(CsiDriver, DRIVER), Some(Class::StaleLeader));
+    }
 }
 
 #[test]

@@ -503,7 +503,9 @@ views! {
         init_container_statuses: Vec<ContainerStatus<'a>>, start_time: Moment,
     }
     /// A condition of anything.
-    Condition { r#type: Text<'a>, status: Text<'a>, reason: Text<'a>, message: Text<'a> }
+    Condition {
+        r#type: Text<'a>, status: Text<'a>, reason: Text<'a>, message: Text<'a>, last_transition_time: Moment,
+    }
     /// What the kubelet says of a container.
     ContainerStatus {
         name: Text<'a>, ready: bool, restart_count: u32, state: ContainerState<'a>, last_state: ContainerState<'a>,

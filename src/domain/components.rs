@@ -4,6 +4,8 @@
 //! nothing on a current Rook). A wrong "the driver is dead" turns a slow deletion into a repair, so whatever
 //! cannot be told stays unknown.
 
+mod evidence;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +21,8 @@ use super::record::{Container, Pod};
 use super::timing::Timing;
 use super::words;
 use super::world::World;
+pub use evidence::Evidence;
+use evidence::Sight;
 
 /// While pods are told anew, it is looked at again this often.
 const CATCHING_UP: Duration = Duration::from_secs(10);
@@ -80,8 +84,8 @@ pub struct View {
     pub back: Option<Duration>,
     /// Since when it is down.
     pub since: Option<Timestamp>,
-    /// What was observed, in words.
-    pub evidence: Vec<String>,
+    /// What was observed.
+    pub evidence: Vec<Evidence>,
     /// One line of why it is down.
     pub why: String,
     /// That it is down rests on what is not there: it has to stay away for a while.
@@ -96,6 +100,12 @@ impl View {
             Health::Down { class, unverified } => Some((class, unverified)),
             Health::Alive { .. } | Health::Undecided | Health::Unknown(_) => None,
         }
+    }
+
+    /// What was observed, in words.
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
+        self.evidence.iter().map(ToString::to_string).collect()
     }
 
     /// It works.
@@ -139,28 +149,17 @@ impl Member<'_> {
     }
 
     /// Until when it may still come up, or, once it is Ready, take over: a candidate waits out the lease from when it
-    /// first saw it, so not before its own beginning.
+    /// first saw it, so not before its own beginning, nor before it was Ready again: its node may have been cut off.
     fn starting_until(&self, takeover: Duration, now: Now) -> Option<Duration> {
-        let age = words::stamp_age(now.wall, self.pod.meta.created);
+        let back = self.pod.ready_changed.filter(|_| self.ready());
+        let age = words::stamp_age(now.wall, self.pod.meta.created.max(back));
         let patience = if self.ready() { takeover } else { STARTING };
         let young = age < patience && !self.trouble() && self.pod.meta.deleted.is_none();
         young.then(|| now.mono + patience.saturating_sub(age))
     }
 
-    fn describe(&self) -> String {
-        let state = if self.pod.meta.deleted.is_some() {
-            "being deleted".to_owned()
-        } else if self.ready() {
-            "Ready".to_owned()
-        } else if let Some(why) = &self.container.waiting {
-            format!("{why}, {} restarts", self.container.restarts)
-        } else {
-            format!("{}, not ready", self.pod.phase)
-        };
-        let last = self.container.last_termination.as_deref().map_or_else(String::new, |text| {
-            format!("; it last ended with: {}", text.lines().last().unwrap_or_default())
-        });
-        format!("Pod {} container {}: {state}{last}", self.key, self.container.name)
+    fn sight(&self) -> Evidence {
+        Evidence::Pod(Sight::new(self.key, self.pod, self.container, self.ready()))
     }
 }
 
@@ -203,10 +202,10 @@ pub fn driver(world: &World, name: &str, settings: &Settings, now: Now) -> View 
         uid: member.pod.meta.uid.clone(),
         container: Arc::clone(&member.container.name),
     });
-    view.evidence.extend(members.iter().map(Member::describe));
+    view.evidence.extend(members.iter().map(Member::sight));
     let alive_at = world.sign_of_life(&identity::snapshotter_component(name));
     if let Some((key, watched)) = found {
-        view.evidence.insert(0, lease::describe(&key.to_string(), watched, now));
+        view.evidence.insert(0, Evidence::Lease(key.clone(), watched.clone(), now));
         view.since = lease::missing_since(watched);
         let takeover = view.timing.takeover(lease::duration(watched)).max(settings.min_floor);
         let told = world.sources.told_up_to(Source::Leases, now);
@@ -232,7 +231,7 @@ pub fn driver(world: &World, name: &str, settings: &Settings, now: Now) -> View 
         view.health = without_lease(world, name, &members, alive_at, now, &mut view);
     }
     if view.down().is_some() {
-        view.evidence.extend(deployments_without_sidecar(world, name));
+        view.evidence.extend(deployments_without_sidecar(world, name).into_iter().map(Evidence::Words));
     }
     view
 }
@@ -358,13 +357,14 @@ fn without_lease(
     if let Some(doubt) = world.sources.doubt(Source::ContentEvents) {
         return Health::Unknown(doubt);
     }
-    view.evidence.push(format!("no Lease named {} in any namespace", identity::snapshotter_lease(driver)));
+    let lease = identity::snapshotter_lease(driver);
+    view.evidence.push(Evidence::Words(format!("no Lease named {lease} in any namespace")));
     let exists = known(world, driver);
-    view.evidence.push(if world.drivers.get(&Key::cluster(driver)).is_some() {
+    view.evidence.push(Evidence::Words(if world.drivers.get(&Key::cluster(driver)).is_some() {
         format!("CSIDriver {driver} exists")
     } else {
         format!("no CSIDriver named {driver}")
-    });
+    }));
     if exists || !members.is_empty() {
         view.why = if members.is_empty() {
             "the driver is installed, but no csi-snapshotter runs for it".to_owned()
@@ -437,11 +437,11 @@ pub fn controller(world: &World, waiting: Option<(&Key, Timestamp)>, settings: &
         })
         .collect();
     let mut view = blank(members.iter().find(|member| member.ready()).or_else(|| members.first()), settings);
-    view.evidence.extend(members.iter().map(Member::describe));
+    view.evidence.extend(members.iter().map(Member::sight));
     let alive_at = world.sign_of_life(CONTROLLER_COMPONENT);
     if let Some((key, watched)) = world.lease(CONTROLLER_LEASE) {
         view.lease = Some(key.clone());
-        view.evidence.insert(0, lease::describe(&key.to_string(), watched, now));
+        view.evidence.insert(0, Evidence::Lease(key.clone(), watched.clone(), now));
         view.since = lease::missing_since(watched);
         let takeover = view.timing.takeover(lease::duration(watched)).max(settings.min_floor);
         let told = world.sources.told_up_to(Source::Leases, now);
@@ -493,8 +493,9 @@ fn controller_without_lease(
     let Some((key, since)) = waiting else {
         return Health::Unknown(format!("no lease named {CONTROLLER_LEASE}, and nothing that waits for it"));
     };
-    view.evidence.push(format!("no Lease named {CONTROLLER_LEASE} in any namespace"));
-    view.evidence.push(format!("VolumeSnapshot {key} has waited for it since {since}, untouched"));
+    view.evidence.push(Evidence::Words(format!("no Lease named {CONTROLLER_LEASE} in any namespace")));
+    let waits = format!("VolumeSnapshot {key} has waited for it since {since}, untouched");
+    view.evidence.push(Evidence::Words(waits));
     view.since = Some(since);
     "no snapshot-controller was found, and VolumeSnapshots wait for it".clone_into(&mut view.why);
     Health::Down { class: Class::ControllerDown, unverified: false }

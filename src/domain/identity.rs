@@ -105,6 +105,7 @@ mod tests {
             hostname: None,
             phase: "Running".into(),
             ready: true,
+            ready_changed: None,
             owner: None,
             containers: Box::new([]),
         }

@@ -309,6 +309,8 @@ pub struct Pod {
     pub phase: Arc<str>,
     /// The `Ready` condition is true.
     pub ready: bool,
+    /// `lastTransitionTime` of the `Ready` condition: since when it is Ready, or is not.
+    pub ready_changed: Option<Stamp>,
     /// Its controller.
     pub owner: Option<Owner>,
     /// Containers.

@@ -436,6 +436,7 @@ pub fn ctrlplugin(lab: &Lab, name: &str, sidecar_args: &[&str]) -> Pod {
         hostname: None,
         phase: "Running".into(),
         ready: true,
+        ready_changed: lab.stamp(7190),
         owner: Some(Owner { kind: "ReplicaSet".into(), name: "ctrlplugin-75b99498fb".into(), uid: Uid::parse("rs") }),
         containers: Box::new([
             container("csi-rbdplugin", "quay.io/cephcsi/cephcsi:v3.15", &[&drivername]),

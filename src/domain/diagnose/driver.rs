@@ -67,7 +67,7 @@ fn down(ctx: &Context<'_>, driver: &Arc<str>, view: &View, class: Class, unverif
             ),
         ),
     };
-    let mut evidence = view.evidence.clone();
+    let mut evidence = view.lines();
     evidence.push(format!("{} of this driver", words::count(contents, "content")));
     Verdict::Finding(Box::new(Finding {
         class,
@@ -101,7 +101,7 @@ fn degraded(ctx: &Context<'_>, driver: &Arc<str>, view: &View) -> Verdict {
     if subjects.len() > NAMED {
         evidence.push(format!("and {} more", subjects.len() - NAMED));
     }
-    evidence.extend(view.evidence.iter().cloned());
+    evidence.extend(view.lines());
     Verdict::Finding(Box::new(Finding {
         class: Class::DriverDegraded,
         subject: Subject::driver(driver),
@@ -153,7 +153,7 @@ pub fn diagnose_lease(ctx: &Context<'_>, key: &Key) -> Diagnosis {
             cause: None,
             since: view.since.unwrap_or(ctx.now.wall),
             summary: format!("snapshot-controller does not work: {}", view.why),
-            evidence: view.evidence.clone(),
+            evidence: view.lines(),
             leaks: false,
             destroys: false,
             unverified,

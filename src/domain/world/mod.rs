@@ -47,7 +47,7 @@ pub enum Touch {
 }
 
 /// A lease and how long we have watched it stand still.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WatchedLease {
     /// The lease as it is.
     pub lease: Lease,

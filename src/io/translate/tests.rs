@@ -218,7 +218,7 @@ fn a_recording_replays_as_the_live_watch_would() {
 fn pod(container: &Value) -> Value {
     json!({"metadata": {"name": "p", "namespace": "rook-ceph", "uid": UID}, "spec": {"nodeName": "n", "containers": [
         {"name": "app", "image": "nginx"}, container]}, "status": {"phase": "Running", "conditions": [
-        {"type": "Ready", "status": "True"}], "containerStatuses": [{"name": container["name"], "ready": true,
+        {"type": "Ready", "status": "True", "lastTransitionTime": "2026-07-01T10:00:00Z"}], "containerStatuses": [{"name": container["name"], "ready": true,
         "restartCount": 3, "state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": {"terminated":
         {"message": "Lost connection to CSI driver, exiting"}}}]}})
 }
@@ -269,6 +269,7 @@ fn a_pod_in_full() {
         "command": ["/csi-snapshotter"], "args": ["--timeout=150s"]}))
     );
     assert!(record.ready && record.containers.len() == 2);
+    assert_eq!(record.ready_changed.map(|at| at.timestamp().to_string()).as_deref(), Some("2026-07-01T10:00:00Z"));
     let sidecar = &record.containers[1];
     assert_eq!(sidecar.args.iter().map(|arg| &**arg).collect::<Vec<_>>(), ["/csi-snapshotter", "--timeout=150s"]);
     assert_eq!((sidecar.ready, sidecar.running, sidecar.restarts), (true, false, 3));

@@ -5,9 +5,10 @@
 
 use crate::api::foreign;
 use crate::domain::identity::{CONTROLLER_COMPONENT, image_base};
+use crate::domain::name::Stamp;
 use crate::domain::record::{Container, Job, Pod, Workload};
 
-use super::{Flaw, Translator};
+use super::{Flaw, Translator, stamp};
 
 /// Arguments that only a CSI driver or one of its sidecars is given.
 const DRIVER_ARGUMENTS: [&str; 3] = ["drivername", "driver-name", "csi-address"];
@@ -27,6 +28,7 @@ impl Translator {
             hostname: spec.hostname.as_deref().filter(|name| !name.is_empty()).map(Into::into),
             phase: self.names.text(status.and_then(|status| status.phase.as_deref()).unwrap_or_default()),
             ready: is_true(conditions, "Ready"),
+            ready_changed: changed(conditions, "Ready"),
             owner: self.owner(&view.metadata),
             containers,
         }))
@@ -109,6 +111,11 @@ fn is_true(conditions: &[foreign::Condition<'_>], name: &str) -> bool {
     conditions
         .iter()
         .any(|condition| condition.r#type.as_deref() == Some(name) && condition.status.as_deref() == Some("True"))
+}
+
+fn changed(conditions: &[foreign::Condition<'_>], name: &str) -> Option<Stamp> {
+    let condition = conditions.iter().find(|condition| condition.r#type.as_deref() == Some(name))?;
+    condition.last_transition_time.and_then(stamp)
 }
 
 /// A container of the storage machinery: snapshot sidecar, snapshot-controller, CSI driver or sidecar.

@@ -142,7 +142,7 @@ pub(super) fn missed_event(case: &Case<'_>) -> Option<Diagnosis> {
     let draft = case
         .draft(Class::MissedEvent, "csi-snapshotter never tried to delete it: it missed the deletion")
         .evidence([format!("no try in {witness}; the leader is alive")])
-        .evidence(view.evidence.iter().cloned())
+        .evidence(view.lines())
         // A leader that has just died has renewed its lease a moment ago: until it is seen to do so again, wait.
         .unverified(!seen)
         .repair(Rung::Nudge, "touch one annotation of the content: csi-snapshotter looks again at once and deletes");

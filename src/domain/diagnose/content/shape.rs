@@ -225,7 +225,7 @@ pub(super) fn driver_unknown(case: &Case<'_>) -> Option<Diagnosis> {
     };
     let draft = case
         .draft(Class::DriverUnknown, format!("nothing of driver {} exists here: {}", case.content.driver, view.why))
-        .evidence(view.evidence.iter().cloned())
+        .evidence(view.lines())
         .leaks(leaks)
         .unverified(unverified)
         .repair(Rung::RemoveIntoOrphanLedger, text);
@@ -255,7 +255,7 @@ pub(super) fn driver_gone(case: &Case<'_>) -> Option<Diagnosis> {
     }
     let draft = case
         .draft(Class::DriverGone, format!("no csi-snapshotter of {} works: {}", case.content.driver, view.why))
-        .evidence(view.evidence.iter().cloned())
+        .evidence(view.lines())
         .unverified(unverified)
         .repair(
             Rung::Report,

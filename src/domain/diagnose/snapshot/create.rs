@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use crate::domain::components::View;
 use crate::domain::diagnose::{Context, Diagnosis, Draft, Floor};
 use crate::domain::fact::Source;
 use crate::domain::finding::{Cause, Class, Rung, Subject, Verdict};
@@ -60,7 +61,7 @@ pub(super) fn live(
             ),
         ])
         .evidence(lines)
-        .evidence(view.filter(|view| view.down().is_some()).map(|view| view.evidence.clone()).unwrap_or_default())
+        .evidence(view.filter(|view| view.down().is_some()).map(View::lines).unwrap_or_default())
         .caused_by(blocked.cause)
         .unverified(blocked.unverified)
         .repair(Rung::Report, blocked.remedy);

@@ -198,7 +198,7 @@ fn controller_down(case: &Case<'_>) -> Option<Diagnosis> {
     }
     let draft = case
         .draft(Class::ControllerDown, format!("waits for snapshot-controller: {}", view.why))
-        .evidence(view.evidence.iter().cloned())
+        .evidence(view.lines())
         .caused_by(case.ctx.controller_cause())
         .unverified(unverified)
         .repair(Rung::Report, "bring snapshot-controller back; it goes on by itself");
@@ -293,7 +293,7 @@ fn restore_ended_unnoticed(case: &Case<'_>) -> Option<Diagnosis> {
     let draft = case
         .draft(Class::MissedEvent, "the restore from it has ended and snapshot-controller did not notice")
         .evidence([format!("the last claim that was restored from it stopped waiting {} ago", words::short(quiet))])
-        .evidence(view.evidence.iter().cloned())
+        .evidence(view.lines())
         .repair(Rung::Nudge, "touch one annotation of the VolumeSnapshot: snapshot-controller looks again at once");
     let at_work = case.ctx.floor_at_work(view, floor, case.age);
     Some(case.settle(Floor::age(at_work.max(case.age + floor.saturating_sub(quiet))), draft))
@@ -317,7 +317,7 @@ fn content_gone_unnoticed(case: &Case<'_>) -> Option<Diagnosis> {
             format!("its content {} is gone and snapshot-controller did not notice", case.content_key),
         )
         .evidence((!unverified).then(|| format!("VolumeSnapshotContent {}: a live GET answers 404", case.content_key)))
-        .evidence(view.evidence.iter().cloned())
+        .evidence(view.lines())
         .unverified(unverified)
         .repair(Rung::Nudge, "touch one annotation of the VolumeSnapshot: snapshot-controller looks again at once");
     // Its age says nothing about when the content went: between the two there is always a moment.
