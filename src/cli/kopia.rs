@@ -338,6 +338,7 @@ async fn command(args: &KopiaArgs) -> Result<Outcome, CliError> {
                 most: args.most,
                 terms: args.delete.clone(),
                 accepted: args.accept_shrunk.clone(),
+                cluster: None,
             };
             terminal.progress("asking kopia ...");
             let expired = desk::expire(&args.access.within(args.timeout), &clearance).await;

@@ -224,3 +224,39 @@ async fn what_cannot_be_meant_is_refused_and_nothing_is_written() {
     embedded_newer.stop().await;
     embedded.stop().await;
 }
+
+#[tokio::test]
+async fn each_approval_of_a_repository_is_its_own_and_the_one_that_is_meant() {
+    let mut status = seen();
+    status["ownerPlan"] = json!("o-1");
+    status["expire"] = json!({"terms": "t-1", "would": 2, "deleted": 0, "held": [],
+        "approval": {"plan": "e-1", "given": false, "foreign": ["app@media:/data"], "globalPolicy": []}});
+    let embedded = backup(&status).await;
+    let annotations = || {
+        let object = stands(&embedded, table::REPOSITORIES, "backup", "nas").unwrap();
+        object["metadata"].get("annotations").cloned().unwrap_or_default()
+    };
+    let way = "volwarden approve kopiarepository/nas -n backup --hash e-1";
+    for command in ["status", "policy"] {
+        let said = volwarden(&embedded, &["kopia", command, "nas", "-n", "backup"]).await;
+        for words in ["app@media:/data: it is not shown to be this cluster's", way] {
+            assert!(said.out.contains(words), "{words:?} is not in\n{}", said.out);
+        }
+    }
+    let approve =
+        async |words: &[&str]| volwarden(&embedded, &[&["approve", "kopiarepository/nas"], words].concat()).await;
+    let said = approve(&["-n", "backup"]).await;
+    assert!(said.code == 2 && said.err.contains("two plans") && said.err.contains("--hash e-1"), "{}", said.err);
+    let said = approve(&["-n", "backup", "--hash", "e-1", "--dry-run=server"]).await;
+    assert!(said.code == 0 && said.out.contains("Nothing was written"), "{}{}", said.out, said.err);
+    assert_eq!(annotations(), Value::Null);
+    let said = approve(&["-n", "backup", "--hash", "e-1"]).await;
+    assert!(said.code == 0 && said.out.contains("Approved. It is good for exactly these"), "{}{}", said.out, said.err);
+    assert_eq!(annotations(), json!({"volwarden.dev/approved-expiry": "e-1"}));
+    let said = approve(&["-n", "backup", "--hash", "o-1"]).await;
+    assert!(said.code == 0 && said.out.contains("Approved. It is done once."), "{}{}", said.out, said.err);
+    assert_eq!(annotations(), json!({"volwarden.dev/approved-expiry": "e-1", "volwarden.dev/approved": "o-1"}));
+    let said = volwarden(&embedded, &["approve", "nothing", "-n", "backup"]).await;
+    assert!(said.code == 2 && said.err.contains("only a KopiaRepository has a namespace"), "{}", said.err);
+    embedded.stop().await;
+}
