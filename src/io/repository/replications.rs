@@ -45,7 +45,7 @@ struct Status {
 /// They cannot be listed, or are too many.
 pub async fn candidates(client: &Client, now: Timestamp) -> Result<Vec<Candidate>, Unread> {
     let what = "ReplicationSources, of which this cluster's own sources are told";
-    let all: Vec<Object<Spec, Status>> = each(client, Place::of(Source::ReplicationSources), what).await?;
+    let all: Vec<Object<Spec, Option<Status>>> = each(client, Place::of(Source::ReplicationSources), what).await?;
     let all: Vec<Replication> = all.into_iter().filter_map(replication).collect();
     let found = own::candidates(&all, now);
     if found.len() > MOST {
@@ -55,10 +55,10 @@ pub async fn candidates(client: &Client, now: Timestamp) -> Result<Vec<Candidate
     Ok(found)
 }
 
-fn replication(one: Object<Spec, Status>) -> Option<Replication> {
+fn replication(one: Object<Spec, Option<Status>>) -> Option<Replication> {
     let kopia = one.spec.kopia?;
     let time = |text: &Option<String>| text.as_deref().and_then(|text| text.parse().ok());
-    let Status { last_sync_time, last_sync_duration, last_sync_start_time } = &one.status;
+    let Status { last_sync_time, last_sync_duration, last_sync_start_time } = &one.status.unwrap_or_default();
     Some(Replication {
         key: key(&one.metadata),
         username: kopia.username,
