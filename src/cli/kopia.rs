@@ -65,7 +65,7 @@ enum KopiaCommand {
     Policy(PolicyArgs),
     /// What the pod of a KopiaRepository's Job runs; its report goes into the termination message
     #[command(hide = true)]
-    Task(task::TaskArgs),
+    Task(Box<task::TaskArgs>),
 }
 
 /// Which repository is meant: one of the two.

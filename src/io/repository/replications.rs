@@ -32,11 +32,14 @@ struct Kopia {
 }
 
 #[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(default)]
 struct Status {
-    last_sync_time: Option<String>,
-    last_sync_duration: Option<String>,
-    last_sync_start_time: Option<String>,
+    #[serde(rename = "lastSyncTime")]
+    synced: Option<String>,
+    #[serde(rename = "lastSyncDuration")]
+    took: Option<String>,
+    #[serde(rename = "lastSyncStartTime")]
+    since: Option<String>,
 }
 
 /// The sources that may be this cluster's, as its ReplicationSources are now; none where VolSync is not installed.
@@ -58,14 +61,14 @@ pub async fn candidates(client: &Client, now: Timestamp) -> Result<Vec<Candidate
 fn replication(one: Object<Spec, Option<Status>>) -> Option<Replication> {
     let kopia = one.spec.kopia?;
     let time = |text: &Option<String>| text.as_deref().and_then(|text| text.parse().ok());
-    let Status { last_sync_time, last_sync_duration, last_sync_start_time } = &one.status.unwrap_or_default();
+    let Status { synced, took, since } = &one.status.unwrap_or_default();
     Some(Replication {
         key: key(&one.metadata),
         username: kopia.username,
         hostname: kopia.hostname,
         path: kopia.source_path_override,
-        synced: time(last_sync_time),
-        took: last_sync_duration.as_deref().and_then(go_duration).unwrap_or_default(),
-        since: time(last_sync_start_time),
+        synced: time(synced),
+        took: took.as_deref().and_then(go_duration).unwrap_or_default(),
+        since: time(since),
     })
 }

@@ -70,9 +70,9 @@ async fn without_volsync_no_source_is_ours_and_without_an_answer_nothing_is_told
     let many: Vec<Value> = (0..2001)
         .map(|n| json!({"metadata": {"namespace": "media", "name": format!("app-{n}")}, "spec": {"kopia": {}}}))
         .collect();
-    let (client, _) = server(move |asked| match asked.uri.ends_with("/v1alpha1") {
-        true => ok(json!({"resources": [{"name": "replicationsources"}]})),
-        false => ok(json!({ "items": many })),
+    let (client, _) = server(move |asked| {
+        let kinds = asked.uri.ends_with("/v1alpha1").then(|| json!({"resources": [{"name": "replicationsources"}]}));
+        ok(kinds.unwrap_or_else(|| json!({ "items": many })))
     });
     assert!(candidates(&client, at()).await.unwrap_err().to_string().contains("2001 back up with kopia"));
 }
