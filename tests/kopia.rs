@@ -8,6 +8,8 @@
 
 #[path = "kopia/mounts.rs"]
 mod mounts;
+#[path = "kopia/own.rs"]
+mod own;
 
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt as _;

@@ -88,7 +88,7 @@ pub fn kopia(spec: &Value) -> Checked<KopiaRepositorySpec> {
         }
     }
     if checked.spec.as_ref().is_some_and(|spec| spec.schedules.expire.is_some() && spec.expire.is_none()) {
-        let what = "schedules.expire needs expire with the sources that may lose snapshots; write it".to_owned();
+        let what = "schedules.expire needs expire, which says that snapshots may go; write it".to_owned();
         checked.flaws.push(Flaw { field: "spec.expire".to_owned(), what });
     }
     checked

@@ -168,7 +168,7 @@ fn nothing_of_the_schema_is_passed_over() {
              from the ledger",
             "mode Enforce needs the drivers named in drivers",
             "mode Enforce needs the drivers named in scope.drivers",
-            "schedules.expire needs expire with the sources that may lose snapshots",
+            "schedules.expire needs expire, which says that snapshots may go",
             "uniqueID may not change: another repository is another KopiaRepository",
         ],
         "the first two and that of expire are looked at here, that of the unique ID by the server alone, the others by \

@@ -20,8 +20,8 @@ use super::retention::Schedule;
 use super::{rule, within};
 
 pub use status::{
-    ExpireStatus, FindingStatus, HeldSource, JobOutcome, JobRecord, JobRun, JobTrigger, KopiaRepositoryStatus,
-    OwnerSight, Sight, SourceSight, Stopped, TaskFailure, TaskName, TaskStatus, VolumePoint,
+    ExpireApproval, ExpireStatus, FindingStatus, HeldSource, JobOutcome, JobRecord, JobRun, JobTrigger,
+    KopiaRepositoryStatus, OwnerSight, Sight, SourceSight, Stopped, TaskFailure, TaskName, TaskStatus, VolumePoint,
 };
 
 /// A kopia repository that is maintained and verified.
@@ -65,7 +65,7 @@ pub use status::{
     },
     {
         "rule": "!has(self.schedules) || !has(self.schedules.expire) || has(self.expire)",
-        "message": "schedules.expire needs expire with the sources that may lose snapshots",
+        "message": "schedules.expire needs expire, which says that snapshots may go",
     },
 ]))]
 pub struct KopiaRepositorySpec {
@@ -102,7 +102,7 @@ pub struct KopiaRepositorySpec {
     /// When what is done by itself.
     #[serde(default)]
     pub schedules: Schedules,
-    /// Which sources may lose snapshots, and how many. Absent: none ever does.
+    /// Which sources may lose snapshots, and how many. Absent: none ever does. Empty: those of this cluster may.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expire: Option<Expire>,
     /// When maintenance may begin: in any of these windows; always, if there is none.
@@ -297,13 +297,16 @@ pub struct Expire {
     /// Observe: only say what would go. Enforce: delete it, under policies and sources that were tried once before.
     #[serde(default)]
     pub mode: ExpireMode,
-    /// `user@host:path` of each. Several clusters may share a repository: name none of another's.
+    /// `user@host:path` of each. Absent: those that are shown to be this cluster's, by its ReplicationSources and their last
+    /// backups. Several clusters may share a repository: what is named and not shown to be this cluster's goes by approval
+    /// only (volwarden.dev/approved-expiry).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(min = 1, max = 64),
         inner(length(min = 5, max = 253), regex(pattern = "^[-A-Za-z0-9._]+@[-A-Za-z0-9._]+:/[-A-Za-z0-9._/]*$")),
         extend("x-kubernetes-list-type" = "set")
     )]
-    pub sources: Vec<String>,
+    pub sources: Option<Vec<String>>,
     /// A run deletes so many at most, the oldest of each source first; the rest goes with the next run.
     #[serde(default = "hundred")]
     #[schemars(with = "i32", range(min = 1, max = 10_000))]

@@ -30,8 +30,12 @@ pub const VERSION: &str = "v1alpha1";
 
 /// On any object: leave it alone. On a namespace: everything in it.
 pub const IGNORE: &str = "volwarden.dev/ignore";
-/// On a Remediation, a SnapshotRetention or a KopiaRepository: approves the plan whose hash is the value.
+/// On a Remediation, a SnapshotRetention or a KopiaRepository (there: that we become the owner of maintenance): approves the
+/// plan whose hash is the value.
 pub const APPROVED: &str = "volwarden.dev/approved";
+/// On a KopiaRepository: approves that snapshots go of the sources that ask for it; the value is the hash of that plan. A key
+/// of its own, so that neither approval takes the other away.
+pub const APPROVED_EXPIRY: &str = "volwarden.dev/approved-expiry";
 /// On a VolumeSnapshot or a content: the one annotation a nudge touches; its value is a time.
 pub const NUDGE: &str = "volwarden.dev/nudge";
 /// On a content of a driver that is gone for good: its finalizer may be removed, and its backend snapshot be left

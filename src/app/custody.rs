@@ -35,6 +35,14 @@ impl Hand {
         demand::demand(&self.client, entry, request, dry).await
     }
 
+    /// Approves a plan of it, by the annotation that is for it.
+    ///
+    /// # Errors
+    /// It was changed since it was read, or cannot be written.
+    pub async fn approve_repository(&self, entry: &Entry, plan: (&str, &str), dry: bool) -> Result<Entry, Trouble> {
+        demand::approve(&self.client, entry, plan, dry).await
+    }
+
     /// Who works on it now.
     pub async fn workers(&self, entry: &Entry) -> Workers {
         workers::look(&self.client, entry).await

@@ -1,6 +1,8 @@
 //! Kopia repositories without a cluster: one look, one maintenance run, one verification, each in a private folder that
 //! goes when it is over. And the same inside the pod of a Job, with a report of what came of it.
 
+mod expire;
+
 use std::cell::RefCell;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -8,24 +10,20 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::domain::kopia::expire::{self, Expiry};
 use crate::domain::kopia::{
     self, Check, Class, Ended, Failure, Identity, Lock, LockView, Maintenance, Meter, Repository, Round, Source,
     Standing, Unreadable, Upkeep, Verdict,
 };
 use crate::domain::repository::Task;
 use crate::domain::repository::report::{self, Report, Sight};
-use crate::domain::retention::Policy;
 use crate::driver::Clock;
 use crate::io::kopia::{self as edge, Ask, Connection, Local, Taken};
 
+pub use self::expire::{Clearance, Cluster, Expired, Policies, expire, policies};
 pub use crate::io::kopia::{Hear, Trouble};
 
 /// A storage that does not even answer whether a folder is there.
 const PATIENCE: Duration = Duration::from_secs(30);
-
-/// So many snapshots are deleted by one call.
-const AT_ONCE: usize = 100;
 
 /// How a repository is reached, and by which program.
 #[derive(Clone, Debug)]
@@ -77,41 +75,6 @@ pub struct Errand {
     pub program: PathBuf,
     /// How long one call of kopia may take.
     pub timeout: Duration,
-}
-
-/// Which snapshots may go.
-#[derive(Clone, Debug, Default)]
-pub struct Clearance {
-    /// Of these sources.
-    pub sources: Vec<String>,
-    /// So many at most.
-    pub most: usize,
-    /// Only under these terms, which were tried before; none: nothing is deleted.
-    pub terms: Option<String>,
-    /// Of these it is known that their newest snapshot is small.
-    pub accepted: Vec<String>,
-}
-
-/// What became of snapshots.
-#[derive(Debug)]
-pub enum Expired {
-    /// It was decided, and so many were deleted of those that were to go; none: it only looked.
-    Decided(Vec<Expiry>, Option<usize>),
-    /// Kopia refused.
-    Failed(Failure),
-    /// It cannot be told.
-    Unclear(String),
-}
-
-/// Under which policy sources are.
-#[derive(Debug)]
-pub enum Policies {
-    /// These.
-    Are(Vec<(String, Policy)>),
-    /// Kopia refused.
-    Failed(Failure),
-    /// It cannot be told.
-    Unclear(String),
 }
 
 /// Nobody listens.
@@ -382,8 +345,8 @@ pub async fn errand(errand: &Errand) -> Result<Report, KopiaError> {
         Task::Full => Report::maintained(task, &maintained(&visit, Round::Full).await?),
         Task::Verify => Report::verified(task, &checked(&visit, errand.percent).await?),
         Task::VerifyWhole => Report::verified(task, &checked(&visit, 100).await?),
-        Task::Expire => match expired(&visit, &errand.expire).await? {
-            Expired::Decided(expiries, deleted) => Report::expired(&expiries, deleted),
+        Task::Expire => match expire::expired(&visit, &errand.expire).await? {
+            Expired::Decided(decision) => Report::expired(&decision),
             Expired::Failed(failure) => Report::failed(task, report::Ended::Failed, &failure),
             Expired::Unclear(why) => Report::unclear(task, why),
         },
@@ -395,91 +358,6 @@ pub async fn errand(errand: &Errand) -> Result<Report, KopiaError> {
         Err(_) => {}
     }
     Ok(report)
-}
-
-/// Says under which policy each of these sources is. Nothing is written.
-///
-/// # Errors
-/// When the repository could not even be asked.
-pub async fn policies(access: &Access, sources: &[String]) -> Result<Policies, KopiaError> {
-    let visit = Visit::begin(access, DEAF)?;
-    if let Err(failure) = visit.present().await {
-        return Ok(Policies::Failed(failure));
-    }
-    let mut all = Vec::new();
-    for source in sources {
-        match answered(visit.local().ask(Ask::Policy(source)).await?, expire::policy) {
-            Answer::Is(policy) => all.push((source.clone(), policy)),
-            Answer::Failed(failure) => return Ok(Policies::Failed(failure)),
-            Answer::Unclear(why) => return Ok(Policies::Unclear(why)),
-        }
-    }
-    Ok(Policies::Are(all))
-}
-
-/// Decides which snapshots of these sources go, and deletes them if the terms are those that were tried before.
-///
-/// # Errors
-/// When the repository could not even be asked.
-pub async fn expire(access: &Access, clearance: &Clearance) -> Result<Expired, KopiaError> {
-    let visit = Visit::begin(access, DEAF)?;
-    if let Err(failure) = visit.present().await {
-        return Ok(Expired::Failed(failure));
-    }
-    expired(&visit, clearance).await
-}
-
-async fn expired(visit: &Visit<'_>, clearance: &Clearance) -> Result<Expired, KopiaError> {
-    let local = visit.local();
-    let all = match answered(local.ask(Ask::Snapshots).await?, expire::listed) {
-        Answer::Is(all) => all,
-        Answer::Failed(failure) => return Ok(Expired::Failed(failure)),
-        Answer::Unclear(why) => return Ok(Expired::Unclear(why)),
-    };
-    let mut expiries = Vec::new();
-    for source in &clearance.sources {
-        let policy = match answered(local.ask(Ask::Policy(source)).await?, expire::policy) {
-            Answer::Is(policy) => policy,
-            Answer::Failed(failure) => return Ok(Expired::Failed(failure)),
-            Answer::Unclear(why) => return Ok(Expired::Unclear(why)),
-        };
-        let dry = local.ask(Ask::Expire(source)).await?;
-        if let Some(cut) = dry.cut {
-            return Ok(Expired::Unclear(cut));
-        }
-        if let Some(failure) = dry.failure() {
-            return Ok(Expired::Failed(failure));
-        }
-        let accepted = clearance.accepted.contains(source);
-        // A source without a snapshot is none that kopia would say anything about.
-        let none = !all.iter().any(|one| one.source == *source);
-        let would = if none { Some(0) } else { expire::would_delete(&format!("{}\n{}", dry.stdout, dry.stderr)) };
-        expiries.push(expire::expiry(source, &all, policy, would, accepted));
-    }
-    if clearance.terms.as_deref() != Some(expire::terms(&expiries).as_str()) {
-        return Ok(Expired::Decided(expiries, None));
-    }
-    let going = expire::within(&expiries, clearance.most);
-    for some in going.chunks(AT_ONCE) {
-        let ended = local.ask(Ask::Delete(some)).await?;
-        if let Some(cut) = ended.cut {
-            return Ok(Expired::Unclear(cut));
-        }
-        if let Some(failure) = ended.failure() {
-            return Ok(Expired::Failed(failure));
-        }
-    }
-    let left = match answered(local.ask(Ask::Snapshots).await?, expire::listed) {
-        Answer::Is(left) => left,
-        Answer::Failed(failure) => return Ok(Expired::Failed(failure)),
-        Answer::Unclear(why) => return Ok(Expired::Unclear(format!("whether all were deleted: {why}"))),
-    };
-    let stayed = going.iter().filter(|id| left.iter().any(|one| one.id == **id)).count();
-    if stayed > 0 {
-        let said = format!("kopia said that it deleted {} snapshots, and {stayed} are still there", going.len());
-        return Ok(Expired::Failed(Failure::new(Class::NoTrace, said)));
-    }
-    Ok(Expired::Decided(expiries, Some(going.len())))
 }
 
 /// What kopia says, in the log of a pod, which is all that is left of it: each word as it is said, and of a count that goes

@@ -11,10 +11,13 @@ use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
 use super::gauges::Gauges;
+use crate::api::kopia::JobRun;
 use crate::api::{GROUP, VERSION};
+use crate::domain::digest::Hash;
 use crate::domain::kopia::Identity;
 use crate::domain::ledger::Outcome;
 use crate::domain::name::{Key, Uid, fingerprint};
+use crate::domain::repository::Task;
 use crate::domain::repository::agenda::{Agenda, Case, agenda};
 use crate::domain::repository::course::{Conclusion, Lease, Pods, Sighted, Step, next};
 use crate::domain::repository::findings::findings;
@@ -291,7 +294,7 @@ impl Keeper {
             }
             _ => (Kept::Unknown(String::new()), Lease::Unknown("it was not asked for".to_owned())),
         };
-        let halt = halt(entry, run.generation);
+        let halt = halt(entry, &run);
         match next(&going, &job, &pods, &lease, halt.as_deref(), self.now()) {
             Step::Create => self.create(entry, us, &key).await,
             Step::Take(job) => {
@@ -325,6 +328,13 @@ impl Keeper {
         if let Err(unread) = self.find_image().await {
             return self.complain(entry, us, &unread.to_string()).await;
         }
+        let deletes = entry.going.as_ref().is_some_and(|going| going.task == Task::Expire);
+        // As they are now: whose a source is, is told by when it last synchronised.
+        let own = if deletes { edge::candidates(&self.client, self.now()).await } else { Ok(Vec::new()) };
+        let own = match own {
+            Ok(own) => own,
+            Err(unread) => return self.complain(entry, us, &unread.to_string()).await,
+        };
         let (Some(spec), Some(going), Some(image)) = (&entry.spec, &entry.going, &self.image) else { return Go::Rest };
         let mould = Mould {
             custody: &entry.custody,
@@ -336,6 +346,8 @@ impl Keeper {
             us,
             unique_id: entry.told.unique_id.as_deref(),
             tried: entry.status.expire.as_ref().map(|expire| expire.terms.as_str()),
+            approved: entry.status.run.as_ref().and_then(|run| run.approved.as_deref()),
+            own: &own,
         };
         match self.hands.make(key, edge::manifest(mould)).await {
             Ok(uid) => {
@@ -394,14 +406,17 @@ impl Keeper {
 }
 
 /// Why a Job that has not begun is not to begin any more.
-fn halt(entry: &Entry, generation: i64) -> Option<String> {
+fn halt(entry: &Entry, run: &JobRun) -> Option<String> {
     if entry.custody.rules().suspended {
         return Some("spec.suspend was set before it began".to_owned());
     }
     if !entry.custody.problems().is_empty() {
         return Some("the spec makes no sense any more".to_owned());
     }
-    (entry.told.generation != generation).then(|| "the spec was changed before it began".to_owned())
+    if run.approved.is_some() && run.approved.as_deref() != entry.told.approved_expiry.as_ref().map(Hash::as_str) {
+        return Some("its approval was taken away before it began".to_owned());
+    }
+    (entry.told.generation != run.generation).then(|| "the spec was changed before it began".to_owned())
 }
 
 /// A name that no other Job has, and that a label takes.
@@ -413,7 +428,13 @@ fn job_name(entry: &Entry, task: &str, now: Timestamp) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::Rivalry;
+    use serde_json::json;
+
+    use super::{Rivalry, halt};
+    use crate::domain::digest::Hash;
+    use crate::domain::repository::Task;
+    use crate::domain::repository::agenda::Trigger;
+    use crate::io::repository as edge;
 
     #[test]
     fn a_rival_that_cannot_be_told_holds_what_writes_and_is_no_finding() {
@@ -421,5 +442,29 @@ mod tests {
         assert_eq!((untold.holds(), untold.known()), (Some("500"), None));
         assert_eq!((known.holds(), known.known()), (Some("velero"), Some("velero")));
         assert_eq!((Rivalry::Known(None).holds(), Rivalry::Known(None).known()), (None, None));
+    }
+    #[test]
+    fn an_approval_that_is_taken_away_in_time_is_none() {
+        let object = |annotations: serde_json::Value| {
+            let metadata = json!({"name": "nas", "namespace": "backup", "annotations": annotations});
+            let object = json!({"metadata": metadata, "spec": {"secretRef": {"name": "kopia"}}});
+            edge::read(&object.to_string()).unwrap()
+        };
+        let begun = |task, annotations| {
+            let mut entry = object(annotations);
+            edge::begun(&mut entry, task, Trigger::Request, "j", jiff::Timestamp::UNIX_EPOCH);
+            (entry.status.run.clone().unwrap(), entry)
+        };
+        let (run, mut entry) = begun(Task::Expire, json!({"volwarden.dev/approved-expiry": "e-1"}));
+        assert_eq!((run.approved.as_deref(), halt(&entry, &run)), (Some("e-1"), None));
+        for other in [None, Some(Hash::written("e-2"))] {
+            entry.told.approved_expiry = other;
+            assert!(halt(&entry, &run).unwrap().contains("its approval was taken away"));
+        }
+        // One that comes later is the next run's.
+        let (run, mut entry) = begun(Task::Expire, json!({}));
+        entry.told.approved_expiry = Some(Hash::written("e-1"));
+        assert_eq!((run.approved.as_deref(), halt(&entry, &run)), (None, None));
+        assert_eq!(begun(Task::Full, json!({"volwarden.dev/approved-expiry": "e-1"})).0.approved, None);
     }
 }

@@ -10,13 +10,14 @@ use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 
 use super::course::moment;
-use super::{CliError, Outcome, Terminal, approve_retention, not_empty, output, table};
+use super::{CliError, Outcome, Terminal, approve_repository, approve_retention, not_empty, output, table};
 use crate::api::APPROVED;
 use crate::app::consent::{self, Hand, Trouble};
 use crate::config::Settings;
 use crate::domain::digest::Hash;
 use crate::domain::guard::{Guard, Verdict};
 use crate::domain::ledger::{Approval, Plan, Record};
+use crate::domain::name::Key;
 use crate::domain::policy::{Mode, Policy};
 use crate::domain::words;
 
@@ -29,9 +30,14 @@ With kubectl: kubectl annotate remediation NAME volwarden.dev/approved=HASH --ov
 #[command(after_help = EXAMPLES)]
 pub(super) struct ApproveArgs {
     /// The Remediation whose plan is approved: volwarden plan, or kubectl get remediations. A plan of a SnapshotRetention
-    /// is approved by snapshotretention/NAME: volwarden retention plan
+    /// is approved by snapshotretention/NAME: volwarden retention plan; what a KopiaRepository waits for by
+    /// kopiarepository/NAME: volwarden kopia status
     #[arg(value_name = "NAME")]
     name: String,
+
+    /// Namespace of a KopiaRepository [default: that of the kubeconfig's context]
+    #[arg(short, long, value_name = "NAMESPACE")]
+    namespace: Option<String>,
 
     /// Only if this is still the plan's hash
     #[arg(long, value_name = "HASH")]
@@ -73,8 +79,17 @@ const NOTICED_WITHIN: Duration = Duration::from_secs(20);
 /// Reads, shows and approves.
 pub(super) async fn approve(args: &ApproveArgs, settings: &Settings) -> Result<Outcome, CliError> {
     let terminal = Terminal::new(args.no_color);
-    let name = match meant(&args.name).map_err(CliError::Usage)? {
+    let meant = meant(&args.name).map_err(CliError::Usage)?;
+    if args.namespace.is_some() && !matches!(meant, Meant::Repository(_)) {
+        return Err(CliError::Usage("only a KopiaRepository has a namespace: leave --namespace away".to_owned()));
+    }
+    let name = match meant {
         Meant::Remediation(name) => name,
+        Meant::Repository(name) => {
+            let hand = consent::reach(settings).await?;
+            let key = Key::namespaced(args.namespace.as_deref().unwrap_or(hand.namespace()), name);
+            return approve_repository::approve(&hand, &key, args.hash.as_deref(), args.dry.is_dry()).await;
+        }
         Meant::Retention(name) => {
             let (hand, hash) = (consent::reach(settings).await?, args.hash.as_deref());
             return approve_retention::approve(&hand, name, hash, args.dry.is_dry(), terminal).await;
@@ -105,18 +120,21 @@ pub(super) enum Meant<'a> {
     Remediation(&'a str),
     /// A SnapshotRetention.
     Retention(&'a str),
+    /// A KopiaRepository.
+    Repository(&'a str),
 }
 
 fn meant(words: &str) -> Result<Meant<'_>, String> {
     match words.split_once('/') {
         None => Ok(Meant::Remediation(words)),
         Some((kind, name)) if is_retention(kind) => Ok(Meant::Retention(name)),
+        Some((kind, name)) if is_repository(kind) => Ok(Meant::Repository(name)),
         Some((kind, name)) if matches!(kind.to_ascii_lowercase().as_str(), "remediation" | "remediations") => {
             Ok(Meant::Remediation(name))
         }
-        Some((kind, _)) => {
-            Err(format!("{kind:?} has no plans: write NAME of a Remediation, or snapshotretention/NAME"))
-        }
+        Some((kind, _)) => Err(format!(
+            "{kind:?} has no plans: write NAME of a Remediation, snapshotretention/NAME, or kopiarepository/NAME"
+        )),
     }
 }
 
@@ -124,6 +142,11 @@ fn meant(words: &str) -> Result<Meant<'_>, String> {
 pub(super) fn is_retention(word: &str) -> bool {
     let word = word.to_ascii_lowercase();
     matches!(word.split('.').next(), Some("snapshotretention" | "snapshotretentions" | "sret"))
+}
+
+fn is_repository(word: &str) -> bool {
+    let word = word.to_ascii_lowercase();
+    matches!(word.split('.').next(), Some("kopiarepository" | "kopiarepositories" | "krepo"))
 }
 
 /// The plan that would be approved, or why none would.
@@ -319,6 +342,9 @@ mod tests {
         assert_eq!(meant("Remediation/entry-c"), Ok(Meant::Remediation("entry-c")));
         for kind in ["snapshotretention", "SnapshotRetention", "snapshotretentions.volwarden.dev", "sret"] {
             assert_eq!(meant(&format!("{kind}/nightly")), Ok(Meant::Retention("nightly")));
+        }
+        for kind in ["kopiarepository", "KopiaRepository", "kopiarepositories.volwarden.dev", "krepo"] {
+            assert_eq!(meant(&format!("{kind}/nas")), Ok(Meant::Repository("nas")));
         }
         assert!(meant("pod/x").unwrap_err().contains("snapshotretention/NAME"));
     }

@@ -65,7 +65,7 @@ enum KopiaCommand {
     Policy(PolicyArgs),
     /// What the pod of a KopiaRepository's Job runs; its report goes into the termination message
     #[command(hide = true)]
-    Task(task::TaskArgs),
+    Task(Box<task::TaskArgs>),
 }
 
 /// Which repository is meant: one of the two.
@@ -338,6 +338,7 @@ async fn command(args: &KopiaArgs) -> Result<Outcome, CliError> {
                 most: args.most,
                 terms: args.delete.clone(),
                 accepted: args.accept_shrunk.clone(),
+                cluster: None,
             };
             terminal.progress("asking kopia ...");
             let expired = desk::expire(&args.access.within(args.timeout), &clearance).await;

@@ -19,6 +19,7 @@ use crate::app::{self, AppError};
 use crate::config::{ConfigError, Flags, RunFlags, Settings};
 
 mod approve;
+mod approve_repository;
 mod approve_retention;
 mod completions;
 mod course;

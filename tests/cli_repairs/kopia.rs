@@ -224,3 +224,115 @@ async fn what_cannot_be_meant_is_refused_and_nothing_is_written() {
     embedded_newer.stop().await;
     embedded.stop().await;
 }
+
+#[tokio::test]
+async fn each_approval_of_a_repository_is_its_own_and_the_one_that_is_meant() {
+    let mut status = seen();
+    status["ownerPlan"] = json!("o-1");
+    status["expire"] = json!({"terms": "t-1", "would": 2, "deleted": 0, "held": [],
+        "approval": {"plan": "e-1", "given": false, "foreign": ["app@media:/data"], "globalPolicy": []}});
+    let embedded = backup(&status).await;
+    let annotations = || {
+        let object = stands(&embedded, table::REPOSITORIES, "backup", "nas").unwrap();
+        object["metadata"].get("annotations").cloned().unwrap_or_default()
+    };
+    let way = "volwarden approve kopiarepository/nas -n backup --hash e-1";
+    for command in ["status", "policy"] {
+        let said = volwarden(&embedded, &["kopia", command, "nas", "-n", "backup"]).await;
+        for words in ["app@media:/data: it is not shown to be this cluster's", way] {
+            assert!(said.out.contains(words), "{words:?} is not in\n{}", said.out);
+        }
+    }
+    let approve =
+        async |words: &[&str]| volwarden(&embedded, &[&["approve", "kopiarepository/nas"], words].concat()).await;
+    let said = approve(&["-n", "backup"]).await;
+    assert!(said.code == 2 && said.err.contains("two plans") && said.err.contains("--hash e-1"), "{}", said.err);
+    let said = approve(&["-n", "backup", "--hash", "e-1", "--dry-run=server"]).await;
+    assert!(said.code == 0 && said.out.contains("Nothing was written"), "{}{}", said.out, said.err);
+    assert_eq!(annotations(), Value::Null);
+    let said = approve(&["-n", "backup", "--hash", "e-1"]).await;
+    assert!(said.code == 0 && said.out.contains("Approved. It is good for exactly these"), "{}{}", said.out, said.err);
+    assert_eq!(annotations(), json!({"volwarden.dev/approved-expiry": "e-1"}));
+    let said = approve(&["-n", "backup", "--hash", "o-1"]).await;
+    assert!(said.code == 0 && said.out.contains("Approved. It is done once."), "{}{}", said.out, said.err);
+    assert_eq!(annotations(), json!({"volwarden.dev/approved-expiry": "e-1", "volwarden.dev/approved": "o-1"}));
+    let said = volwarden(&embedded, &["approve", "nothing", "-n", "backup"]).await;
+    assert!(said.code == 2 && said.err.contains("only a KopiaRepository has a namespace"), "{}", said.err);
+    embedded.stop().await;
+}
+
+/// The daemon on an embedded cluster; it ends with the test.
+struct Daemon(std::process::Child);
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Daemon {
+    fn start(embedded: &Embedded) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_volwarden"));
+        command.args([
+            "run",
+            "--listen",
+            "127.0.0.1:0",
+            "--job-image",
+            "example.com/volwarden:1",
+            "--log-level",
+            "off",
+        ]);
+        command.arg("--kubeconfig").arg(embedded.kubeconfig()).env_clear();
+        Self(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+    }
+}
+
+#[tokio::test]
+async fn a_job_of_the_daemons_is_told_whose_a_source_may_be_and_what_was_approved() {
+    let embedded = cluster().await;
+    for name in ["backup", "media"] {
+        make(&embedded, table::NAMESPACES, &json!({"metadata": {"name": name}}));
+    }
+    let (synced, never) = ("2026-01-03T03:00:30Z", json!({}));
+    let source = |name: &str, spec: Value, status: &Value| {
+        json!({"apiVersion": "volsync.backube/v1alpha1", "kind": "ReplicationSource",
+        "metadata": {"namespace": "media", "name": name}, "spec": spec, "status": status})
+    };
+    let did = json!({"lastSyncTime": synced, "lastSyncDuration": "30s"});
+    for (name, spec, status) in [
+        ("app", json!({"kopia": {}}), &did),
+        ("new", json!({"kopia": {}}), &never),
+        ("files", json!({"restic": {}}), &did),
+    ] {
+        make(&embedded, table::REPLICATION_SOURCES, &source(name, spec, status));
+    }
+    let mut status = seen();
+    status["expire"] = json!({"terms": "t-1", "would": 0, "deleted": 0, "held": []});
+    let mut object = repository(&status);
+    object["spec"] = json!({"secretRef": {"name": "kopia"}, "expire": {"mode": "Enforce"}});
+    object["metadata"]["annotations"] =
+        json!({"volwarden.dev/requestedAt": "expire:1", "volwarden.dev/approved-expiry": "e-1"});
+    make(&embedded, table::REPOSITORIES, &object);
+    let _daemon = Daemon::start(&embedded);
+    let began = std::time::Instant::now();
+    let job = loop {
+        let status = stands(&embedded, table::REPOSITORIES, "backup", "nas").unwrap()["status"].clone();
+        let name = status.pointer("/run/job").and_then(Value::as_str).unwrap_or_default();
+        if let Some(job) = stands(&embedded, table::JOBS, "backup", name) {
+            assert_eq!((&status["run"]["task"], &status["run"]["approved"]), (&json!("Expire"), &json!("e-1")));
+            break job;
+        }
+        assert!(began.elapsed().as_secs() < 120, "no Job is made: {status:#}");
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    };
+    let words = job.pointer("/spec/template/spec/containers/0/args").unwrap().as_array().unwrap().clone();
+    let of = |flag: &str| -> Vec<&str> {
+        words.iter().filter_map(|word| word.as_str().unwrap().strip_prefix(&format!("--{flag}="))).collect()
+    };
+    let own = of("own");
+    let window = "app@media:/data=2026-01-03T02:55:00Z/2026-01-03T03:05:30Z/20";
+    assert!(own.len() == 2 && own[0].starts_with(window) && own[1] == "new@media:/data=never", "{words:?}");
+    assert_eq!((of("source").len(), of("approved"), of("delete")), (0, vec!["e-1"], vec!["t-1"]));
+    embedded.stop().await;
+}

@@ -82,7 +82,6 @@ fn wrong() -> Vec<(Value, &'static str)> {
         (with(&quick(json!({"cron": "0 2 * * *", "jitter": "25h"}))), "has to be from 0s to 24h"),
         (with(&json!({"schedules": {"verifyPercent": 101}})), "verifyPercent"),
         (with(&json!({"schedules": {"expire": {"cron": "0 3 * * *"}}})), "schedules.expire needs expire"),
-        (with(&json!({"expire": {"mode": "Enforce"}})), "sources: Required value"),
         (with(&json!({"expire": {"sources": []}})), "sources"),
         (with(&json!({"expire": {"sources": ["all sources"]}})), "sources[0] in body should match"),
         (with(&json!({"expire": {"sources": ["a@b:/c", "a@b:/c"]}})), "sources[1]: Duplicate value"),
@@ -100,7 +99,8 @@ fn wrong() -> Vec<(Value, &'static str)> {
 #[test]
 fn a_wrong_repository_is_refused_by_the_server_and_by_us() {
     let Some(server) = defined() else { return };
-    for spec in [with(&json!({})), full(), with(&json!({"path": null, "schedules": {}, "volumes": []}))] {
+    let own = with(&json!({"expire": {"mode": "Enforce"}, "schedules": {"expire": {"cron": "0 3 * * *"}}}));
+    for spec in [with(&json!({})), full(), own, with(&json!({"path": null, "schedules": {}, "volumes": []}))] {
         server.must(&kopia(&spec).dry());
         assert_eq!(check::kopia(&spec).flaws, [], "{spec}");
     }
@@ -183,6 +183,9 @@ fn full_status() -> Value {
         "expire": {
             "at": at, "terms": "0123456789abcdef", "would": 5, "deleted": 3,
             "held": [{"source": "app@ns:/data", "reason": "BackupShrunk", "said": "it shrank"}],
+            "approval": {
+                "plan": "0123456789abcdef", "given": true, "foreign": ["web@x:/data"], "globalPolicy": ["db@ns:/data"],
+            },
         },
         "tasks": [{
             "task": "Full", "lastScheduled": at, "lastSuccess": at, "freedBytes": 3, "failures": 2, "retryAt": at,
@@ -192,7 +195,7 @@ fn full_status() -> Value {
         "lastHandledRequest": "full:1",
         "run": {
             "task": "VerifyWhole", "trigger": "Request", "request": "verify-whole:2", "job": "r-verify-whole-1",
-            "jobUID": "j-1", "startedAt": at, "generation": 1, "heldBy": "the Lease is held",
+            "jobUID": "j-1", "startedAt": at, "generation": 1, "approved": "e-1", "heldBy": "the Lease is held",
         },
         "history": [{
             "task": "Full", "trigger": "Schedule", "job": "r-full-1", "startedAt": at, "finishedAt": at,

@@ -1,6 +1,8 @@
 //! Kopia repositories on the real stack: real Jobs of kube-controller-manager, their pods run by the kubelet stand-in
 //! with the real kopia. The judges are kopia's own record, the repository's files, and the times of the Jobs.
 
+mod expiry;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -252,7 +254,8 @@ fn eleven_1_a_repository_is_seen_owned_by_approval_maintained_and_verified() {
     let status = held_while_somebody_else_owns_it(&lab, &before);
     owned_by_approval(&lab, &text(&status, "/ownerPlan"));
     let quick = maintained_and_verified(&lab);
-    expired(&lab);
+    expiry::by_default_its_own(&lab);
+    expiry::others_by_approval(&lab);
     says_no_password(&lab, &quick);
     owner_goes_to_and_fro(&lab);
     stopped_while_another_is_in_its_place(&lab, &text(&real, "/uniqueIDHex"));
@@ -323,43 +326,6 @@ fn by_name(lab: &Lab) {
     assert_eq!(answer["status"]["history"][0]["task"], "Full");
     assert_eq!(answer["lease"]["held"], Value::Null, "{answer:#}");
     assert!(text(&answer, "/lease/lease").starts_with("volwarden-system/volwarden-kopia-"), "{answer:#}");
-}
-
-fn expired(lab: &Lab) {
-    println!("11.1.4b snapshots go only where it is said, and not by the first run");
-    for day in 1..=4 {
-        lab.snapshot_of("old@ns:/data", day);
-    }
-    lab.kopia(&[
-        "policy",
-        "set",
-        "old@ns:/data",
-        "--keep-latest=2",
-        "--keep-hourly=0",
-        "--keep-daily=0",
-        "--keep-weekly=0",
-        "--keep-monthly=0",
-        "--keep-annual=0",
-    ]);
-    let expire = json!({"spec": {"expire": {"mode": "Enforce", "sources": ["old@ns:/data"]}}});
-    lab.stack.patch(REPOSITORIES, Some(NAMESPACE), "main", None, &expire).unwrap();
-    let dry = lab.run("expire:1");
-    assert!(text(&dry, "/message").starts_with("2 would be deleted"), "{dry:#}");
-    // Its last snapshot is of January, and there was one a day: so says kopia's own list.
-    let late = |status: &Value| findings(status) == ["SnapshotGap"];
-    let gap = text(&lab.wait_status(NAMESPACE, "a source is late", late), "/findings/0/message");
-    assert!(gap.starts_with("1 source ") && gap.contains("old@ns:/data has none since 2026-01-04T03:00:00Z"), "{gap}");
-    assert!(gap.contains("had one each 24h"), "{gap}");
-    let listed = |source: &str| {
-        let all = lab.kopia(&["snapshot", "list", "--json"]);
-        all.as_array().unwrap().iter().filter(|one| text(one, "/source/userName") == source).count()
-    };
-    assert_eq!((listed("old"), listed("app")), (4, 1));
-    let real = lab.run("expire:2");
-    assert!(text(&real, "/message").starts_with("2 of 2 were deleted"), "{real:#}");
-    assert_eq!((listed("old"), listed("app")), (2, 1));
-    lab.wait_status(NAMESPACE, "two snapshots tell no period", |status| findings(status).is_empty());
-    assert_eq!(lab.status(NAMESPACE)["expire"]["deleted"], 2);
 }
 
 fn says_no_password(lab: &Lab, quick: &Value) {

@@ -19,7 +19,7 @@ const LEFT: [&str; 3] =
     ["Job volsync-src-gone", "PersistentVolumeClaim volsync-gone-src", "VolumeSnapshot volsync-gone-src"];
 
 /// The shape of VolSync's two kinds, without what its schemas say of the fields.
-fn definition(kind: &str) -> Value {
+pub(super) fn definition(kind: &str) -> Value {
     let (singular, plural) = (kind.to_lowercase(), format!("{}s", kind.to_lowercase()));
     json!({
         "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",

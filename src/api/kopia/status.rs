@@ -127,6 +127,26 @@ pub struct ExpireStatus {
     /// Sources of which none goes, and why.
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "atomic"))]
     pub held: Vec<HeldSource>,
+    /// Sources of which snapshots go by approval only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub approval: Option<ExpireApproval>,
+}
+
+/// Sources of which snapshots go by approval only.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ExpireApproval {
+    /// What it is of: the value of volwarden.dev/approved-expiry that approves it.
+    #[schemars(length(max = 128))]
+    pub plan: String,
+    /// It was given before that run.
+    pub given: bool,
+    /// These are not shown to be this cluster's.
+    #[schemars(length(max = 64), inner(length(max = 512)), extend("x-kubernetes-list-type" = "atomic"))]
+    pub foreign: Vec<String>,
+    /// A count of these is the repository's global policy's, or nobody's.
+    #[schemars(length(max = 64), inner(length(max = 512)), extend("x-kubernetes-list-type" = "atomic"))]
+    pub global_policy: Vec<String>,
 }
 
 /// A source of which no snapshot goes.
@@ -348,6 +368,10 @@ pub struct JobRun {
     /// The generation it was decided on.
     #[schemars(range(min = 0))]
     pub generation: i64,
+    /// The approval of an expiry that it takes along: if that is taken away before it begins, it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
+    pub approved: Option<String>,
     /// What keeps it from beginning, in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512))]

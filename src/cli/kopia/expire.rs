@@ -8,7 +8,7 @@ use super::super::output;
 use super::super::{CliError, Format, Outcome};
 use crate::app::kopia::{Expired, Policies};
 use crate::domain::kopia::Failure;
-use crate::domain::kopia::expire::{Expiry, Held, terms};
+use crate::domain::kopia::expire::{Decision, Expiry, Held, terms};
 use crate::domain::retention::Policy;
 use crate::domain::words;
 
@@ -71,12 +71,14 @@ struct Row<'a> {
     going: Option<&'a [String]>,
     #[serde(skip_serializing_if = "Option::is_none")]
     held: Option<&'a Held>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    global_policy: Option<bool>,
 }
 
 /// Shows what became of snapshots; `asked`: they were to be deleted.
 pub(super) fn expired(expired: &Expired, asked: bool, format: Format) -> Result<Outcome, CliError> {
     let (outcome, answer, text) = match expired {
-        Expired::Decided(all, deleted) => {
+        Expired::Decided(Decision { expiries: all, deleted, .. }) => {
             let sources = all.iter().map(rowed).collect();
             let result = if deleted.is_some() { "deleted" } else { "dryRun" };
             let terms = Some(terms(all).as_str().to_owned());
@@ -106,6 +108,7 @@ fn rowed(one: &Expiry) -> Row<'_> {
         snapshots: Some(one.snapshots),
         going: one.going.as_deref().ok(),
         held: one.going.as_ref().err(),
+        global_policy: Some(one.global),
     }
 }
 
@@ -113,6 +116,9 @@ fn decided(all: &[Expiry], deleted: Option<usize>, asked: bool) -> String {
     let mut out = String::new();
     for one in all {
         let _ = writeln!(out, "{}: {} ({})", one.source, words::count(one.snapshots, "snapshot"), counts(one.policy));
+        if one.global {
+            out.push_str("  not all six counts are its own, its user's or its host's: whoever changes the global policy changes them\n");
+        }
         match &one.going {
             Ok(going) => {
                 let _ = writeln!(out, "  {} would go", going.len());
@@ -156,5 +162,5 @@ pub(super) fn policies(policies: &Policies, format: Format) -> Result<Outcome, C
 }
 
 fn policied((source, policy): &(String, Policy)) -> Row<'_> {
-    Row { source, policy: (*policy).into(), snapshots: None, going: None, held: None }
+    Row { source, policy: (*policy).into(), snapshots: None, going: None, held: None, global_policy: None }
 }

@@ -9,8 +9,9 @@ use std::time::Duration;
 use clap::Args;
 
 use super::super::{CliError, Outcome};
-use crate::app::kopia::{self as desk, Clearance, Errand};
+use crate::app::kopia::{self as desk, Clearance, Cluster, Errand};
 use crate::domain::repository::Task;
+use crate::domain::repository::own::Candidate;
 use crate::domain::repository::report::{Ended, Report};
 
 #[derive(Args, Clone)]
@@ -43,9 +44,19 @@ pub(super) struct TaskArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(0..=100), default_value_t = 1)]
     percent: u8,
 
-    /// A source that may lose snapshots by expire; may be repeated
+    /// A source that may lose snapshots by expire; may be repeated. Without any, those of --own that are shown to be the
+    /// cluster's
     #[arg(long, value_name = "SOURCE")]
     source: Vec<String>,
+
+    /// A source that may be the cluster's: it is if its newest complete snapshot that ended before BEFORE ended from FROM to
+    /// TO; may be repeated
+    #[arg(long, value_name = "SOURCE=FROM/TO/BEFORE")]
+    own: Vec<Candidate>,
+
+    /// What somebody has approved of sources that are not shown to be the cluster's or are under the global policy
+    #[arg(long, value_name = "HASH")]
+    approved: Option<String>,
 
     /// A source of which it is known that its newest snapshot is small; may be repeated
     #[arg(long, value_name = "SOURCE")]
@@ -138,6 +149,11 @@ fn errand(args: &TaskArgs) -> Result<Errand, String> {
             most: args.most,
             terms: args.delete.clone(),
             accepted: args.accept_shrunk.clone(),
+            cluster: Some(Cluster {
+                candidates: args.own.clone(),
+                approved: args.approved.clone(),
+                unique_id: args.unique_id.clone(),
+            }),
         },
         program: args.kopia.clone(),
         timeout: args.timeout,

@@ -119,7 +119,9 @@ pub struct Held {
 }
 
 impl Held {
-    fn new(source: &str, reason: &str, said: impl Into<String>) -> Self {
+    /// One with its reason.
+    #[must_use]
+    pub fn new(source: &str, reason: &str, said: impl Into<String>) -> Self {
         Self { source: source.to_owned(), reason: reason.to_owned(), said: said.into() }
     }
 
@@ -141,6 +143,39 @@ pub struct Expiry {
     pub snapshots: usize,
     /// The ids that go, oldest first; or why none does.
     pub going: Result<Vec<String>, Held>,
+    /// The source is not shown to be this cluster's.
+    pub foreign: bool,
+    /// A count of it is the repository's global policy's, which is everybody's.
+    pub global: bool,
+}
+
+impl Expiry {
+    /// Whether somebody has to approve before any of it goes.
+    #[must_use]
+    pub fn asks(&self) -> bool {
+        self.foreign || self.global
+    }
+
+    /// How many snapshots go.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.going.as_ref().map_or(0, Vec::len)
+    }
+}
+
+/// What was decided about all sources of a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// What becomes of each.
+    pub expiries: Vec<Expiry>,
+    /// Sources that are none of the run's, and why.
+    pub apart: Vec<Held>,
+    /// What an approval has to be of; none: nothing asks for one.
+    pub approval: Option<Hash>,
+    /// That was given.
+    pub approved: bool,
+    /// So many were deleted; none: it was only looked.
+    pub deleted: Option<usize>,
 }
 
 /// Decides for one source. `would` is how many kopia's own dry run names; `accepted`: that it shrank is known and meant.
@@ -150,7 +185,7 @@ pub fn expiry(source: &str, all: &[Listed], policy: Policy, would: Option<usize>
     // Of two that began together kopia takes the one that ended later for the newer.
     ours.sort_by_key(|one| Reverse((one.start, one.end)));
     let going = decided(source, &ours, policy, would, accepted);
-    Expiry { source: source.to_owned(), policy, snapshots: ours.len(), going }
+    Expiry { source: source.to_owned(), policy, snapshots: ours.len(), going, foreign: false, global: false }
 }
 
 fn decided(
@@ -213,10 +248,12 @@ fn shrunk(complete: &[&Listed]) -> Option<String> {
     })
 }
 
-/// So many of each in their turn, the oldest of each source first, until `most`.
+/// So many of each in their turn, the oldest of each source first, until `most`; of a source that asks for an approval only
+/// if that was given.
 #[must_use]
-pub fn within(expiries: &[Expiry], most: usize) -> Vec<String> {
-    let lines: Vec<&[String]> = expiries.iter().filter_map(|one| one.going.as_ref().ok()).map(Vec::as_slice).collect();
+pub fn within(expiries: &[Expiry], most: usize, approved: bool) -> Vec<String> {
+    let free = expiries.iter().filter(|one| approved || !one.asks());
+    let lines: Vec<&[String]> = free.filter_map(|one| one.going.as_ref().ok()).map(Vec::as_slice).collect();
     let longest = lines.iter().map(|line| line.len()).max().unwrap_or_default();
     let rounds = (0..longest).flat_map(|round| lines.iter().filter_map(move |line| line.get(round)));
     rounds.take(most).cloned().collect()
@@ -227,11 +264,30 @@ pub fn within(expiries: &[Expiry], most: usize) -> Vec<String> {
 pub fn terms(expiries: &[Expiry]) -> Hash {
     let mut terms = Encoding::of("kopia-expire/1");
     for one in expiries {
-        terms.field("source", &one.source);
-        let Policy { latest, hourly, daily, weekly, monthly, annual } = one.policy;
-        terms.list("keep", [latest, hourly, daily, weekly, monthly, annual]);
+        encode(&mut terms, one);
     }
     terms.hash()
+}
+
+fn encode(hash: &mut Encoding, one: &Expiry) {
+    hash.field("source", &one.source);
+    let Policy { latest, hourly, daily, weekly, monthly, annual } = one.policy;
+    hash.list("keep", [latest, hourly, daily, weekly, monthly, annual]);
+}
+
+/// What an approval is of: this repository, and each source that asks for one, with why and under which counts. Sources that
+/// ask for none are not in it: one more or less of them leaves it good.
+#[must_use]
+pub fn approval(expiries: &[Expiry], unique_id: Option<&str>) -> Option<Hash> {
+    let mut plan = Encoding::of("kopia-expiry-approval/1");
+    plan.optional("uniqueID", unique_id);
+    let asking: Vec<&Expiry> = expiries.iter().filter(|one| one.asks()).collect();
+    for one in &asking {
+        encode(&mut plan, one);
+        plan.field("foreign", one.foreign);
+        plan.field("global", one.global);
+    }
+    (!asking.is_empty()).then(|| plan.hash())
 }
 
 #[derive(Deserialize)]
@@ -369,16 +425,42 @@ mod tests {
     #[test]
     fn a_run_takes_the_oldest_of_each_source_in_turn() {
         let of = |source: &str, ids: &[&str]| Expiry {
-            source: source.to_owned(),
-            policy: latest(1),
-            snapshots: 9,
             going: Ok(ids.iter().map(|id| (*id).to_owned()).collect()),
+            ..expiry(source, &[], latest(1), Some(0), false)
         };
         let held = Expiry { going: Err(Held::unasked("c", "x")), ..of("c", &[]) };
         let all = [of("a", &["a1", "a2", "a3"]), held, of("b", &["b1"])];
-        assert_eq!(within(&all, 3), ["a1", "b1", "a2"]);
-        assert_eq!(within(&all, 100).len(), 4);
-        assert_eq!(within(&all, 0).len(), 0);
+        assert_eq!(within(&all, 3, false), ["a1", "b1", "a2"]);
+        assert_eq!(within(&all, 100, false).len(), 4);
+        assert_eq!(within(&all, 0, true).len(), 0);
+        // What asks for an approval goes with one.
+        let asks = [
+            Expiry { foreign: true, ..of("a", &["a1", "a2"]) },
+            of("b", &["b1"]),
+            Expiry { global: true, ..of("c", &["c1"]) },
+        ];
+        assert_eq!(within(&asks, 100, false), ["b1"]);
+        assert_eq!(within(&asks, 100, true), ["a1", "b1", "c1", "a2"]);
+    }
+
+    #[test]
+    fn an_approval_is_of_what_asks_for_one_and_of_nothing_else() {
+        let of = |source: &str, count| expiry(source, &[], latest(count), Some(0), false);
+        let foreign = |source: &str, count| Expiry { foreign: true, ..of(source, count) };
+        let one = approval(&[foreign("a", 3)], Some("id"));
+        assert_eq!(approval(&[of("a", 3)], Some("id")), None, "nobody is asked");
+        assert_eq!(one, approval(&[of("b", 1), foreign("a", 3)], Some("id")), "others come and go");
+        for (other, id) in [
+            (vec![foreign("a", 4)], "id"),
+            (vec![foreign("b", 3)], "id"),
+            (vec![foreign("a", 3), foreign("b", 3)], "id"),
+            (vec![Expiry { global: true, ..foreign("a", 3) }], "id"),
+            (vec![Expiry { global: true, ..of("a", 3) }], "id"),
+            (vec![foreign("a", 3)], "another"),
+        ] {
+            assert_ne!(one, approval(&other, Some(id)), "{other:?}");
+        }
+        assert_ne!(one, Some(terms(&[foreign("a", 3)])), "terms approve nothing");
     }
 
     #[test]

@@ -7,6 +7,7 @@ pub mod expire;
 mod failure;
 mod locks;
 mod maintenance;
+pub mod origin;
 mod progress;
 mod repository;
 mod sources;

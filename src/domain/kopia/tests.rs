@@ -315,6 +315,7 @@ proptest! {
             let ended = Ended { stdout: input.clone(), ..ended(i32::from(change % 2), &input) };
             let _ = (verified(&ended, &ended), holders(&input, 1, 1, 1), Failure::told(&input).to_string());
             let _ = (expire::listed(&input), expire::policy(&input), expire::would_delete(&input));
+            let _ = origin::defined(&input).map(|all| origin::is_global(&input, &all));
             let _ = Report::parse(&input, Task::Full);
             let now = parsed.unwrap_or_default();
             let _ = judge(Round::Full, &ended, &Maintenance::default(), Ok(&now));

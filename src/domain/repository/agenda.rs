@@ -99,6 +99,8 @@ pub struct Told {
     pub handled: Option<Box<str>>,
     /// The approval.
     pub approved: Option<Hash>,
+    /// That of an expiry.
+    pub approved_expiry: Option<Hash>,
     /// The repository that was seen first.
     pub unique_id: Option<Box<str>>,
     /// When we were made its owner.
@@ -142,8 +144,8 @@ pub enum Hold {
     Window(Option<Timestamp>),
     /// It failed, and waits.
     Failed(Timestamp),
-    /// No source is named that may lose snapshots.
-    NoSources,
+    /// No snapshot may go.
+    NoExpiry,
 }
 
 impl Hold {
@@ -159,7 +161,7 @@ impl Hold {
             Self::NotOwner(_) => "NotOwner",
             Self::Window(_) => "Window",
             Self::Failed(_) => "Failed",
-            Self::NoSources => "NoSources",
+            Self::NoExpiry => "NoExpiry",
         }
     }
 }
@@ -176,7 +178,7 @@ impl fmt::Display for Hold {
             Self::NotOwner(None) => f.write_str("maintenance has no owner"),
             Self::Window(Some(opens)) => write!(f, "no window is open before {opens}"),
             Self::Window(None) => f.write_str("no window ever opens"),
-            Self::NoSources => f.write_str("spec.expire names no source"),
+            Self::NoExpiry => f.write_str("there is no spec.expire: no snapshot ever goes"),
             Self::Failed(until) => write!(f, "it failed, and is tried again at {until}"),
         }
     }
@@ -308,8 +310,8 @@ fn hold(case: Case<'_>, task: Task, trigger: Trigger) -> Option<Hold> {
             return Some(Hold::Window(opens));
         }
     }
-    if task == Task::Expire && custody.rules().sources.is_empty() {
-        return Some(Hold::NoSources);
+    if task == Task::Expire && !custody.rules().expires {
+        return Some(Hold::NoExpiry);
     }
     if task.maintains() && !is_ours(case) {
         let owner = told.seen.as_ref().and_then(|seen| seen.owner.as_deref());

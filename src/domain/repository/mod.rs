@@ -7,6 +7,7 @@
 pub mod agenda;
 pub mod course;
 pub mod findings;
+pub mod own;
 pub mod report;
 pub mod rules;
 

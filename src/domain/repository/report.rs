@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::Task;
-use crate::domain::kopia::expire::{self, Expiry, Held};
+use crate::domain::kopia::expire::{self, Decision, Expiry, Held};
 use crate::domain::kopia::{Check, Class, Failure, Maintenance, Repository, Source, Verdict, Verified};
 use crate::domain::words;
 
@@ -17,6 +17,8 @@ pub const MOST: usize = 4096;
 const WORDS: usize = 600;
 /// So many sources are named.
 const SOURCES: usize = 20;
+/// So many may ask for one approval: whoever approves has to see all of them.
+const ASKING: usize = 64;
 
 /// How a task ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,6 +71,23 @@ pub struct Expired {
     pub deleted: u64,
     /// Sources of which none goes, and why.
     pub held: Vec<Held>,
+    /// The sources that ask for an approval, if any does and all of them can be named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub approval: Option<Approval>,
+}
+
+/// Sources of which snapshots go by approval only.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Approval {
+    /// What it has to be of.
+    pub plan: String,
+    /// It was given.
+    pub given: bool,
+    /// These are not shown to be this cluster's.
+    pub foreign: Vec<String>,
+    /// These have a count of the repository's global policy.
+    pub global: Vec<String>,
 }
 
 /// A repository as it was seen.
@@ -131,12 +150,26 @@ pub struct Stale {
     pub period_seconds: Option<u64>,
 }
 
+/// Why there is nothing to approve, though something waits for it.
+const UNNAMED: &str = "more sources ask for an approval than can be shown: name fewer in spec.expire.sources, or set all six counts \
+                       on each, or on its user or host";
+
 fn number(count: usize) -> u64 {
     u64::try_from(count).unwrap_or(u64::MAX)
 }
 
 fn cut(text: &str, most: usize) -> String {
     text.chars().take(most).collect()
+}
+
+/// What asks for an approval, if it can be shown whole.
+fn asked(Decision { expiries, approval, approved, .. }: &Decision) -> Option<Approval> {
+    let named = |which: fn(&Expiry) -> bool| {
+        let some = expiries.iter().filter(|one| which(one)).map(|one| one.source.clone());
+        Some(some.collect::<Vec<_>>()).filter(|all| all.len() <= ASKING)
+    };
+    let plan = approval.as_ref()?.as_str().to_owned();
+    Some(Approval { plan, given: *approved, foreign: named(|one| one.foreign)?, global: named(|one| one.global)? })
 }
 
 impl Sight {
@@ -246,20 +279,33 @@ impl Report {
         }
     }
 
-    /// What became of snapshots: so many were deleted of those that were to go in this run; none: it only looked.
+    /// What became of snapshots.
     #[must_use]
-    pub fn expired(expiries: &[Expiry], deleted: Option<usize>) -> Self {
-        let would = expiries.iter().filter_map(|one| one.going.as_ref().ok()).map(Vec::len).sum();
-        let held: Vec<Held> = expiries.iter().filter_map(|one| one.going.as_ref().err()).cloned().collect();
-        let said = match deleted {
-            Some(deleted) => format!("{deleted} of {would} were deleted; {} held", words::count(held.len(), "source")),
-            None => format!("{would} would be deleted; {} held", words::count(held.len(), "source")),
+    pub fn expired(decision: &Decision) -> Self {
+        let Decision { expiries, apart, approved, deleted, .. } = decision;
+        let going = |asks: bool| -> usize {
+            let some = expiries.iter().filter(|one| (one.asks() && !approved) == asks);
+            some.map(Expiry::count).sum()
         };
+        let (would, waiting) = (going(false), going(true));
+        let held: Vec<&Held> = expiries.iter().filter_map(|one| one.going.as_ref().err()).chain(apart).collect();
+        let mut said = match deleted {
+            Some(deleted) => format!("{deleted} of {would} were deleted"),
+            None => format!("{would} would be deleted"),
+        };
+        if waiting > 0 {
+            said = format!("{said}, {waiting} more by approval");
+        }
+        said = format!("{said}; {} held", words::count(held.len(), "source"));
+        let approval = asked(decision);
+        if approval.is_none() && decision.approval.is_some() {
+            said = format!("{said}; {UNNAMED}");
+        }
         let terms = expire::terms(expiries).as_str().to_owned();
         let (would, deleted) = (number(would), number(deleted.unwrap_or_default()));
-        let short = |held: &Held| Held { said: cut(&held.said, 200), ..held.clone() };
+        let short = |held: &&Held| Held { said: cut(&held.said, 240), ..(*held).clone() };
         let held = held.iter().take(SOURCES).map(short).collect();
-        Self { expired: Some(Expired { terms, would, deleted, held }), ..Self::happened(Task::Expire, said) }
+        Self { expired: Some(Expired { terms, would, deleted, held, approval }), ..Self::happened(Task::Expire, said) }
     }
 
     /// The failure's class, if this version knows it.
@@ -286,6 +332,11 @@ impl Report {
             if report.expired.as_mut().and_then(|expired| expired.held.pop()).is_some() {
                 continue;
             }
+            // What cannot be shown whole cannot be approved.
+            if report.expired.as_mut().and_then(|expired| expired.approval.take()).is_some() {
+                report.said = format!("{}; {UNNAMED}", report.said);
+                continue;
+            }
             if report.said.is_empty() {
                 return line;
             }
@@ -297,5 +348,56 @@ impl Report {
     #[must_use]
     pub fn parse(line: &str, task: Task) -> Option<Self> {
         serde_json::from_str::<Self>(line.trim()).ok().filter(|report| report.task == task)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::retention::Policy;
+
+    /// Two snapshots of a source go.
+    fn going(source: &str) -> Expiry {
+        let ids = Ok(vec!["1".to_owned(), "2".to_owned()]);
+        Expiry { going: ids, ..expire::expiry(source, &[], Policy::default(), Some(0), false) }
+    }
+
+    fn decided(expiries: Vec<Expiry>, approved: bool) -> Report {
+        let approval = expire::approval(&expiries, Some("id"));
+        let apart = vec![Held::new("db@ns:/data", "NotShown", "x")];
+        Report::expired(&Decision { expiries, apart, approval, approved, deleted: None })
+    }
+
+    #[test]
+    fn what_waits_for_an_approval_is_counted_apart_and_named() {
+        let foreign = || Expiry { foreign: true, ..going("web@x:/data") };
+        let global = || Expiry { global: true, ..going("app@ns:/data") };
+        let all = || vec![going("a@ns:/data"), foreign(), Expiry { global: true, ..foreign() }, global()];
+        let report = decided(all(), false);
+        assert_eq!(report.said, "2 would be deleted, 6 more by approval; 1 source held");
+        let expired = report.expired.unwrap();
+        assert_eq!((expired.would, expired.held.len()), (2, 1));
+        let approval = expired.approval.unwrap();
+        assert_eq!((approval.foreign.len(), approval.global.len(), approval.given), (2, 2, false));
+        let given = decided(all(), true);
+        assert_eq!(given.said, "8 would be deleted; 1 source held");
+        assert!(given.expired.unwrap().approval.unwrap().given);
+        assert_eq!(decided(vec![going("a@ns:/data")], false).expired.unwrap().approval, None);
+    }
+
+    #[test]
+    fn what_cannot_be_shown_whole_cannot_be_approved() {
+        let many = |count: usize, length: usize| {
+            let one = |n: usize| Expiry { foreign: true, ..going(&format!("{}{n}@x:/data", "a".repeat(length))) };
+            decided((0..count).map(one).collect(), false)
+        };
+        let approval = |report: &Report| report.expired.as_ref().unwrap().approval.clone();
+        assert_eq!(approval(&many(64, 5)).unwrap().foreign.len(), 64);
+        let read = |report: &Report| Report::parse(&report.line(), Task::Expire).unwrap();
+        assert!(approval(&read(&many(64, 5))).is_some(), "so many fit");
+        let more = many(65, 5);
+        assert!(approval(&more).is_none() && more.said.contains("more sources ask for an approval"), "{}", more.said);
+        let long = read(&many(64, 60));
+        assert!(approval(&long).is_none() && long.said.contains("more sources ask for an approval"), "{}", long.said);
     }
 }

@@ -27,8 +27,8 @@ pub struct Rules {
     pub windows: Vec<(Box<str>, Box<str>, Duration)>,
     /// Take ownership once from an owner that is gone.
     pub takeover: bool,
-    /// Sources that may lose snapshots.
-    pub sources: Vec<Box<str>>,
+    /// Snapshots may go.
+    pub expires: bool,
     /// How long a task may take.
     pub deadlines: BTreeMap<Task, Duration>,
     /// When something is a finding.

@@ -169,11 +169,11 @@ fn each_hold_holds_what_it_is_for() {
 }
 
 #[test]
-fn snapshots_go_only_of_sources_that_are_named() {
+fn snapshots_go_only_where_that_is_said() {
     let asked = Told { requested: Some("expire:1".into()), ..told() };
     let agenda = now(rules(), &asked, "25T12:30:00");
-    assert_eq!((agenda.job, agenda.held), (None, vec![(Task::Expire, Hold::NoSources)]));
-    let named = || Rules { sources: vec!["app@ns:/data".into()], ..rules() };
+    assert_eq!((agenda.job, agenda.held), (None, vec![(Task::Expire, Hold::NoExpiry)]));
+    let named = || Rules { expires: true, ..rules() };
     assert_eq!(now(named(), &asked, "25T12:30:00").job, job(Task::Expire, Trigger::Request));
     // Who owns maintenance has no say in it; damage has.
     let foreign = Told { seen: Some(Seen { owner: Some("mover@app".into()), ..Seen::default() }), ..asked.clone() };

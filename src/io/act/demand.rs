@@ -61,13 +61,30 @@ fn read(key: &Key, bytes: &[u8]) -> Result<Entry, Trouble> {
 /// # Errors
 /// It was changed since it was read, or cannot be written.
 pub async fn demand(client: &Client, entry: &Entry, request: &str, dry: bool) -> Result<Entry, Trouble> {
+    annotate(client, entry, (REQUESTED, request), (dry, "ask something of")).await
+}
+
+/// Approves a plan, by the annotation that is for it; the KopiaRepository as it is then.
+///
+/// # Errors
+/// It was changed since it was read, or cannot be written.
+pub async fn approve(client: &Client, entry: &Entry, plan: (&str, &str), dry: bool) -> Result<Entry, Trouble> {
+    annotate(client, entry, plan, (dry, "approve a plan of")).await
+}
+
+async fn annotate(
+    client: &Client,
+    entry: &Entry,
+    (annotation, value): (&str, &str),
+    (dry, doing): (bool, &str),
+) -> Result<Entry, Trouble> {
     let key = entry.custody.key();
     let metadata = json!({
-        "uid": &*entry.uid, "resourceVersion": &*entry.version, "annotations": {(REQUESTED): request},
+        "uid": &*entry.uid, "resourceVersion": &*entry.version, "annotations": {(annotation): value},
     });
     let call = Call::merge(path(key), json!({ "metadata": metadata }));
     let call = if dry { call.dry() } else { call };
-    let bytes = send(client, call, PATIENCE).await.map_err(|refusal| trouble(&refusal, key, "ask something of"))?;
+    let bytes = send(client, call, PATIENCE).await.map_err(|refusal| trouble(&refusal, key, doing))?;
     read(key, &bytes)
 }
 

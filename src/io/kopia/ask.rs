@@ -26,6 +26,8 @@ pub enum Ask<'a> {
     Own,
     /// Under which policy a source is.
     Policy(&'a str),
+    /// Every policy that somebody set.
+    Policies,
     /// How many snapshots of a source kopia would delete. It deletes none.
     Expire(&'a str),
     /// The deletion of these snapshots, by id, and of nothing else.
@@ -53,6 +55,7 @@ impl Ask<'_> {
                 return words;
             }
             Self::Policy(source) => &["policy", "show", "--json", source],
+            Self::Policies => &["policy", "list", "--json"],
             Self::Expire(source) => &["snapshot", "expire", source],
             Self::Delete(ids) => {
                 let words = ["snapshot", "delete", "--delete"].into_iter();
@@ -74,7 +77,7 @@ mod tests {
     fn what_writes_is_known_and_an_expiry_is_always_dry() {
         let reads = [Ask::Status, Ask::Record, Ask::Indexes, Ask::Epochs, Ask::Snapshots, Ask::Packs, Ask::Files(1)];
         assert!(reads.iter().all(|ask| !ask.writes()));
-        assert!([Ask::Policy("a@b:/c"), Ask::Expire("a@b:/c")].iter().all(|ask| !ask.writes()));
+        assert!([Ask::Policy("a@b:/c"), Ask::Policies, Ask::Expire("a@b:/c")].iter().all(|ask| !ask.writes()));
         assert!(Ask::Maintain(Round::Quick).writes() && Ask::Own.writes() && Ask::Delete(&[]).writes());
         let us = Identity::on("nas").unwrap();
         assert_eq!(Ask::Expire("a@b:/c").words(&us), ["snapshot", "expire", "a@b:/c"]);

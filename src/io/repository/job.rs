@@ -17,6 +17,7 @@ use crate::domain::kopia::Identity;
 use crate::domain::name::Key;
 use crate::domain::repository::Task;
 use crate::domain::repository::course::{self, Last, Pods, Sighted};
+use crate::domain::repository::own::Candidate;
 use crate::domain::repository::rules::Custody;
 use crate::io::request::{self, JSON, encode};
 
@@ -48,6 +49,10 @@ pub struct Mould<'a> {
     pub unique_id: Option<&'a str>,
     /// The terms under which snapshots were counted last.
     pub tried: Option<&'a str>,
+    /// What somebody has approved of an expiry.
+    pub approved: Option<&'a str>,
+    /// The sources that may be this cluster's.
+    pub own: &'a [Candidate],
 }
 
 /// The Job, suspended: nothing of it runs before it is let go.
@@ -136,7 +141,7 @@ fn mounted(at: usize, volume: &RepositoryVolume) -> Value {
     }
 }
 
-fn words(Mould { custody, spec, task, us, unique_id, tried, .. }: Mould<'_>) -> Vec<String> {
+fn words(Mould { custody, spec, task, us, unique_id, tried, approved, own, .. }: Mould<'_>) -> Vec<String> {
     let mut words = ["kopia", "task", task.as_str(), "--host", us.host()].map(str::to_owned).to_vec();
     // It ends kopia itself before the Job's deadline does, so that it can say so.
     let longest = custody.deadline(task).as_secs().saturating_sub(GRACE / 2).max(1);
@@ -151,7 +156,9 @@ fn words(Mould { custody, spec, task, us, unique_id, tried, .. }: Mould<'_>) -> 
         words.push(format!("--percent={}", custody.rules().percent));
     }
     if let (Task::Expire, Some(expire)) = (task, &spec.expire) {
-        words.extend(expire.sources.iter().map(|source| format!("--source={source}")));
+        words.extend(expire.sources.iter().flatten().map(|source| format!("--source={source}")));
+        words.extend(own.iter().map(|candidate| format!("--own={candidate}")));
+        words.extend(approved.map(|plan| format!("--approved={plan}")));
         words.extend(expire.accept_shrunk.iter().map(|source| format!("--accept-shrunk={source}")));
         words.push(format!("--most={}", expire.max_deletions_per_run));
         // Under other terms it only looks, and so it does without any.

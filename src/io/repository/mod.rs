@@ -5,6 +5,7 @@
 
 mod job;
 mod lease;
+mod replications;
 mod rivals;
 mod status;
 
@@ -17,10 +18,10 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::api::kopia::{
-    JobOutcome, JobTrigger, KopiaRepositorySpec, KopiaRepositoryStatus, OwnerSight, PodUser, Schedules, SecretRef,
-    SourceSight, Takeover, TaskName, TaskStatus, VolumePoint,
+    Expire, ExpireApproval, ExpireMode, JobOutcome, JobTrigger, KopiaRepositorySpec, KopiaRepositoryStatus, OwnerSight,
+    PodUser, Schedules, SecretRef, SourceSight, Takeover, TaskName, TaskStatus, VolumePoint,
 };
-use crate::api::{APPROVED, GROUP, REQUESTED, VERSION, check};
+use crate::api::{APPROVED, APPROVED_EXPIRY, GROUP, REQUESTED, VERSION, check};
 use crate::domain::digest::Hash;
 use crate::domain::kopia::{Class, Identity};
 use crate::domain::name::Key;
@@ -36,6 +37,7 @@ use crate::io::request::{self, JSON, Refusal, encode};
 
 pub use job::{Mould, look, manifest, path as job_path, pods};
 pub use lease::{Kept, Leased, held, kept, name as lease_name, path as lease_path, written};
+pub use replications::candidates;
 pub use rivals::{Rival, rivals};
 pub use status::{begun, closed, found, held_by, made, patch, said};
 
@@ -124,6 +126,7 @@ pub fn read(json: &str) -> Option<Entry> {
         created: metadata.creation_timestamp,
         requested: annotation(REQUESTED).map(|value| cut(value, REQUEST).into()),
         approved: annotation(APPROVED).map(Hash::written),
+        approved_expiry: annotation(APPROVED_EXPIRY).map(|value| Hash::written(&cut(value, REQUEST))),
         ..Told::default()
     };
     if let (Some(wanted), Some(seen)) = (&rules.unique_id, &status.unique_id)
@@ -154,6 +157,16 @@ impl Entry {
         let new = new.map(|(class, one)| (class, one.message.clone())).collect();
         self.told.findings = all.map(|(class, one)| (class, one.since)).collect();
         new
+    }
+
+    /// What snapshots wait for that would go by approval, if nobody has given it.
+    #[must_use]
+    pub fn awaits(&self) -> Option<&ExpireApproval> {
+        let enforced = |expire: &Expire| expire.mode == ExpireMode::Enforce;
+        self.spec.as_ref()?.expire.as_ref().filter(|expire| enforced(expire))?;
+        let approval = self.status.expire.as_ref()?.approval.as_ref()?;
+        let given = self.told.approved_expiry.as_ref().is_some_and(|given| given.as_str() == approval.plan);
+        (!given).then_some(approval)
     }
 
     /// Takes over what the status says.
@@ -261,7 +274,7 @@ pub fn translated(spec: &KopiaRepositorySpec) -> Rules {
         schedules: schedules.collect(),
         percent: *verify_percent,
         windows: spec.windows.iter().map(opened).collect(),
-        sources: spec.expire.iter().flat_map(|expire| &expire.sources).map(|source| source.as_str().into()).collect(),
+        expires: spec.expire.is_some(),
         takeover: spec.takeover == Takeover::WhenOwnerGone,
         deadlines: Task::ALL.into_iter().map(|task| (task, deadline(task).duration())).collect(),
         limits: Limits {

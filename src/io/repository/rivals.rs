@@ -69,7 +69,7 @@ pub async fn rivals(client: &Client) -> Result<Vec<Rival>, Unread> {
 
 /// The objects of a kind; none where discovery says that it is not installed. A 404 out of the blue, as a proxy gives it,
 /// would let two managers work.
-async fn each<T: DeserializeOwned>(client: &Client, place: Place, what: &str) -> Result<Vec<T>, Unread> {
+pub(super) async fn each<T: DeserializeOwned>(client: &Client, place: Place, what: &str) -> Result<Vec<T>, Unread> {
     #[derive(Deserialize)]
     struct List<T> {
         items: Option<Vec<T>>,
@@ -87,15 +87,15 @@ async fn each<T: DeserializeOwned>(client: &Client, place: Place, what: &str) ->
 /// An object, as far as it is read.
 #[derive(Deserialize)]
 #[serde(bound(deserialize = "Spec: Default + Deserialize<'de>, Status: Default + Deserialize<'de>"))]
-struct Object<Spec, Status = IgnoredAny> {
-    metadata: Metadata,
+pub(super) struct Object<Spec, Status = IgnoredAny> {
+    pub(super) metadata: Metadata,
     #[serde(default)]
-    spec: Spec,
+    pub(super) spec: Spec,
     #[serde(default)]
-    status: Status,
+    pub(super) status: Status,
 }
 
-fn key(metadata: &Metadata) -> Key {
+pub(super) fn key(metadata: &Metadata) -> Key {
     Key::namespaced(&*metadata.namespace, metadata.name.clone())
 }
 

@@ -7,10 +7,11 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{Entry, task, task_name, trigger};
+use crate::api::APPROVED_EXPIRY;
 use crate::api::condition::{Condition, HEALTHY, READY, RECONCILING, STALLED};
 use crate::api::kopia::{
-    ExpireStatus, FindingStatus, HeldSource, JobOutcome, JobRecord, JobRun, OwnerSight, Sight, SourceSight, Stopped,
-    TaskFailure, TaskStatus, VolumePoint,
+    ExpireApproval, ExpireStatus, FindingStatus, HeldSource, JobOutcome, JobRecord, JobRun, OwnerSight, Sight,
+    SourceSight, Stopped, TaskFailure, TaskStatus, VolumePoint,
 };
 use crate::domain::kopia::expire::Held;
 use crate::domain::kopia::{Advice, Class, Identity};
@@ -36,6 +37,7 @@ fn number(count: u64) -> i64 {
 pub fn begun(entry: &mut Entry, what: Task, why: Trigger, job: &str, now: Timestamp) {
     let slot = agenda::slot(&entry.custody, what, now);
     let request = entry.told.requested.as_deref().filter(|_| why == Trigger::Request);
+    let approved = entry.told.approved_expiry.as_ref().filter(|_| what == Task::Expire);
     entry.status.run = Some(JobRun {
         task: task_name(what),
         trigger: trigger(why),
@@ -44,6 +46,7 @@ pub fn begun(entry: &mut Entry, what: Task, why: Trigger, job: &str, now: Timest
         job_uid: None,
         started_at: now,
         generation: entry.told.generation,
+        approved: approved.map(|plan| cut(plan.as_str(), 128)),
         held_by: None,
     });
     entry.going = Some(Going { task: what, uid: None, since: now });
@@ -134,12 +137,20 @@ pub fn closed(entry: &mut Entry, us: &Identity, conclusion: &Conclusion, now: Ti
             reason: cut(&one.reason, 63),
             said: cut(&one.said, SHORT),
         };
+        let all = |sources: &[String]| sources.iter().take(64).map(|source| cut(source, SHORT)).collect();
+        let approval = expired.approval.as_ref().map(|approval| ExpireApproval {
+            plan: cut(&approval.plan, 128),
+            given: approval.given,
+            foreign: all(&approval.foreign),
+            global_policy: all(&approval.global),
+        });
         entry.status.expire = Some(ExpireStatus {
             at: Some(now),
             terms: cut(&expired.terms, 128),
             would: number(expired.would),
             deleted: number(expired.deleted),
             held: expired.held.iter().take(16).map(held).collect(),
+            approval,
         });
     }
     let record = JobRecord {
@@ -332,6 +343,15 @@ fn verdict(entry: &Entry, agenda: &Agenda, us: &Identity, trouble: Option<&str>)
         let message = format!("{:?} failed {} times in a row: {said}", failing.task, failing.failures);
         return word(false, person, "TaskFails", message);
     }
+    if let Some(approval) = entry.awaits() {
+        let key = entry.custody.key();
+        let message = format!(
+            "snapshots of some sources go only by approval: see in status.expire.approval which, and why; approve exactly these: \
+             kubectl -n {} annotate kopiarepository {} {APPROVED_EXPIRY}={} --overwrite",
+            key.namespace, key.name, approval.plan
+        );
+        return word(true, false, "AwaitsApproval", message);
+    }
     if let Some((what, hold)) = agenda.held.first() {
         return word(true, false, "InForce", format!("{what} waits: {hold}"));
     }
@@ -356,7 +376,8 @@ pub fn patch(entry: &Entry) -> Value {
         "run",
     ];
     clear(&mut status, "", &gone);
-    clear(&mut status, "/run", &["request", "jobUID", "heldBy"]);
+    clear(&mut status, "/run", &["request", "jobUID", "approved", "heldBy"]);
+    clear(&mut status, "/expire", &["at", "approval"]);
     let sight = [
         "at",
         "owner",

@@ -1,3 +1,5 @@
+mod expiry;
+
 use http::Method;
 use serde_json::{Value, json};
 
@@ -37,6 +39,7 @@ fn entry(spec: &Value, status: &Value) -> Entry {
 fn made(spec: &Value, task: Task) -> Value {
     let entry = entry(spec, &json!({}));
     assert_eq!(entry.custody.problems(), [] as [String; 0]);
+    let own = ["app@ns:/data=never".parse().unwrap()];
     manifest(Mould {
         custody: &entry.custody,
         spec: entry.spec.as_ref().unwrap(),
@@ -47,6 +50,8 @@ fn made(spec: &Value, task: Task) -> Value {
         us: &us(),
         unique_id: Some("id"),
         tried: Some("terms"),
+        approved: Some("plan"),
+        own: &own,
     })
 }
 
@@ -326,18 +331,6 @@ async fn a_kopia_maintenance_at_work_on_the_same_secret_is_a_rival() {
     assert!(rivals(&client).await.is_err());
     let (client, _) = server(|asked| kinds(asked).unwrap_or_else(|| refused(404, "NotFound")));
     assert!(rivals(&client).await.is_err(), "a list that nobody gave is no empty one");
-}
-
-#[test]
-fn an_expiry_is_of_named_sources_and_deletes_only_under_terms_that_were_tried() {
-    let spec = |mode: &str| json!({"expire": {"mode": mode, "sources": ["app@ns:/data"], "maxDeletionsPerRun": 7}});
-    let words =
-        |mode: &str| made(&spec(mode), Task::Expire)["spec"]["template"]["spec"]["containers"][0]["args"].to_string();
-    let enforce = words("Enforce");
-    for word in ["--source=app@ns:/data", "--most=7", "--delete=terms"] {
-        assert!(enforce.contains(word), "{enforce}");
-    }
-    assert!(!words("Observe").contains("--delete"));
 }
 
 #[test]

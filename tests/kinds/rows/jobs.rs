@@ -32,6 +32,8 @@ fn job(name: &str) -> Value {
         us: &us,
         unique_id: Some("0123"),
         tried: None,
+        approved: None,
+        own: &[],
     })
 }
 

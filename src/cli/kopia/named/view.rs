@@ -128,6 +128,7 @@ fn text(entry: &Entry, workers: &Workers, held: &[(Task, Hold)], now: Timestamp)
     if let Some(asked) = entry.told.requested.as_deref().filter(|asked| Some(*asked) != entry.told.handled.as_deref()) {
         line(&mut out, "asked for", &format!("{}, not answered yet", one_line(asked)));
     }
+    asking(&mut out, entry);
     tasks(&mut out, &status.tasks, now);
     if let Some(last) = status.history.first() {
         let ago = words::short(words::age(now, last.finished_at));
@@ -180,6 +181,25 @@ fn tasks(out: &mut String, tasks: &[TaskStatus], now: Timestamp) {
             }
         }
         line(out, "  succeeded", &said);
+    }
+}
+
+/// Of which sources snapshots go by approval only, and how it is given.
+fn asking(out: &mut String, entry: &Entry) {
+    let Some(approval) = entry.status.expire.as_ref().and_then(|expire| expire.approval.as_ref()) else { return };
+    let awaits = entry.awaits().is_some();
+    let label = if awaits { "WAITS" } else { "by approval" };
+    for source in &approval.foreign {
+        line(out, label, &format!("{source}: it is not shown to be this cluster's"));
+    }
+    for source in &approval.global_policy {
+        line(out, label, &format!("{source}: a count of it is the repository's global policy's, or nobody's"));
+    }
+    let key = entry.custody.key();
+    if awaits {
+        let how =
+            format!("volwarden approve kopiarepository/{} -n {} --hash {}", key.name, key.namespace, approval.plan);
+        line(out, "approve", &how);
     }
 }
 
@@ -298,7 +318,10 @@ pub(super) fn policy(entry: &Entry, format: Format) -> Result<Outcome, CliError>
                     ExpireMode::Enforce => format!("Enforce: {most}"),
                 };
                 line(&mut out, "expire", &mode);
-                expire.sources.iter().for_each(|source| line(&mut out, "source", source));
+                match &expire.sources {
+                    Some(sources) => sources.iter().for_each(|source| line(&mut out, "source", source)),
+                    None => line(&mut out, "sources", "those that are shown to be this cluster's"),
+                }
                 expire.accept_shrunk.iter().for_each(|source| line(&mut out, "may shrink", source));
             }
         }
@@ -309,6 +332,7 @@ pub(super) fn policy(entry: &Entry, format: Format) -> Result<Outcome, CliError>
                 line(&mut out, "held", &format!("{}: {}: {}", one.source, one.reason, one_line(&one.said)));
             }
         }
+        asking(&mut out, entry);
         line(
             &mut out,
             "counts",
