@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-/// The engine makes and drops small texts all the time; this takes a fifth off what a simulated cluster costs.
+/// The engine makes and drops small texts all the time: allocation was a fifth of what a simulated cluster costs.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

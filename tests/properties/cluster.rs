@@ -256,8 +256,8 @@ pub(crate) const SIDECAR_ARGS: [&[&str]; 4] = [
 
 pub(crate) fn pod(kinds_of_args: usize) -> impl Strategy<Value = Fact> {
     let name = select(&["leader-a", "idle-a", "leader-b", "controller-0"][..]);
-    (name, select(&SIDECAR_ARGS[..kinds_of_args]), age(), 0..3_u8, rarely(0.2)).prop_map(
-        |(name, args, created, state, gone)| {
+    (name, select(&SIDECAR_ARGS[..kinds_of_args]), age(), age(), 0..3_u8, rarely(0.2)).prop_map(
+        |(name, args, created, changed, state, gone)| {
             let containers = match name {
                 "controller-0" => vec![lab::container("snapshot-controller", "snapshot-controller:v8.5.0", args)],
                 _ => {
@@ -276,6 +276,7 @@ pub(crate) fn pod(kinds_of_args: usize) -> impl Strategy<Value = Fact> {
                 hostname: None,
                 phase: "Running".into(),
                 ready: true,
+                ready_changed: stamp(changed),
                 owner: None,
                 containers: containers.into(),
             };
