@@ -41,7 +41,7 @@ const ARROWS: &[(&str, &str, &str)] = &[
 
 /// Crates a layer may name beside `std`. Empty: it needs none. A layer that is not here does not exist.
 const CRATES: &[(&str, &[&str])] = &[
-    ("main", &["mimalloc", "volwarden"]),
+    ("main", &["volwarden"]),
     ("lib", &[]),
     (
         "cli",
