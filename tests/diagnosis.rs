@@ -457,6 +457,20 @@ fn one_2_a_ready_candidate_that_does_not_take_over_makes_it_a_stale_leader() {
 }
 
 #[test]
+fn one_1_a_pod_that_has_just_ceased_to_be_ready_is_no_young_one() {
+    let mut lab = Lab::new();
+    let content = deleting(&lab, "c", "s", 100);
+    lab.content("c", content);
+    lab.stop_leader(DRIVER_LEASE);
+    lab.pass(55);
+    let mut pod = broken(ctrlplugin(&lab, "lost", &["--leader-election=true"]), "Error");
+    pod.ready_changed = lab.stamp(0);
+    lab.pod("rook-ceph", "lost", pod);
+    lab.pass(1);
+    assert_eq!(lab.class(CsiDriver, DRIVER), Some(Class::DriverGone));
+}
+
+#[test]
 fn one_3_a_rollout_and_a_change_of_leader_are_nothing() {
     let mut lab = Lab::new();
     let content = deleting(&lab, "c", "s", 10);

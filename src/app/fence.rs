@@ -53,3 +53,50 @@ fn say(fence: &Fence) {
         Fence::Missing(_) | Fence::Untold(_) => warn!("{}", fence.words()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use serde_json::json;
+    use tokio::time::{advance, sleep};
+
+    use super::*;
+    use crate::domain::fence::Part;
+    use crate::io::tests::{Told, ok, server};
+
+    #[tokio::test(start_paused = true)]
+    async fn it_is_asked_by_who_begins_to_lead_again_while_it_stands_and_sooner_while_it_does_not() {
+        let stands = Arc::new(AtomicBool::new(true));
+        let told = Arc::clone(&stands);
+        let (client, book) = server(move |_| {
+            let said: Vec<&str> = Part::ALL.map(Part::refusal).to_vec();
+            let body = json!({"message": said.join("; "), "reason": "Invalid", "code": 422});
+            if told.load(Ordering::Relaxed) { Told { code: 422, ..ok(body) } } else { ok(json!({})) }
+        });
+        let (facts, mut heard) = mpsc::channel(8);
+        let (lease, until) = watch::channel(None);
+        tokio::spawn(watch_fence(client, "home".to_owned(), facts, until, Clock::start()));
+        let asked = || book.all().len() / Part::ALL.len();
+        sleep(EVERY * 2).await;
+        assert_eq!(asked(), 0, "who does not lead asks nothing");
+        lease.send_replace(Some(Duration::MAX));
+        assert!(matches!(heard.recv().await, Some(Fact::Fence(Fence::Stands))));
+        sleep(EVERY - Duration::from_secs(1)).await;
+        assert_eq!(asked(), 1);
+        stands.store(false, Ordering::Relaxed);
+        assert!(matches!(heard.recv().await, Some(Fact::Fence(Fence::Missing(_)))));
+        assert_eq!(asked(), 2);
+        stands.store(true, Ordering::Relaxed);
+        sleep(AGAIN + Duration::from_secs(1)).await;
+        assert!(matches!(heard.recv().await, Some(Fact::Fence(Fence::Stands))));
+        // It is lost and won again.
+        lease.send_replace(None);
+        advance(Duration::from_secs(1)).await;
+        sleep(Duration::from_secs(1)).await;
+        lease.send_replace(Some(Duration::MAX));
+        sleep(Duration::from_secs(1)).await;
+        assert_eq!(asked(), 4, "whoever begins to lead asks at once");
+    }
+}

@@ -443,6 +443,7 @@ mod tests {
         assert_eq!((known.holds(), known.known()), (Some("velero"), Some("velero")));
         assert_eq!((Rivalry::Known(None).holds(), Rivalry::Known(None).known()), (None, None));
     }
+
     #[test]
     fn an_approval_that_is_taken_away_in_time_is_none() {
         let object = |annotations: serde_json::Value| {

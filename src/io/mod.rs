@@ -23,4 +23,4 @@ pub mod watch;
 pub mod workers;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -15,54 +15,54 @@ use crate::domain::fact::Now;
 
 /// One request as it came in.
 #[derive(Clone, Debug)]
-pub(super) struct Asked {
-    pub(super) method: Method,
-    pub(super) uri: String,
-    pub(super) body: Value,
+pub(crate) struct Asked {
+    pub(crate) method: Method,
+    pub(crate) uri: String,
+    pub(crate) body: Value,
 }
 
 /// What is answered, and how long that takes.
-pub(super) struct Told {
-    pub(super) after: Duration,
-    pub(super) code: u16,
-    pub(super) body: Value,
+pub(crate) struct Told {
+    pub(crate) after: Duration,
+    pub(crate) code: u16,
+    pub(crate) body: Value,
 }
 
 /// An object.
-pub(super) fn ok(body: Value) -> Told {
+pub(crate) fn ok(body: Value) -> Told {
     Told { after: Duration::ZERO, code: 200, body }
 }
 
 /// A Status.
-pub(super) fn refused(code: u16, reason: &str) -> Told {
+pub(crate) fn refused(code: u16, reason: &str) -> Told {
     let body = json!({"kind": "Status", "status": "Failure", "reason": reason, "message": reason, "code": code});
     Told { after: Duration::ZERO, code, body }
 }
 
 impl Told {
     /// The same, so long after the request has come in.
-    pub(super) fn after(self, seconds: u64) -> Self {
+    pub(crate) fn after(self, seconds: u64) -> Self {
         Self { after: Duration::from_secs(seconds), ..self }
     }
 }
 
 /// What has been asked so far.
 #[derive(Clone, Default)]
-pub(super) struct Book(Arc<Mutex<Vec<Asked>>>);
+pub(crate) struct Book(Arc<Mutex<Vec<Asked>>>);
 
 impl Book {
-    pub(super) fn all(&self) -> Vec<Asked> {
+    pub(crate) fn all(&self) -> Vec<Asked> {
         self.0.lock().unwrap().clone()
     }
 
     /// Everything but reads.
-    pub(super) fn writes(&self) -> Vec<Asked> {
+    pub(crate) fn writes(&self) -> Vec<Asked> {
         self.all().into_iter().filter(|asked| asked.method != Method::GET).collect()
     }
 }
 
 /// A client of such a server, and its book.
-pub(super) fn server(answer: impl Fn(&Asked) -> Told + Send + Sync + 'static) -> (Client, Book) {
+pub(crate) fn server(answer: impl Fn(&Asked) -> Told + Send + Sync + 'static) -> (Client, Book) {
     let (book, answer) = (Book::default(), Arc::new(answer));
     let kept = book.clone();
     let service = tower::service_fn(move |request: Request<kube::client::Body>| {
@@ -85,13 +85,13 @@ pub(super) fn server(answer: impl Fn(&Asked) -> Told + Send + Sync + 'static) ->
 
 /// The runtime's own time, which a test may pause; it stands at 1000 s when it is made.
 #[derive(Clone)]
-pub(super) struct Watch(Instant);
+pub(crate) struct Watch(Instant);
 
 /// Where its monotonic clock begins.
-pub(super) const BEGAN: Duration = Duration::from_secs(1000);
+pub(crate) const BEGAN: Duration = Duration::from_secs(1000);
 
 impl Watch {
-    pub(super) fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self(Instant::now())
     }
 }

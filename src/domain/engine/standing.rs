@@ -15,9 +15,10 @@ impl Engine {
         let mut all = Policies::default();
         let told = || self.world.policies.iter().map(|(_, policy)| &**policy);
         told().for_each(|policy| all.put(policy.clone()));
+        let (fence, unfenced) = (self.fence(), self.desk(self.context(now)).unfenced());
         let standing = |policy| {
             let standing = Standing::of(policy, &all, self.ledger().iter(), now.wall);
-            let (fence, unfenced) = (self.fence().cloned(), self.desk(self.context(now)).unfenced());
+            let (fence, unfenced) = (fence.cloned(), unfenced.clone());
             (policy, Standing { floors: self.floors(policy, now), fence, unfenced, ..standing })
         };
         told().map(standing).collect()

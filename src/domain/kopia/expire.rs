@@ -309,24 +309,25 @@ struct Wire {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct WirePolicy {
-    retention: Option<WireCounts>,
+    retention: Option<Counts>,
 }
 
+/// The six counts, as every answer about a policy has them.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct WireCounts {
+pub(super) struct Counts {
     #[serde(rename = "keepLatest")]
-    latest: Option<i64>,
+    pub(super) latest: Option<i64>,
     #[serde(rename = "keepHourly")]
-    hourly: Option<i64>,
+    pub(super) hourly: Option<i64>,
     #[serde(rename = "keepDaily")]
-    daily: Option<i64>,
+    pub(super) daily: Option<i64>,
     #[serde(rename = "keepWeekly")]
-    weekly: Option<i64>,
+    pub(super) weekly: Option<i64>,
     #[serde(rename = "keepMonthly")]
-    monthly: Option<i64>,
+    pub(super) monthly: Option<i64>,
     #[serde(rename = "keepAnnual")]
-    annual: Option<i64>,
+    pub(super) annual: Option<i64>,
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 
 use serde::Deserialize;
 
+use super::expire::Counts;
 use super::{Unreadable, read};
 
 /// The policy that somebody set for one target, as far as it counts snapshots.
@@ -84,23 +85,6 @@ struct Wire {
     retention: Counts,
     #[serde(default)]
     no_parent: bool,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Counts {
-    #[serde(rename = "keepLatest")]
-    latest: Option<i64>,
-    #[serde(rename = "keepHourly")]
-    hourly: Option<i64>,
-    #[serde(rename = "keepDaily")]
-    daily: Option<i64>,
-    #[serde(rename = "keepWeekly")]
-    weekly: Option<i64>,
-    #[serde(rename = "keepMonthly")]
-    monthly: Option<i64>,
-    #[serde(rename = "keepAnnual")]
-    annual: Option<i64>,
 }
 
 #[cfg(test)]

@@ -187,8 +187,7 @@ fn unshown(candidate: &Candidate) -> Held {
     let (reason, why) = match candidate.proof {
         Proof::Within { .. } => (
             "NotShown",
-            "its newest backup here is not of the last synchronisation of the \
-                                  ReplicationSource with that name",
+            "its newest backup here is not of the last synchronisation of the ReplicationSource with that name",
         ),
         Proof::Never => ("NotShown", "the ReplicationSource with that name has never synchronised"),
         Proof::Shared => ("NameShared", "two ReplicationSources back up under that name"),
