@@ -83,7 +83,7 @@ mod tests {
         assert_eq!(asked(), 0, "who does not lead asks nothing");
         lease.send_replace(Some(Duration::MAX));
         assert!(matches!(heard.recv().await, Some(Fact::Fence(Fence::Stands))));
-        sleep(EVERY - Duration::from_secs(1)).await;
+        sleep(EVERY.saturating_sub(Duration::from_secs(1))).await;
         assert_eq!(asked(), 1);
         stands.store(false, Ordering::Relaxed);
         assert!(matches!(heard.recv().await, Some(Fact::Fence(Fence::Missing(_)))));
