@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Case, NOT_WRITTEN};
+use super::{Case, NOT_WRITTEN, SAME_TRY};
 use crate::domain::components::Health;
 use crate::domain::diagnose::{Diagnosis, Floor};
 use crate::domain::fact::Source;
@@ -20,8 +20,7 @@ pub(super) fn secret_missing(case: &Case<'_>) -> Option<Diagnosis> {
     let attempt = case.attempt();
     // The newest failure decides: a secret that is back leaves its old event behind for an hour.
     let attempt_is_newer = match (attempt.and_then(|attempt| attempt.at), event.and_then(|event| event.last)) {
-        // Events have whole seconds: the log line of the same try is not newer.
-        (Some(attempt), Some(event)) => words::age(attempt, event) > Duration::from_secs(2),
+        (Some(attempt), Some(event)) => words::age(attempt, event) > SAME_TRY,
         (Some(_), None) => true,
         _ => false,
     };
@@ -54,7 +53,7 @@ fn secret_words(secret: Option<&SecretName>) -> (String, String) {
 pub(super) fn operation_locked(case: &Case<'_>) -> Option<Diagnosis> {
     // Younger than that, a restore may hold the lock by right: then it merely retries.
     let old = case.age >= case.timing.nudge_floor();
-    let attempt = case.attempt().filter(|attempt| old && attempt.is_lock())?;
+    let attempt = case.answer().filter(|attempt| old && attempt.is_lock())?;
     let draft = case
         .draft(Class::OperationLocked, format!("driver {} refuses: an operation on this snapshot never ended", case.content.driver))
         .evidence(case.failure_lines())
@@ -68,7 +67,7 @@ pub(super) fn operation_locked(case: &Case<'_>) -> Option<Diagnosis> {
 }
 
 pub(super) fn backend_error(case: &Case<'_>) -> Option<Diagnosis> {
-    let attempt = case.attempt().filter(|attempt| {
+    let attempt = case.answer().filter(|attempt| {
         !matches!(&*attempt.code, "" | "DeadlineExceeded" | "Canceled" | "Aborted" | "ResourceExhausted")
     })?;
     let draft = case

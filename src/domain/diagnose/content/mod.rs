@@ -26,6 +26,8 @@ pub const OWN_FINALIZER: &str = "snapshot.storage.kubernetes.io/volumesnapshotco
 
 /// Message of the deletion error event when the driver's word could not be written down.
 const NOT_WRITTEN: &str = "Failed to clear content status";
+/// An Event has whole seconds, and is written a moment after the log line of the same try.
+const SAME_TRY: Duration = Duration::from_secs(2);
 
 /// The rules for a content that is being deleted, in order.
 const RULES: [fn(&Case<'_>) -> Option<Diagnosis>; 14] = [
@@ -139,6 +141,20 @@ impl<'a> Case<'a> {
     fn log(&self) -> Option<&'a Log> {
         let source = self.view?.log.as_ref()?;
         self.ctx.memory.log(&source.pod, &source.uid)
+    }
+
+    /// What the driver last answered, as the sidecar's log has it. An Event that tells of a newer try, though the log
+    /// was read after it, means a try of another pod: its answer went with that pod's log, and an older one may no
+    /// longer be so.
+    fn answer(&self) -> Option<&'a Attempt> {
+        self.attempt().filter(|attempt| !self.is_overtaken(attempt))
+    }
+
+    fn is_overtaken(&self, attempt: &Attempt) -> bool {
+        let Some(Log::Read { read, .. }) = self.log() else { return false };
+        let told = self.error_event().and_then(|event| event.last);
+        let (Some(tried), Some(told)) = (attempt.at, told) else { return false };
+        words::age(told, tried) > SAME_TRY && words::age(*read, told) > SAME_TRY
     }
 
     /// The newest failed try to delete that the sidecar's log tells of this content.
