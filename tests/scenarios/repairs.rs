@@ -176,12 +176,12 @@ fn seven_2_a_confirmed_deletion_is_let_go_of() {
     drop(daemon);
 }
 
-fn impatient() -> Vec<String> {
+pub(crate) fn impatient() -> Vec<String> {
     ["--retry-interval-max=8s", "--timeout=5s"].map(ToOwned::to_owned).to_vec()
 }
 
 /// The server refuses everybody but Volwarden to take a content's finalizer away.
-fn only_we_remove_finalizers(stack: &Stack) {
+pub(crate) fn only_we_remove_finalizers(stack: &Stack) {
     let rule = "size(object.metadata.?finalizers.orValue([])) >= size(oldObject.metadata.?finalizers.orValue([]))";
     let policy = json!({
         "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy",
@@ -212,6 +212,17 @@ fn only_we_remove_finalizers(stack: &Stack) {
     stack.delete(SNAPSHOTS, Some("default"), "probe").unwrap();
 }
 
+/// Stops the driver and its csi-snapshotter, and takes away what tells of them; its CSIDriver, as it was.
+pub(crate) fn driver_is_gone(stack: &Stack) -> Value {
+    let driver = stack.get("csidriver", None, DRIVER).unwrap().unwrap();
+    for process in ["csi-snapshotter-0", "csi-driver"] {
+        stack.process(process).unwrap().stop().unwrap();
+    }
+    stack.delete("csidriver", None, DRIVER).unwrap();
+    stack.delete("lease", Some("default"), "external-snapshotter-leader-stack-csi-volwarden-dev").unwrap();
+    driver
+}
+
 /// A driver that is gone for good, as far as anybody can see; then it comes back.
 #[test]
 fn seven_3_what_a_gone_driver_left_is_remembered_and_reclaimed() {
@@ -222,12 +233,7 @@ fn seven_3_what_a_gone_driver_left_is_remembered_and_reclaimed() {
     let content = ready_snapshot(&stack, "left");
     let other = ready_snapshot(&stack, "other");
     let (handle, kept) = (handle_of(&stack, &content), handle_of(&stack, &other));
-    let driver = stack.get("csidriver", None, DRIVER).unwrap().unwrap();
-    for process in ["csi-snapshotter-0", "csi-driver"] {
-        stack.process(process).unwrap().stop().unwrap();
-    }
-    stack.delete("csidriver", None, DRIVER).unwrap();
-    stack.delete("lease", Some("default"), "external-snapshotter-leader-stack-csi-volwarden-dev").unwrap();
+    let driver = driver_is_gone(&stack);
     stack.delete(SNAPSHOTS, Some("default"), "left").unwrap();
     super::wait_for(&stack, CONTENTS, None, &content, "/metadata/deletionTimestamp", Value::is_string);
     age_content(&stack, &content, "/metadata/deletionTimestamp", 1300);

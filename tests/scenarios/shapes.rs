@@ -108,7 +108,7 @@ fn two_4_stripped_and_then_deleted(stack: &Stack) -> String {
 
 /// A snapshot that went without its content. The controller starts anew: one that was only paused is told of the
 /// deletion before it is told of the end, and is now and then quick enough to act on it.
-fn stripped(stack: &Stack, name: &str, class: &str) -> String {
+pub(crate) fn stripped(stack: &Stack, name: &str, class: &str) -> String {
     let content = ready_snapshot_of(stack, name, class);
     let controller = stack.process("snapshot-controller").unwrap();
     controller.kill().unwrap();

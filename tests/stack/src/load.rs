@@ -31,6 +31,9 @@ pub struct Load {
     pub driver: String,
     /// What all names begin with; a second load of one cluster needs another.
     pub prefix: String,
+    /// Without the snapshots, and the contents have been in deletion for an hour: what is left when somebody strips the
+    /// finalizers of snapshots whose contents were made by snapshot-controller. The first pair stays whole.
+    pub orphaned: bool,
 }
 
 impl Load {
@@ -38,7 +41,7 @@ impl Load {
     #[must_use]
     pub fn pairs(pairs: usize) -> Self {
         let (driver, prefix) = ("rook-ceph.rbd.csi.ceph.com".to_owned(), "load".to_owned());
-        Self { pairs, namespaces: 20, classes: 2, driver, prefix }
+        Self { pairs, namespaces: 20, classes: 2, driver, prefix, orphaned: false }
     }
 
     fn namespace(&self, number: usize) -> String {
@@ -131,6 +134,26 @@ fn set(object: &mut Value, pointer: &str, value: &str) -> Result<(), Error> {
     Ok(())
 }
 
+/// Makes a stored content one that snapshot-controller made two hours ago and that has been in deletion for one.
+fn orphan(content: &mut Value) -> Result<(), Error> {
+    let at = |ago: i64| jiff::Timestamp::from_second(jiff::Timestamp::now().as_second() - ago);
+    let at = |ago| at(ago).map_err(|error| Error::other(format!("the clock stands where no time is: {error}")));
+    let (made, deleted) = (at(7200)?, at(3600)?);
+    let managers = content.pointer_mut("/metadata/managedFields").and_then(Value::as_array_mut);
+    for entry in managers.into_iter().flatten() {
+        set(entry, "/manager", "snapshot-controller")?;
+    }
+    set(content, "/metadata/creationTimestamp", &made.to_string())?;
+    let cut = content.pointer_mut("/status/creationTime");
+    *cut.ok_or_else(|| Error::other("the pair made through the API has no creationTime"))? =
+        json!(made.as_nanosecond());
+    let metadata = content.pointer_mut("/metadata").and_then(Value::as_object_mut);
+    let metadata = metadata.ok_or_else(|| Error::other("the pair made through the API has no metadata"))?;
+    metadata.insert("deletionTimestamp".to_owned(), json!(deleted.to_string()));
+    metadata.insert("deletionGracePeriodSeconds".to_owned(), json!(0));
+    Ok(())
+}
+
 impl Stack {
     /// Loads bound, ready pairs of VolumeSnapshot and VolumeSnapshotContent.
     ///
@@ -157,6 +180,9 @@ impl Stack {
             serde_json::from_slice(&stored.value).map_err(|error| Error::other(format!("{key} is no JSON: {error}")))
         };
         let (mut snapshot, mut content) = (template(&first.snapshot_key())?, template(&first.content_key())?);
+        if load.orphaned {
+            orphan(&mut content)?;
+        }
         let mut bytes = snapshot.to_string().len() + content.to_string().len();
         let mut batch = Vec::with_capacity(BATCH);
         for number in 1..load.pairs {
@@ -164,7 +190,9 @@ impl Stack {
             pair.rewrite_snapshot(&mut snapshot)?;
             pair.rewrite_content(&mut content)?;
             batch.push((pair.content_key(), content.to_string().into_bytes()));
-            batch.push((pair.snapshot_key(), snapshot.to_string().into_bytes()));
+            if !load.orphaned {
+                batch.push((pair.snapshot_key(), snapshot.to_string().into_bytes()));
+            }
             if batch.len() + 2 > BATCH || number + 1 == load.pairs {
                 bytes += batch.iter().map(|(_, value)| value.len()).sum::<usize>();
                 etcd.put_all(&batch)?;
@@ -175,7 +203,7 @@ impl Stack {
         let mark = json!({"metadata": {"annotations": {"volwarden.dev/loaded": load.pairs.to_string()}}});
         self.patch("volumesnapshot", Some(&first.namespace), &first.snapshot, None, &mark)?;
         self.patch("volumesnapshotcontent", None, &first.content, None, &mark)?;
-        Ok((2 * load.pairs, bytes))
+        Ok((if load.orphaned { load.pairs + 1 } else { 2 * load.pairs }, bytes))
     }
 
     fn load_surroundings(&self, load: &Load) -> Result<(), Error> {
