@@ -20,7 +20,7 @@ use super::name::{Key, Uid};
 use super::record::{Container, Pod};
 use super::timing::Timing;
 use super::words;
-use super::world::World;
+use super::world::{WatchedLease, World};
 pub use evidence::Evidence;
 use evidence::Sight;
 
@@ -234,6 +234,33 @@ pub fn driver(world: &World, name: &str, settings: &Settings, now: Now) -> View 
         view.evidence.extend(deployments_without_sidecar(world, name).into_iter().map(Evidence::Words));
     }
     view
+}
+
+/// Takes in that the lease was renewed by whoever was seen to hold it, where all else stands as it was: a healthy
+/// component tells nothing else for days. `false`: look at all of it.
+pub fn renewed(view: &mut View, world: &World, name: &str, settings: &Settings, now: Now) -> bool {
+    let same = |old: &WatchedLease, new: &WatchedLease| {
+        let terms =
+            |watched: &WatchedLease| (watched.lease.duration, watched.lease.transitions, watched.lease.acquired);
+        old.lease.holder == new.lease.holder && terms(old) == terms(new)
+    };
+    let Some((key, watched)) = world.lease(name) else { return false };
+    if view.health != (Health::Alive { seen: true }) {
+        return false;
+    }
+    let Some(Evidence::Lease(known, seen, at)) = view.evidence.first_mut() else { return false };
+    if known != key || !same(seen, watched) {
+        return false;
+    }
+    let takeover = view.timing.takeover(lease::duration(watched)).max(settings.min_floor);
+    let told = world.sources.told_up_to(Source::Leases, now);
+    let Pulse::Beating { seen: true, until } = lease::pulse(watched, takeover, told, settings.eager, now) else {
+        return false;
+    };
+    (*seen, *at) = (watched.clone(), now);
+    view.since = lease::missing_since(watched);
+    view.recheck = Some(until);
+    true
 }
 
 fn blank(member: Option<&Member<'_>>, settings: &Settings) -> View {
@@ -500,3 +527,6 @@ fn controller_without_lease(
     "no snapshot-controller was found, and VolumeSnapshots wait for it".clone_into(&mut view.why);
     Health::Down { class: Class::ControllerDown, unverified: false }
 }
+
+#[cfg(test)]
+mod tests;

@@ -35,6 +35,8 @@ enum State {
 }
 
 struct Process {
+    /// Its actor's name.
+    program: Arc<str>,
     actor: Option<Box<dyn Actor>>,
     place: Option<Place>,
     state: State,
@@ -153,6 +155,7 @@ impl Cluster {
         if let Some(process) = self.processes.get_mut(&id) {
             process.life += 1;
             process.state = State::Running;
+            process.program = actor.name().into();
             process.actor = Some(actor);
             process.shown.clear();
             process.held.clear();
@@ -246,6 +249,7 @@ impl Cluster {
     fn insert(&mut self, id: ProcessId, place: Option<Place>, parent: Option<ProcessId>, actor: Box<dyn Actor>) {
         self.distribute();
         let process = Process {
+            program: actor.name().into(),
             actor: Some(actor),
             place,
             state: State::Running,
@@ -332,7 +336,7 @@ impl Cluster {
         let mut ctx = Context {
             now,
             me: id,
-            program: actor.name().to_owned(),
+            program: Arc::clone(&process.program),
             place: process.place.as_ref(),
             rng: &mut self.rng,
             store: &mut self.store,

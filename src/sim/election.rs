@@ -3,6 +3,7 @@
 //! A candidate trusts its own clock only: it waits one lease duration from when *it* saw the lease change last.
 //! A holder that dies says nothing, so its lease stands until then; that wait is what people see as an outage.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -80,7 +81,7 @@ pub struct Elector {
     identity: String,
     recorder: Recorder,
     /// The lease as it was when it changed last, and when that was seen.
-    observed: Option<(Value, Duration)>,
+    observed: Option<(Arc<Value>, Duration)>,
     /// While it leads: when it gives up unless a renewal succeeds.
     gives_up_at: Option<Duration>,
     timer: u64,
@@ -163,20 +164,20 @@ impl Elector {
             let written = ctx.create(LEASES, &namespace, lease);
             return self.keep(ctx, written, "Error initially creating lease lock");
         };
-        let spec = lease.get("spec").cloned().unwrap_or_default();
         let now = ctx.now().mono;
-        if self.observed.as_ref().is_none_or(|(seen, _)| *seen != spec) {
-            self.observed = Some((spec.clone(), now));
+        let same = |seen: &Arc<Value>| Arc::ptr_eq(seen, &lease) || seen.get("spec") == lease.get("spec");
+        if self.observed.as_ref().is_none_or(|(seen, _)| !same(seen)) {
+            self.observed = Some((Arc::clone(&lease), now));
         }
-        let holder = object::text(&spec, "/holderIdentity");
+        let holder = object::text(&lease, "/spec/holderIdentity");
         let seen = self.observed.as_ref().map_or(now, |(_, at)| *at);
-        let holds = spec.get("leaseDurationSeconds").and_then(Value::as_u64).unwrap_or_default();
+        let holds = object::at(&lease, "/spec/leaseDurationSeconds").and_then(Value::as_u64).unwrap_or_default();
         if !holder.is_empty() && holder != self.identity && now < seen + Duration::from_secs(holds) {
             return false;
         }
         let mut mine = Value::clone(&lease);
         if let Some(fields) = mine.as_object_mut() {
-            fields.insert("spec".to_owned(), self.spec(ctx, Some(&spec)));
+            fields.insert("spec".to_owned(), self.spec(ctx, Some(lease.get("spec").unwrap_or(&Value::Null))));
         }
         let written = ctx.replace(LEASES, Part::Object, mine);
         self.keep(ctx, written, "Failed to update lock")
@@ -185,7 +186,7 @@ impl Elector {
     fn keep(&mut self, ctx: &mut Context<'_>, written: Written, complaint: &str) -> bool {
         match written {
             Ok(lease) => {
-                self.observed = Some((lease.get("spec").cloned().unwrap_or_default(), ctx.now().mono));
+                self.observed = Some((lease, ctx.now().mono));
                 true
             }
             Err(refusal) => {

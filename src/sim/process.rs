@@ -160,7 +160,7 @@ pub(super) enum Command {
 pub struct Context<'a> {
     pub(super) now: Now,
     pub(super) me: ProcessId,
-    pub(super) program: String,
+    pub(super) program: Arc<str>,
     pub(super) place: Option<&'a Place>,
     pub(super) rng: &'a mut Rng,
     pub(super) store: &'a mut Store,

@@ -157,9 +157,12 @@ impl<'a> Doomed<'a> {
     fn until(&mut self, what: &str, mut meanwhile: impl FnMut(), done: impl Fn(&[Entry]) -> bool) {
         let stack = self.stack;
         let over = stack.wait(what, PATIENCE, || {
-            self.raise();
+            // The ledger is asked for by kubectl, which costs as much as all the rest.
+            for _ in 0..10 {
+                self.raise();
+                std::thread::sleep(Duration::from_millis(200));
+            }
             meanwhile();
-            std::thread::sleep(Duration::from_millis(200));
             done(&warden::ledger(stack)).then_some(())
         });
         over.unwrap_or_else(|error| panic!("{error}\n{:#?}", warden::ledger(stack)));

@@ -37,9 +37,14 @@ impl Engine {
         }
         for name in std::mem::take(&mut work.leases) {
             if &*name == identity::CONTROLLER_LEASE {
-                work.controller = true;
+                work.controller = work.controller || !self.beats(None, &name, now, effects);
             }
-            work.drivers.extend(self.leases.get(&*name).into_iter().flatten().cloned());
+            let drivers: Vec<Arc<str>> = self.leases.get(&*name).into_iter().flatten().cloned().collect();
+            for driver in drivers {
+                if !work.drivers.contains(&driver) && !self.beats(Some(&driver), &name, now, effects) {
+                    work.drivers.insert(driver);
+                }
+            }
         }
         if std::mem::take(&mut work.controller) {
             self.refresh_controller(work, now, effects);
@@ -47,6 +52,22 @@ impl Engine {
         for driver in std::mem::take(&mut work.drivers) {
             self.refresh_driver(&driver, work, now, effects);
         }
+    }
+
+    /// A lease was told of, the controller's or this driver's; whether that is all there is to know of the component.
+    fn beats(&mut self, driver: Option<&Arc<str>>, lease: &str, now: Now, effects: &mut Vec<Effect>) -> bool {
+        let view = match driver {
+            Some(driver) => self.components.drivers.get_mut(driver),
+            None => self.components.controller.as_mut(),
+        };
+        let Some(view) = view else { return false };
+        if !components::renewed(view, &self.world, lease, &self.settings, now) {
+            return false;
+        }
+        let subject = driver.map_or_else(|| driver_rules::controller_subject(view), |driver| Subject::driver(driver));
+        // One that works lets nothing hang on it: whether something is found of the driver itself may still change.
+        let changed = self.rediagnose_component(&subject, now, effects);
+        !changed
     }
 
     /// Drivers that a content names, or the class of a snapshot that is not ready.

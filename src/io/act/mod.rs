@@ -31,8 +31,8 @@ use crate::domain::fact::{Acted, Fact};
 use crate::domain::guard::Guarded;
 use crate::domain::ledger::{Outcome, Record};
 use crate::domain::policy::{Policy, Standing};
-use crate::domain::remedy::action::{ACT, Action};
-use crate::domain::remedy::fresh::{Fit, Op, Request};
+use crate::domain::remedy::action::{ACT, Action, TargetKind};
+use crate::domain::remedy::fresh::{Fit, Looked, Op, Request};
 
 use super::clock::Clock;
 use super::probe::{look_at, target_path};
@@ -104,6 +104,7 @@ impl<C: Clock> Hands<C> {
     async fn carry_out(&self, errand: Effect) -> Option<Fact> {
         match errand {
             Effect::Record(record) => {
+                self.confirm_orphan(&record).await;
                 let stored = self.within(self.store.record(&record)).await;
                 let name = record.name.clone();
                 match &stored {
@@ -131,6 +132,24 @@ impl<C: Clock> Hands<C> {
                 None
             }
             Effect::Probe(_) | Effect::Found(_) | Effect::Cleared(..) => None,
+        }
+    }
+
+    /// Before an episode that announced an orphan is stored as over: whoever let the content go may have ended in
+    /// between, and nobody would write afterwards that the entry has come true.
+    async fn confirm_orphan(&self, record: &Record) {
+        let Some(name) = record.orphan.as_deref().filter(|_| record.phase.is_over()) else { return };
+        let Some(patience) = self.left(Duration::MAX) else { return };
+        let holds = match look_at(&self.client, TargetKind::Content, &record.subject.key, patience).await {
+            Looked::Absent => false,
+            Looked::There(look) => record.uid.as_ref() == Some(&look.uid),
+            Looked::Unknown(_) => true,
+        };
+        if holds {
+            return;
+        }
+        if let Err(words) = self.within(self.store.orphaned(name, self.clock.now().wall)).await {
+            warn!(orphan = name, %words, "the entry stands, and its phase could not be written");
         }
     }
 
@@ -166,7 +185,7 @@ impl<C: Clock> Hands<C> {
         );
         if outcome == Outcome::Applied
             && let Some(orphan) = &action.orphan
-            && let Err(words) = self.within(self.store.orphaned(orphan, self.clock.now().wall)).await
+            && let Err(words) = self.within(self.store.orphaned(&orphan.name(), self.clock.now().wall)).await
         {
             warn!(orphan = orphan.name(), %words, "the entry stands, and its phase could not be written");
         }

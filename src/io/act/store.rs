@@ -27,10 +27,18 @@ pub(super) struct Store {
     client: Client,
 }
 
-/// What every answer has.
+/// What every answer has, and the phase of an entry of the orphan ledger.
 #[derive(Debug, Deserialize)]
 struct Answer {
     metadata: Metadata,
+    #[serde(default)]
+    status: Status,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Status {
+    #[serde(default)]
+    phase: Option<Box<str>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -79,8 +87,12 @@ impl Store {
     }
 
     async fn read(&self, ours: Ours, name: &str) -> Result<Metadata, Refusal> {
+        Ok(self.whole(ours, name).await?.metadata)
+    }
+
+    async fn whole(&self, ours: Ours, name: &str) -> Result<Answer, Refusal> {
         let bytes = request::fetch(&self.client, &ours.object(name), JSON, ENTRY_BYTES, ACT).await?;
-        Ok(request::parse::<Answer>(&bytes)?.metadata)
+        request::parse(&bytes)
     }
 
     /// Enters what is about to be left behind.
@@ -92,20 +104,23 @@ impl Store {
             Err(refusal) if refusal.is(StatusCode::CONFLICT) => self.read(Ours::Orphan, &orphan.name()).await?,
             found => found?,
         };
-        self.phase(orphan, &found, OrphanPhase::Announced, "the content still holds the handle", now).await
+        self.phase(&orphan.name(), &found, OrphanPhase::Announced, "the content still holds the handle", now).await
     }
 
-    /// The content has let go: what was announced is so.
-    pub(super) async fn orphaned(&self, orphan: &Orphan, now: Timestamp) -> Result<(), Refusal> {
+    /// The content has let go: what was announced under this name is so. One that has come further stays as it is.
+    pub(super) async fn orphaned(&self, name: &str, now: Timestamp) -> Result<(), Refusal> {
         let words =
             "nothing in the cluster holds the handle any more; `volwarden orphans reclaim` lets the driver delete it";
-        let found = self.read(Ours::Orphan, &orphan.name()).await?;
-        self.phase(orphan, &found, OrphanPhase::Orphaned, words, now).await
+        let found = self.whole(Ours::Orphan, name).await?;
+        if found.status.phase.is_some_and(|phase| &*phase != "Announced") {
+            return Ok(());
+        }
+        self.phase(name, &found.metadata, OrphanPhase::Orphaned, words, now).await
     }
 
     async fn phase(
         &self,
-        orphan: &Orphan,
+        name: &str,
         found: &Metadata,
         phase: OrphanPhase,
         words: &str,
@@ -117,7 +132,7 @@ impl Store {
             created: found.creation_timestamp,
         };
         let patch: Value = entries::status(&entry, phase, words, now);
-        let uri = format!("{}/status", Ours::Orphan.object(&orphan.name()));
+        let uri = format!("{}/status", Ours::Orphan.object(name));
         send(&self.client, Call::merge(uri, patch), ACT).await.map(drop)
     }
 }

@@ -233,6 +233,38 @@ async fn an_orphan_that_is_entered_already_is_announced_anew() {
     assert_eq!(writes[1].body["status"]["phase"], "Announced");
 }
 
+/// Who let the content go may have died before it could write that: whoever ends the episode does.
+#[tokio::test(start_paused = true)]
+async fn an_episode_that_ends_confirms_what_it_announced_if_the_content_is_gone() {
+    let written = async |phase: Phase, uid: Option<&'static str>, entry: Option<&'static str>| {
+        let bench = bench(10 * SECOND, move |asked| {
+            let (get, content) = (asked.method == Method::GET, asked.uri.contains("/volumesnapshotcontents/"));
+            match uid {
+                None if get && content => refused(404, "NotFound"),
+                Some(uid) if get && content => {
+                    ok(json!({"metadata": {"name": "snapcontent-1", "uid": uid, "resourceVersion": "41"}}))
+                }
+                _ => {
+                    let mut answer = metadata("30");
+                    answer["status"] = json!({"phase": entry});
+                    ok(answer)
+                }
+            }
+        });
+        let record = Record { orphan: Some("orphan-u-1".into()), ..sample(phase) };
+        assert!(stored(&bench, record).await.is_ok());
+        let phases = |one: Asked| one.body["status"]["phase"].as_str().unwrap_or_default().to_owned();
+        bench.book.writes().into_iter().map(phases).collect::<Vec<_>>()
+    };
+    for entry in [None, Some("Announced")] {
+        assert_eq!(written(Phase::Done, None, entry).await, ["Orphaned", "Done"], "the entry first: {entry:?}");
+    }
+    assert_eq!(written(Phase::Lapsed, Some("u-2"), None).await, ["Orphaned", "Lapsed"], "another one of its name");
+    assert_eq!(written(Phase::Failed, Some("u-1"), None).await, ["Failed"], "it still holds the handle");
+    assert_eq!(written(Phase::Done, None, Some("Reclaiming")).await, ["Done"], "one that has come further");
+    assert_eq!(written(Phase::Verifying, None, None).await, ["Verifying"], "one that is not over");
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_old_entry_is_deleted_as_it_was_read() {
     let bench = bench(10 * SECOND, |_| ok(metadata("9")));

@@ -117,6 +117,16 @@ impl Resource {
         if self.group.is_empty() { self.version.to_owned() } else { format!("{}/{}", self.group, self.version) }
     }
 
+    /// Whether this is the `apiVersion` of its objects.
+    #[must_use]
+    pub fn is_api_version(&self, text: &str) -> bool {
+        if self.group.is_empty() {
+            text == self.version
+        } else {
+            text.split_once('/') == Some((self.group, self.version))
+        }
+    }
+
     /// `pods`, `volumesnapshots.snapshot.storage.k8s.io`: how the server's sentences name the resource.
     #[must_use]
     pub fn qualified(&self) -> String {

@@ -239,7 +239,7 @@ fn check_part(resource: &'static Resource, part: Part) -> Result<(), Refusal> {
 /// The object says of itself what the request says of it, or nothing.
 fn check_place(resource: &'static Resource, namespace: &str, object: &Value) -> Result<(), Refusal> {
     let version = object::text(object, "/apiVersion");
-    if !version.is_empty() && version != resource.api_version() {
+    if !version.is_empty() && !resource.is_api_version(version) {
         let message = format!(
             "the API version in the data ({version}) does not match the expected API version ({})",
             resource.api_version()

@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::moment::Moment;
+use super::moment::{self, Moment};
 use super::truth::{self, Tries};
 use crate::domain::engine::Engine;
 use crate::domain::fact::Source;
@@ -128,8 +128,9 @@ pub(super) struct Judge {
 
 impl Judge {
     pub(super) fn look(&mut self, cluster: &Cluster) {
-        self.tries.harvest(cluster, self.moments.back());
-        let moment = Moment::take(cluster);
+        let places = moment::all_places(cluster);
+        self.tries.harvest(cluster, &places, self.moments.back());
+        let moment = Moment::take(cluster, places);
         let old = moment.at.saturating_sub(KEPT);
         while self.moments.front().is_some_and(|first| first.at < old) {
             self.moments.pop_front();

@@ -40,14 +40,12 @@ const KEPT: [&Resource; 8] = [
 const PROGRAMS: [&str; 2] = ["csi-snapshotter", "snapshot-controller"];
 
 impl Moment {
-    pub(super) fn take(cluster: &Cluster) -> Self {
+    /// This moment; `places` are where programs run, or would.
+    pub(super) fn take(cluster: &Cluster, places: Vec<Place>) -> Self {
         let now = cluster.now();
         let objects = KEPT.map(|resource| cluster.store.list(resource, None).cloned().collect());
-        let mut moment = Self { at: now.mono, wall: now.wall, objects, running: Vec::new() };
-        let places = moment.list(table::PODS).iter().flat_map(|pod| places(pod)).collect::<Vec<_>>();
         let runs = |place: &Place| cluster.process_in(place).is_some_and(|process| cluster.is_running(process));
-        moment.running = places.into_iter().filter(runs).collect();
-        moment
+        Self { at: now.mono, wall: now.wall, objects, running: places.into_iter().filter(runs).collect() }
     }
 
     pub(super) fn list(&self, resource: &'static Resource) -> &[Arc<Value>] {
@@ -134,10 +132,16 @@ pub(super) fn has_container(pod: &Value, container: &str) -> bool {
 }
 
 /// Where the programs of this pod that are judged run.
-pub(super) fn places(pod: &Value) -> impl Iterator<Item = Place> + '_ {
-    PROGRAMS.into_iter().filter(|container| has_container(pod, container)).map(|container| Place {
+fn places(pod: &Value) -> impl Iterator<Item = Place> + '_ {
+    let containers = object::items(pod, "/spec/containers").iter().map(|one| object::text(one, "/name"));
+    containers.filter(|container| PROGRAMS.contains(container)).map(|container| Place {
         namespace: object::namespace(pod).to_owned(),
         pod: object::name(pod).to_owned(),
         container: container.to_owned(),
     })
+}
+
+/// Where all of them run, or would.
+pub(super) fn all_places(cluster: &Cluster) -> Vec<Place> {
+    cluster.store.list(table::PODS, None).flat_map(|pod| places(pod)).collect()
 }

@@ -15,7 +15,7 @@ use serde_json::json;
 
 use super::home::Home;
 use super::inject::Injector;
-use super::moment::Moment;
+use super::moment::{self, Moment};
 use super::script::{OVER, Scenario};
 use super::tenants::Tenants;
 use super::truth;
@@ -121,7 +121,9 @@ fn gone_wrong(seed: u64) -> Option<Home> {
                 break;
             }
         }
-        if !truth::stuck(&VecDeque::from([Moment::take(&home.cluster)]), STUCK).is_empty() {
+        if !truth::stuck(&VecDeque::from([Moment::take(&home.cluster, moment::all_places(&home.cluster))]), STUCK)
+            .is_empty()
+        {
             return Some(home);
         }
         end += STRIDE;

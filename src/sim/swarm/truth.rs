@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::home::SNAPSHOTTER;
-use super::moment::{Moment, places};
+use super::moment::Moment;
 use crate::domain::finding::{Class, Finding, Subject};
 use crate::domain::identity;
 use crate::domain::name::{Key, Uid};
@@ -200,11 +200,10 @@ pub(super) struct Tries {
 
 impl Tries {
     /// Reads what was written since the last time. `before` is the moment before these lines.
-    pub(super) fn harvest(&mut self, cluster: &Cluster, before: Option<&Moment>) {
-        let pods = cluster.store.list(table::PODS, None);
-        for place in pods.flat_map(|pod| places(pod)).filter(|place| place.container == SNAPSHOTTER) {
-            let Some(log) = cluster.process_in(&place).and_then(|process| cluster.log(process)) else { continue };
-            let read = self.read.entry(place).or_insert(Timestamp::UNIX_EPOCH);
+    pub(super) fn harvest(&mut self, cluster: &Cluster, places: &[Place], before: Option<&Moment>) {
+        for place in places.iter().filter(|place| place.container == SNAPSHOTTER) {
+            let Some(log) = cluster.process_in(place).and_then(|process| cluster.log(process)) else { continue };
+            let read = self.read.entry(place.clone()).or_insert(Timestamp::UNIX_EPOCH);
             let fresh: Vec<(Timestamp, &str)> = log.lines().rev().take_while(|(at, _)| *at > *read).collect();
             for (at, line) in fresh.into_iter().rev() {
                 *read = at;

@@ -222,29 +222,25 @@ fn should_enqueue(release: Release, old: &Value, new: &Value) -> bool {
     if release >= Release::V8_6 && !is_ready(old) && is_ready(new) {
         return true;
     }
-    what_counts(old) != what_counts(new)
+    counts_differ(old, new)
 }
 
-/// A content without what the sidecar takes for its own doing.
-fn what_counts(content: &Value) -> Value {
-    let mut copy = content.clone();
-    if let Some(fields) = copy.as_object_mut() {
-        fields.remove("status");
-    }
-    if let Some(metadata) = copy.get_mut("metadata").and_then(Value::as_object_mut) {
-        for theirs in ["resourceVersion", "managedFields", "finalizers"] {
-            metadata.remove(theirs);
-        }
-        // No annotations and none left are the same.
-        let mut annotations = metadata.remove("annotations").unwrap_or_default();
-        if let Some(all) = annotations.as_object_mut() {
-            all.remove(BEING_CREATED);
-            if !all.is_empty() {
-                metadata.insert("annotations".to_owned(), annotations);
-            }
-        }
-    }
-    copy
+/// Two versions of a content differ in more than what the sidecar takes for its own doing.
+fn counts_differ(old: &Value, new: &Value) -> bool {
+    let metadata = |content| Value::get(content, "metadata");
+    // No annotations and none left are the same.
+    let annotations = |content| metadata(content).and_then(|metadata| metadata.get("annotations"));
+    differ(Some(old), Some(new), &["status", "metadata"])
+        || differ(metadata(old), metadata(new), &["resourceVersion", "managedFields", "finalizers", "annotations"])
+        || differ(annotations(old), annotations(new), &[BEING_CREATED])
+}
+
+fn differ(old: Option<&Value>, new: Option<&Value>, but: &[&str]) -> bool {
+    let [old, new] = [old, new].map(|fields| {
+        let fields = fields.and_then(Value::as_object).into_iter().flatten();
+        fields.filter(|(key, _)| !but.contains(&key.as_str()))
+    });
+    old.ne(new)
 }
 
 #[cfg(test)]
