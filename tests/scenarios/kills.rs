@@ -46,7 +46,10 @@ fn step_of(method: &Method, path: &str, body: &[u8]) -> String {
     let body: Value = serde_json::from_slice(body).unwrap_or_default();
     let attempts = body.pointer("/status/attempts").and_then(Value::as_array).map_or(0, Vec::len);
     let phase = super::text(&body, "/status/phase");
-    format!("{method} {path} {phase} {attempts} {}", super::text(&body, "/status/intent/rung"))
+    // Two actions on one object differ in what they change.
+    let operations = body.as_array().into_iter().flatten().filter(|one| one["op"] != "test");
+    let changed: Vec<String> = operations.map(|one| super::text(one, "/path")).collect();
+    format!("{method} {path} {phase} {attempts} {} {changed:?}", super::text(&body, "/status/intent/rung"))
 }
 
 /// A write of repairs; the lease, Events and dry runs are none.
