@@ -10,6 +10,7 @@ mod maintenance;
 pub mod origin;
 mod progress;
 mod repository;
+pub mod settings;
 mod sources;
 mod standing;
 mod truth;

@@ -29,6 +29,8 @@ pub struct Rules {
     pub takeover: bool,
     /// Snapshots may go.
     pub expires: bool,
+    /// There are policies to keep set.
+    pub settings: bool,
     /// How long a task may take.
     pub deadlines: BTreeMap<Task, Duration>,
     /// When something is a finding.

@@ -1,7 +1,9 @@
 //! What kopia may be asked. What is not here cannot be run: nothing that makes a repository, mends one by force or lowers
 //! kopia's safety.
 
+use crate::domain::kopia::settings::{NAMES, Target, six};
 use crate::domain::kopia::{Identity, Round};
+use crate::domain::retention::Policy;
 
 /// One question or order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +30,8 @@ pub enum Ask<'a> {
     Policy(&'a str),
     /// Every policy that somebody set.
     Policies,
+    /// That a policy has these six counts. Whatever else is in it stays.
+    SetPolicy(&'a Target, Policy),
     /// How many snapshots of a source kopia would delete. It deletes none.
     Expire(&'a str),
     /// The deletion of these snapshots, by id, and of nothing else.
@@ -37,7 +41,7 @@ pub enum Ask<'a> {
 impl Ask<'_> {
     /// Whether the connection has to be able to write.
     pub(super) fn writes(self) -> bool {
-        matches!(self, Self::Maintain(_) | Self::Own | Self::Delete(_))
+        matches!(self, Self::Maintain(_) | Self::Own | Self::SetPolicy(..) | Self::Delete(_))
     }
 
     /// The command line of somebody with this identity.
@@ -56,6 +60,12 @@ impl Ask<'_> {
             }
             Self::Policy(source) => &["policy", "show", "--json", source],
             Self::Policies => &["policy", "list", "--json"],
+            Self::SetPolicy(target, keep) => {
+                let target = target.source().unwrap_or("--global");
+                let words = ["policy", "set", target].map(str::to_owned).into_iter();
+                let counts = NAMES.into_iter().zip(six(keep));
+                return words.chain(counts.map(|(name, count)| format!("--keep-{name}={count}"))).collect();
+            }
             Self::Expire(source) => &["snapshot", "expire", source],
             Self::Delete(ids) => {
                 let words = ["snapshot", "delete", "--delete"].into_iter();
@@ -82,6 +92,15 @@ mod tests {
         let us = Identity::on("nas").unwrap();
         assert_eq!(Ask::Expire("a@b:/c").words(&us), ["snapshot", "expire", "a@b:/c"]);
         assert_eq!(Ask::Delete(&["1".to_owned()]).words(&us), ["snapshot", "delete", "--delete", "1"]);
+        let keep = Policy { latest: 1, hourly: 2, daily: 3, weekly: 4, monthly: 5, annual: 0 };
+        let counts = ["latest=1", "hourly=2", "daily=3", "weekly=4", "monthly=5", "annual=0"];
+        let counts = counts.map(|count| format!("--keep-{count}"));
+        for (target, word) in [(Target::Global, "--global"), (Target::Source("a@b:/c".to_owned()), "a@b:/c")] {
+            let set = Ask::SetPolicy(&target, keep);
+            let words = ["policy", "set", word].map(str::to_owned).into_iter().chain(counts.clone());
+            assert!(set.writes(), "and all six counts are named:");
+            assert_eq!(set.words(&us), words.collect::<Vec<_>>());
+        }
         assert_eq!(Ask::Own.words(&us), ["maintenance", "set", "--owner=volwarden@nas"], "and nothing else is set");
     }
 }
