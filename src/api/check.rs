@@ -91,8 +91,9 @@ pub fn kopia(spec: &Value) -> Checked<KopiaRepositorySpec> {
         let what = "schedules.expire needs expire, which says that snapshots may go; write it".to_owned();
         checked.flaws.push(Flaw { field: "spec.expire".to_owned(), what });
     }
-    if checked.spec.as_ref().is_some_and(|spec| spec.schedules.settings.is_some() && spec.retention.is_none()) {
-        let what = "schedules.settings needs retention, which says what is set; write it".to_owned();
+    let nothing = |spec: &KopiaRepositorySpec| spec.retention.is_none() && spec.epochs.is_none();
+    if checked.spec.as_ref().is_some_and(|spec| spec.schedules.settings.is_some() && nothing(spec)) {
+        let what = "schedules.settings needs retention or epochs, which say what is set; write one".to_owned();
         checked.flaws.push(Flaw { field: "spec.retention".to_owned(), what });
     }
     let retention = checked.spec.as_ref().and_then(|spec| spec.retention.as_ref());
@@ -195,6 +196,12 @@ fn object(schema: &Value, map: &Map<String, Value>, field: &str, flaws: &mut Vec
     let required = schema.get("required").and_then(Value::as_array);
     for name in required.into_iter().flatten().filter_map(Value::as_str).filter(|name| !map.contains_key(*name)) {
         flaws.push(Flaw { field: format!("{field}.{name}"), what: "it is missing; it has to be there".to_owned() });
+    }
+    if let Some(least) = schema.get("minProperties").and_then(Value::as_u64)
+        && size(map.len()) < least
+    {
+        flaws
+            .push(Flaw { field: field.to_owned(), what: format!("it is empty; write at least {least} of its fields") });
     }
     if let Some(most) = schema.get("maxProperties").and_then(Value::as_u64)
         && size(map.len()) > most

@@ -150,6 +150,7 @@ fn nothing_of_the_schema_is_passed_over() {
             "minItems",
             "maxItems",
             "maxProperties",
+            "minProperties",
             "additionalProperties",
         ];
         for key in
@@ -181,7 +182,7 @@ fn nothing_of_the_schema_is_passed_over() {
             "mode Enforce needs the drivers named in scope.drivers",
             "retention needs global or sources",
             "schedules.expire needs expire, which says that snapshots may go",
-            "schedules.settings needs retention, which says what is set",
+            "schedules.settings needs retention or epochs, which say what is set",
             "uniqueID may not change: another repository is another KopiaRepository",
         ],
         "the first two and those of expire and retention are looked at here, that of the unique ID by the server alone, the others by \

@@ -69,8 +69,8 @@ pub use status::{
         "message": "schedules.expire needs expire, which says that snapshots may go",
     },
     {
-        "rule": "!has(self.schedules) || !has(self.schedules.settings) || has(self.retention)",
-        "message": "schedules.settings needs retention, which says what is set",
+        "rule": "!has(self.schedules) || !has(self.schedules.settings) || has(self.retention) || has(self.epochs)",
+        "message": "schedules.settings needs retention or epochs, which say what is set",
     },
 ]))]
 pub struct KopiaRepositorySpec {
@@ -114,6 +114,10 @@ pub struct KopiaRepositorySpec {
     /// nothing itself: snapshots go by expire, and by whoever backs up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retention: Option<RetentionPolicies>,
+    /// Parameters of the index's epochs that the repository is to have, set by the task settings. They are everybody's who
+    /// shares the repository: set by approval only (volwarden.dev/approved-settings).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epochs: Option<EpochParameters>,
     /// When maintenance may begin: in any of these windows; always, if there is none.
     #[serde(default)]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "atomic"))]
@@ -281,7 +285,7 @@ pub struct Schedules {
     /// Deletion of snapshots that no count keeps.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expire: Option<Schedule>,
-    /// Setting the policies of retention that the repository has not.
+    /// Setting the policies of retention and the epochs that the repository has not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub settings: Option<Schedule>,
     /// Every pack, every object, and some of the files.
@@ -364,6 +368,42 @@ pub struct RetentionPolicies {
         extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["source"])
     )]
     pub sources: Vec<SourcePolicy>,
+}
+
+/// Parameters of epochs, as `kopia repository set-parameters` names them; those that are not named stay as they are. Kopia
+/// refuses what does not fit together, such as a minDuration that is not three times refreshFrequency.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[schemars(extend("minProperties" = 1))]
+pub struct EpochParameters {
+    /// How often a client looks for a new epoch. Kopia's own: 20m.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-kubernetes-validations" = within("5m", "24h")))]
+    pub refresh_frequency: Option<Period>,
+    /// An epoch lasts so long at least. Kopia's own: 24h; 6h keeps the index of hourly backups short.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-kubernetes-validations" = within("1h", "168h")))]
+    pub min_duration: Option<Period>,
+    /// Superseded index blobs are not deleted before. Kopia's own: 4h.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-kubernetes-validations" = within("1h", "168h")))]
+    pub cleanup_safety_margin: Option<Period>,
+    /// A new epoch from so many index blobs on. Kopia's own: 20.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "i32", range(min = 10, max = 100_000))]
+    pub advance_on_count: Option<u32>,
+    /// Or from so many MiB of them on. Kopia's own: 10.
+    #[serde(rename = "advanceOnSizeMB", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "i32", range(min = 1, max = 100_000))]
+    pub advance_on_size_mb: Option<u32>,
+    /// So many blobs are deleted at a time. Kopia's own: 4.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "i32", range(min = 1, max = 100))]
+    pub delete_parallelism: Option<u32>,
+    /// So many epochs are made into one range. Kopia's own: 7.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "i32", range(min = 1, max = 1000))]
+    pub checkpoint_frequency: Option<u32>,
 }
 
 /// The policy of one source.

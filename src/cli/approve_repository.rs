@@ -1,5 +1,5 @@
 //! `volwarden approve kopiarepository/NAME`: that we become the owner of maintenance, that snapshots go of the sources that
-//! ask for it, or that policies are set.
+//! ask for it, or that policies and epochs are set.
 //!
 //! They may wait at once, and each has an annotation of its own. Which of them is meant has to be said then: nobody makes
 //! another cluster's maintenance ours who wanted to let old snapshots go.
@@ -20,7 +20,7 @@ enum What {
     Ownership,
     /// That snapshots go.
     Expiry,
-    /// That policies are set.
+    /// That policies or epochs are set.
     Settings,
 }
 
@@ -37,7 +37,7 @@ impl What {
         match self {
             Self::Ownership => "that Volwarden becomes the owner of maintenance",
             Self::Expiry => "that snapshots go of the sources that ask for it",
-            Self::Settings => "that policies are set that are everybody's or another's",
+            Self::Settings => "that policies or epochs are set that are everybody's or another's",
         }
     }
 }
@@ -129,7 +129,7 @@ fn told(entry: &Entry, plan: &Plan, already: bool, dry: bool) -> String {
         What::Settings => {
             let asking = entry.status.settings.as_ref().and_then(|settings| settings.approval.as_ref());
             for one in asking.iter().flat_map(|asking| &asking.changes) {
-                line("policy", &format!("{}: {}", one.target, one.change));
+                line("set", &format!("{}: {}", one.target, one.change));
             }
         }
     }
@@ -137,7 +137,7 @@ fn told(entry: &Entry, plan: &Plan, already: bool, dry: bool) -> String {
     let validity = match plan.what {
         What::Ownership => "It is done once.".to_owned(),
         What::Settings => {
-            "It is done once, by the next run of settings, if these counts are still what they are now.".to_owned()
+            "It is done once, by the next run of settings, if these numbers are still what they are now.".to_owned()
         }
         What::Expiry => format!(
             "It is good for exactly these sources under the counts that they have now, from the next run on: {}.",
@@ -233,11 +233,11 @@ mod tests {
         assert_eq!(
             told(&all, &plan, false, false),
             "\
-KopiaRepository backup/nas: that policies are set that are everybody's or another's
-  policy global: hourly 48 to 24
-  policy web@x:/data: hourly 48 to 24
+KopiaRepository backup/nas: that policies or epochs are set that are everybody's or another's
+  set    global: hourly 48 to 24
+  set    web@x:/data: hourly 48 to 24
   plan   s-1
-Approved. It is done once, by the next run of settings, if these counts are still what they are now.
+Approved. It is done once, by the next run of settings, if these numbers are still what they are now.
 With kubectl: kubectl -n backup annotate kopiarepository nas volwarden.dev/approved-settings=s-1 --overwrite
 "
         );

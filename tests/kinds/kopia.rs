@@ -59,6 +59,10 @@ fn full() -> Value {
             "mode": "Enforce", "sources": ["app@ns:/data", "db@ns:/data"], "maxDeletionsPerRun": 7,
             "acceptShrunk": ["db@ns:/data"],
         },
+        "epochs": {
+            "refreshFrequency": "20m", "minDuration": "6h", "cleanupSafetyMargin": "4h", "advanceOnCount": 20,
+            "advanceOnSizeMB": 10, "deleteParallelism": 4, "checkpointFrequency": 7,
+        },
         "retention": {"global": six(0), "sources": [{"source": "app@ns:/data", "keep": six(100_000)}]},
         "schedules": {
             "stats": schedule("0 * * * *"), "quick": schedule("15 * * * *"), "full": schedule("30 3 * * *"),
@@ -107,7 +111,15 @@ fn wrong() -> Vec<(Value, &'static str)> {
         (with(&json!({"expire": {"sources": ["all sources"]}})), "sources[0] in body should match"),
         (with(&json!({"expire": {"sources": ["a@b:/c", "a@b:/c"]}})), "sources[1]: Duplicate value"),
         (with(&json!({"expire": {"sources": ["a@b:/c"], "maxDeletionsPerRun": 0}})), "maxDeletionsPerRun"),
-        (with(&json!({"schedules": {"settings": {"cron": "0 2 * * *"}}})), "schedules.settings needs retention"),
+        (
+            with(&json!({"schedules": {"settings": {"cron": "0 2 * * *"}}})),
+            "schedules.settings needs retention or epochs",
+        ),
+        (with(&json!({"epochs": {}})), "spec.epochs in body should have at least 1 properties"),
+        (with(&json!({"epochs": {"minDuration": "30m"}})), "has to be from 1h to 168h"),
+        (with(&json!({"epochs": {"cleanupSafetyMargin": "59m"}})), "has to be from 1h to 168h"),
+        (with(&json!({"epochs": {"advanceOnCount": 9}})), "advanceOnCount in body should be greater than or equal"),
+        (with(&json!({"epochs": {"maxDuration": "1h"}})), "unknown field"),
         (with(&json!({"retention": {}})), "retention needs global or sources"),
         (with(&json!({"retention": {"sources": []}})), "retention needs global or sources"),
         (with(&json!({"retention": {"global": six(100_001)}})), "global.latest in body should be less than or equal"),
@@ -130,7 +142,8 @@ fn wrong() -> Vec<(Value, &'static str)> {
 fn a_wrong_repository_is_refused_by_the_server_and_by_us() {
     let Some(server) = defined() else { return };
     let own = with(&json!({"expire": {"mode": "Enforce"}, "schedules": {"expire": {"cron": "0 3 * * *"}}}));
-    for spec in [with(&json!({})), full(), own, with(&json!({"path": null, "schedules": {}, "volumes": []}))] {
+    let epochs = with(&json!({"epochs": {"minDuration": "6h"}, "schedules": {"settings": {"cron": "0 2 * * *"}}}));
+    for spec in [with(&json!({})), full(), own, epochs, with(&json!({"path": null, "schedules": {}, "volumes": []}))] {
         server.must(&kopia(&spec).dry());
         assert_eq!(check::kopia(&spec).flaws, [], "{spec}");
     }

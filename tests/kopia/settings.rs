@@ -78,10 +78,10 @@ fn a_policy_that_is_not_as_the_spec_says_is_set_and_one_that_is_is_not_written()
         }
         let report = lab.pod("settings", &words);
         assert_eq!(report["result"], "happened", "{report}");
-        assert_eq!(said(&report), format!("0 of 1 policies were as the spec says, 1 set ({OURS}: {from})"));
+        assert_eq!(said(&report), format!("0 of 1 were as the spec says, 1 set ({OURS}: {from})"));
         assert_eq!(report["settings"]["set"], json!([{"target": OURS, "change": from}]));
         assert_eq!(lab.counts(OURS), json!([10, 24, 7, 4, 6, 0]));
-        assert_eq!(said(&lab.leaves(&words)), "1 of 1 policies were as the spec says, 0 set");
+        assert_eq!(said(&lab.leaves(&words)), "1 of 1 were as the spec says, 0 set");
     }
     let shown: Value = serde_json::from_slice(&lab.kopia(&["policy", "show", OURS, "--json"]).stdout).unwrap();
     assert_eq!(shown["compression"]["compressorName"], "zstd");
@@ -107,7 +107,10 @@ fn everybodys_policy_and_anothers_are_set_by_an_approval_of_that_very_change_and
     ];
     let first = lab.pod("settings", &words);
     assert_eq!(first["settings"]["set"].as_array().unwrap().len(), 1, "{first}");
-    assert_eq!((lab.counts(OURS), lab.counts(OTHERS)), (json!([4, 48, 7, 4, 24, 3]), Value::Null));
+    assert_eq!(
+        (lab.counts(OURS), lab.counts(OTHERS)),
+        (json!([4, 48, 7, 4, 24, 3]), json!([null, null, null, null, null, null]))
+    );
     assert_eq!(lab.counts("global"), json!([10, 48, 7, 4, 24, 3]), "as kopia made it");
     let (approved, changes) = waits(&first);
     let targets: Vec<&str> = changes.as_array().unwrap().iter().map(|one| one["target"].as_str().unwrap()).collect();
@@ -163,7 +166,7 @@ fn a_kopia_that_says_it_set_a_policy_and_did_not_is_not_believed() {
     script("*'policy set ours'*) exit 0");
     let report = lab.pod("settings", &words);
     assert_eq!((&report["result"], &report["class"]), (&json!("failed"), &json!("NoTrace")), "{report}");
-    assert!(said(&report).contains(&format!("it set the policy of {OURS}, and it is not so")), "{report}");
+    assert!(said(&report).contains(&format!("it set {OURS}, and it is not so")), "{report}");
     let set = &report["settings"]["set"];
     assert_eq!((set.as_array().unwrap().len(), &set[0]["target"]), (1, &json!(two[1])), "the other was: {report}");
     // It sets one count of six.
@@ -180,4 +183,40 @@ fn a_kopia_that_says_it_set_a_policy_and_did_not_is_not_believed() {
     lab.kopia = real;
     assert_eq!(lab.pod("settings", &words)["result"], "happened");
     assert_eq!(lab.counts(OURS), json!([10, 24, 7, 4, 6, 0]));
+}
+
+#[test]
+fn epochs_are_set_by_approval_and_those_that_are_not_named_stay() {
+    let Some(lab) = Lab::begin() else { return };
+    let now = || {
+        // Another client keeps a copy of the format for 15 minutes.
+        let _ = fs::remove_dir_all(lab.at("cache"));
+        let status: Value = serde_json::from_slice(&lab.kopia(&["repository", "status", "--json"]).stdout).unwrap();
+        let epochs = &status["contentFormat"]["epochParameters"];
+        let hours = |name: &str| epochs[name].as_u64().unwrap() / 3_600_000_000_000;
+        (
+            hours("MinEpochDuration"),
+            hours("CleanupSafetyMargin"),
+            epochs["EpochAdvanceOnTotalSizeBytesThreshold"].as_u64(),
+        )
+    };
+    let before = now();
+    assert_eq!(before, (24, 4, Some(10 << 20)), "kopia's own");
+    let words = ["--epoch=min-duration=21600", "--epoch=advance-on-size-mb=20"].map(str::to_owned);
+    let held = lab.leaves(&words);
+    let (approved, changes) = waits(&held);
+    let change = "min-duration 24h to 6h, advance-on-size-mb 10 to 20";
+    assert_eq!(changes, json!([{"target": "epochs", "change": change}]));
+    let with = |words: &[String]| [words, std::slice::from_ref(&approved)].concat();
+    lab.leaves(&with(&words[..1]));
+    let done = lab.pod("settings", &with(&words));
+    assert_eq!(said(&done), format!("0 of 1 were as the spec says, 1 set (epochs: {change})"));
+    assert_eq!(now(), (6, 4, Some(20 << 20)));
+    assert_eq!(said(&lab.leaves(&with(&words))), "1 of 1 were as the spec says, 0 set");
+    // What does not fit together is kopia's to refuse.
+    let words = ["--epoch=min-duration=1800".to_owned()];
+    let (approved, _) = waits(&lab.leaves(&words));
+    let report = lab.pod("settings", &[&words[..], &[approved]].concat());
+    assert!(report["result"] == "failed" && said(&report).contains("epoch refresh period is too long"), "{report}");
+    assert_eq!(now(), (6, 4, Some(20 << 20)));
 }

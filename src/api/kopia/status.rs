@@ -53,7 +53,7 @@ pub struct KopiaRepositoryStatus {
     /// What became of snapshots, last time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expire: Option<ExpireStatus>,
-    /// What the policies of spec.retention were, last time.
+    /// What the policies and epochs were that the spec names, last time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub settings: Option<SettingsStatus>,
     /// What came of each task.
@@ -152,7 +152,7 @@ pub struct ExpireApproval {
     pub global_policy: Vec<String>,
 }
 
-/// What policies were, and what was set.
+/// What policies and epochs were, and what was set.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct SettingsStatus {
@@ -188,14 +188,14 @@ pub struct SettingsApproval {
     pub changes: Vec<SettingChange>,
 }
 
-/// A policy that is, or was, not as the spec says.
+/// What is, or was, not as the spec says.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SettingChange {
-    /// Whose: global, or a source.
+    /// What: the policy of global or of a source, or epochs.
     #[schemars(length(max = 512))]
     pub target: String,
-    /// Which counts, from what to what; unset is inherited.
+    /// Which numbers, from what to what; what is unset is inherited.
     #[schemars(length(max = 512))]
     pub change: String,
 }
@@ -320,7 +320,7 @@ pub enum TaskName {
     VerifyWhole,
     /// Deletion of snapshots that no count keeps.
     Expire,
-    /// Setting the policies that the spec names and the repository has not.
+    /// Setting the policies and epochs that the spec names and the repository has not.
     Settings,
 }
 

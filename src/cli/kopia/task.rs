@@ -10,6 +10,7 @@ use clap::Args;
 
 use super::super::{CliError, Outcome};
 use crate::app::kopia::{self as desk, Clearance, Cluster, Errand, Order};
+use crate::domain::kopia::epochs::{Parameter, parameter};
 use crate::domain::kopia::settings::Wish;
 use crate::domain::repository::Task;
 use crate::domain::repository::own::Candidate;
@@ -63,7 +64,11 @@ pub(super) struct TaskArgs {
     #[arg(long, value_name = "TARGET=LATEST,HOURLY,DAILY,WEEKLY,MONTHLY,ANNUAL")]
     keep: Vec<Wish>,
 
-    /// When a policy was last set by an approval
+    /// A parameter of the index's epochs that is to be set by settings, in seconds, MiB or as a count; may be repeated
+    #[arg(long, value_name = "NAME=NUMBER", value_parser = parameter)]
+    epoch: Vec<(Parameter, u64)>,
+
+    /// When something was last set by an approval
     #[arg(long, value_name = "TIME")]
     approved_before: Option<jiff::Timestamp>,
 
@@ -162,7 +167,12 @@ fn errand(args: &TaskArgs) -> Result<Errand, String> {
             accepted: args.accept_shrunk.clone(),
             cluster: Some(cluster.clone()),
         },
-        settings: Order { wishes: args.keep.clone(), cluster, approved_before: args.approved_before },
+        settings: Order {
+            wishes: args.keep.clone(),
+            epochs: args.epoch.iter().copied().collect(),
+            cluster,
+            approved_before: args.approved_before,
+        },
         program: args.kopia.clone(),
         timeout: args.timeout,
     })

@@ -1,14 +1,15 @@
-//! Which retention policies a repository is to have: what differs, and what of it may be set without asking.
+//! Which retention policies and epochs a repository is to have: what differs, and what of it may be set without asking.
 //!
 //! A count that nobody set is inherited, and whoever changes the policy above changes what goes of everybody's snapshots. So
-//! a policy is as wished only if all six counts are its own and these numbers. The global policy is everybody's, and a
-//! source that is not shown to be this cluster's is somebody else's: those two are set by approval only.
+//! a policy is as wished only if all six counts are its own and these numbers. The global policy and the epochs are
+//! everybody's, and a source that is not shown to be this cluster's is somebody else's: those are set by approval only.
 
 use std::fmt;
 use std::str::FromStr;
 
 use jiff::Timestamp;
 
+use super::epochs::Epochs;
 use super::origin::{self, Defined, Six};
 use crate::domain::digest::{Encoding, Hash};
 use crate::domain::retention::Policy;
@@ -18,13 +19,15 @@ pub const NAMES: [&str; 6] = ["latest", "hourly", "daily", "weekly", "monthly", 
 /// The global policy's name on a command line and in a status; no source has it, for want of an `@`.
 const GLOBAL: &str = "global";
 
-/// Whose policy.
+/// What is set: a policy, or the epochs.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Target {
-    /// Everybody's who has none of their own.
+    /// The policy of everybody who has none of their own.
     Global,
     /// That of one source, `user@host:path`.
     Source(String),
+    /// The epochs of the repository's index.
+    Epochs,
 }
 
 impl Target {
@@ -32,7 +35,7 @@ impl Target {
     #[must_use]
     pub fn source(&self) -> Option<&str> {
         match self {
-            Self::Global => None,
+            Self::Global | Self::Epochs => None,
             Self::Source(source) => Some(source),
         }
     }
@@ -40,7 +43,11 @@ impl Target {
 
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.source().unwrap_or(GLOBAL))
+        f.write_str(match self {
+            Self::Global => GLOBAL,
+            Self::Source(source) => source,
+            Self::Epochs => "epochs",
+        })
     }
 }
 
@@ -85,15 +92,35 @@ pub fn six(policy: Policy) -> [u32; 6] {
     [latest, hourly, daily, weekly, monthly, annual]
 }
 
-/// A policy that is not as wished.
+/// What is to be there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum To {
+    /// These six counts of a policy.
+    Policy(Policy),
+    /// These parameters; others stay.
+    Epochs(Epochs),
+}
+
+/// One number of a change, in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Number {
+    /// Its name.
+    pub name: &'static str,
+    /// As it is; none: it is not set, so it is inherited or kopia's default.
+    pub from: Option<String>,
+    /// As it is to be.
+    pub to: String,
+}
+
+/// What is not as wished.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
-    /// Whose.
+    /// What it is.
     pub target: Target,
-    /// Its own counts as they are; none: it inherits that one, or has kopia's default.
-    pub from: Six,
-    /// As they are to be.
-    pub to: Policy,
+    /// What it is to be.
+    pub to: To,
+    /// Number by number, those that stay as well.
+    pub numbers: Vec<Number>,
     /// It is a source's that is not shown to be this cluster's.
     pub foreign: bool,
 }
@@ -102,24 +129,24 @@ impl Change {
     /// Whether somebody has to approve it.
     #[must_use]
     pub fn asks(&self) -> bool {
-        self.foreign || self.target == Target::Global
+        self.foreign || matches!(self.target, Target::Global | Target::Epochs)
     }
 
-    /// Which counts change, such as `hourly 48 to 24, annual unset to 0`.
+    /// Which numbers change, such as `hourly 48 to 24, annual unset to 0`.
     #[must_use]
     pub fn said(&self) -> String {
-        let counts = NAMES.into_iter().zip(self.from).zip(six(self.to));
-        let changed = counts.filter(|((_, from), to)| *from != Some(i64::from(*to)));
-        let said = changed.map(|((name, from), to)| format!("{name} {} to {to}", count(from)));
+        let changed = self.numbers.iter().filter(|one| one.from.as_ref() != Some(&one.to));
+        let said = changed.map(|one| format!("{} {} to {}", one.name, shown(one.from.as_ref()), one.to));
         said.collect::<Vec<_>>().join(", ")
     }
 }
 
-fn count(count: Option<i64>) -> String {
-    count.map_or_else(|| "unset".to_owned(), |count| count.to_string())
+fn shown(from: Option<&String>) -> &str {
+    from.map_or("unset", String::as_str)
 }
 
-/// What is not as wished, in the order of the wishes. `foreign` says whether a source is not shown to be this cluster's.
+/// Which policies are not as wished, in the order of the wishes. `foreign` says whether a source is not shown to be this
+/// cluster's.
 #[must_use]
 pub fn changes(wishes: &[Wish], defined: &[Defined], foreign: impl Fn(&str) -> bool) -> Vec<Change> {
     let differs = |wish: &Wish| {
@@ -131,10 +158,33 @@ pub fn changes(wishes: &[Wish], defined: &[Defined], foreign: impl Fn(&str) -> b
             None if own.is_empty() => Six::default(),
             None => return None,
         };
+        let counts = NAMES.into_iter().zip(from).zip(six(*keep));
+        let number = |((name, from), to): ((&'static str, Option<i64>), u32)| Number {
+            name,
+            from: from.map(|count| count.to_string()),
+            to: to.to_string(),
+        };
         let foreign = target.source().is_some_and(&foreign);
-        Some(Change { target: target.clone(), from, to: *keep, foreign })
+        Some(Change { target: target.clone(), to: To::Policy(*keep), numbers: counts.map(number).collect(), foreign })
     };
     wishes.iter().filter_map(differs).collect()
+}
+
+/// Which of these parameters are not as wished; none: all of them are.
+#[must_use]
+pub fn epochs(wanted: &Epochs, now: &Epochs) -> Option<Change> {
+    let number = |(name, to): (&super::epochs::Parameter, &u64)| Number {
+        name: name.as_str(),
+        from: now.get(name).map(|from| name.value(*from)),
+        to: name.value(*to),
+    };
+    let differs = wanted.iter().any(|(name, to)| now.get(name) != Some(to));
+    differs.then(|| Change {
+        target: Target::Epochs,
+        to: To::Epochs(wanted.clone()),
+        numbers: wanted.iter().map(number).collect(),
+        foreign: false,
+    })
 }
 
 /// What an approval is of: this repository, and each change that asks for one, from what to what. `before` is when something
@@ -148,8 +198,11 @@ pub fn approval(changes: &[Change], unique_id: Option<&str>, before: Option<Time
     for one in &asking {
         plan.field("target", &one.target);
         plan.field("foreign", one.foreign);
-        plan.list("from", one.from.map(count));
-        plan.list("to", six(one.to));
+        for Number { name, from, to } in &one.numbers {
+            plan.field("name", name);
+            plan.optional("from", from.as_ref());
+            plan.field("to", to);
+        }
     }
     (!asking.is_empty()).then(|| plan.hash())
 }
@@ -157,7 +210,7 @@ pub fn approval(changes: &[Change], unique_id: Option<&str>, before: Option<Time
 /// What came of all wishes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settled {
-    /// So many policies were as wished.
+    /// So many of them were as wished.
     pub kept: usize,
     /// These were set, and read back.
     pub set: Vec<Change>,
@@ -177,7 +230,7 @@ impl Settled {
         };
         let all = self.kept.saturating_add(self.set.len()).saturating_add(self.waiting.len());
         let mut said =
-            format!("{} of {all} policies were as the spec says, {} set{}", self.kept, self.set.len(), names(&self.set));
+            format!("{} of {all} were as the spec says, {} set{}", self.kept, self.set.len(), names(&self.set));
         if !self.waiting.is_empty() {
             said = format!("{said}, {} more by approval only{}", self.waiting.len(), names(&self.waiting));
         }
@@ -261,6 +314,30 @@ mod tests {
     }
 
     #[test]
+    fn epochs_are_everybodys_and_only_those_that_are_named_are_compared() {
+        use super::super::epochs::Parameter::{AdvanceOnCount, MinDuration};
+        let now = Epochs::from([(MinDuration, 86_400), (AdvanceOnCount, 20)]);
+        let one = epochs(&[(MinDuration, 21_600)].into(), &now).unwrap();
+        assert_eq!(
+            (one.said().as_str(), one.asks(), one.target.to_string()),
+            ("min-duration 24h to 6h", true, "epochs".to_owned())
+        );
+        assert_eq!(one.to, To::Epochs([(MinDuration, 21_600)].into()), "others stay");
+        for agrees in [Epochs::new(), [(AdvanceOnCount, 20)].into(), now.clone()] {
+            assert_eq!(epochs(&agrees, &now), None);
+        }
+        let hash = |wanted: Epochs, now: &Epochs| approval(&[epochs(&wanted, now).unwrap()], Some("id"), None);
+        let plan = hash([(MinDuration, 21_600)].into(), &now);
+        assert_ne!(plan, hash([(MinDuration, 3600)].into(), &now));
+        assert_ne!(plan, hash([(MinDuration, 21_600), (AdvanceOnCount, 20)].into(), &now));
+        assert_ne!(plan, hash([(MinDuration, 21_600)].into(), &[(MinDuration, 7200)].into()));
+        assert_eq!(
+            epochs(&now, &Epochs::new()).unwrap().said(),
+            "min-duration unset to 24h, advance-on-count unset to 20"
+        );
+    }
+
+    #[test]
     fn an_approval_is_of_one_change_and_only_once() {
         let change = |target: &str, from: u32, to: u32| {
             let own = if target == "global" { ("", "", "") } else { ("web", "x", "/data") };
@@ -280,7 +357,7 @@ mod tests {
         assert_ne!(one, approval(&global, Some("another"), None));
         assert_ne!(one, approval(&global, Some("id"), Some(Timestamp::UNIX_EPOCH)), "it was used");
         let mut unset = global.clone();
-        unset[0].from[0] = None;
+        unset[0].numbers[0].from = None;
         assert_ne!(one, hash(&unset));
     }
 
@@ -313,10 +390,10 @@ mod tests {
         let settled = Settled { kept: 2, waiting: change("global"), ..Settled::default() };
         assert_eq!(
             settled.said(),
-            "2 of 3 policies were as the spec says, 0 set, 1 more by approval only (global: latest 9 to 5)"
+            "2 of 3 were as the spec says, 0 set, 1 more by approval only (global: latest 9 to 5)"
         );
         let settled = Settled { kept: 1, set: change("global"), ..Settled::default() };
-        assert_eq!(settled.said(), "1 of 2 policies were as the spec says, 1 set (global: latest 9 to 5)");
-        assert!(settled.by_approval() && keep(5) == settled.set[0].to);
+        assert_eq!(settled.said(), "1 of 2 were as the spec says, 1 set (global: latest 9 to 5)");
+        assert!(settled.by_approval() && settled.set[0].to == To::Policy(keep(5)));
     }
 }

@@ -196,7 +196,7 @@ impl fmt::Display for Hold {
             Self::Window(Some(opens)) => write!(f, "no window is open before {opens}"),
             Self::Window(None) => f.write_str("no window ever opens"),
             Self::NoExpiry => f.write_str("there is no spec.expire: no snapshot ever goes"),
-            Self::NoSettings => f.write_str("there is no spec.retention: no policy is ever set"),
+            Self::NoSettings => f.write_str("there is neither spec.retention nor spec.epochs: nothing is ever set"),
             Self::Failed(until) => write!(f, "it failed, and is tried again at {until}"),
         }
     }

@@ -35,7 +35,7 @@ pub enum Task {
     VerifyWhole,
     /// Deletion of snapshots that no count keeps.
     Expire,
-    /// Setting the policies that the spec names and the repository has not.
+    /// Setting the policies and epochs that the spec names and the repository has not.
     Settings,
 }
 

@@ -29,7 +29,7 @@ pub struct Rules {
     pub takeover: bool,
     /// Snapshots may go.
     pub expires: bool,
-    /// There are policies to keep set.
+    /// There are policies or epochs to keep set.
     pub settings: bool,
     /// How long a task may take.
     pub deadlines: BTreeMap<Task, Duration>,

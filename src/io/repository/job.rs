@@ -52,7 +52,7 @@ pub struct Mould<'a> {
     pub tried: Option<&'a str>,
     /// What somebody has approved of this task.
     pub approved: Option<&'a str>,
-    /// When a policy was last set by an approval.
+    /// When something was last set by an approval.
     pub approved_before: Option<Timestamp>,
     /// The sources that may be this cluster's.
     pub own: &'a [Candidate],
@@ -165,6 +165,7 @@ fn words(mould: Mould<'_>) -> Vec<String> {
     }
     if task == Task::Settings {
         words.extend(super::wishes(spec).iter().map(|wish| format!("--keep={wish}")));
+        words.extend(super::epochs(spec).iter().map(|(name, value)| format!("--epoch={name}={value}")));
         words.extend(approved_before.map(|at| format!("--approved-before={at}")));
     }
     if let (Task::Expire, Some(expire)) = (task, &spec.expire) {

@@ -18,12 +18,14 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::api::kopia::{
-    Expire, ExpireApproval, ExpireMode, JobOutcome, JobTrigger, KopiaRepositorySpec, KopiaRepositoryStatus, OwnerSight,
-    PodUser, Schedules, SecretRef, SettingsApproval, SixCounts, SourceSight, Takeover, TaskName, TaskStatus,
-    VolumePoint,
+    EpochParameters, Expire, ExpireApproval, ExpireMode, JobOutcome, JobTrigger, KopiaRepositorySpec,
+    KopiaRepositoryStatus, OwnerSight, PodUser, Schedules, SecretRef, SettingsApproval, SixCounts, SourceSight,
+    Takeover, TaskName, TaskStatus, VolumePoint,
 };
+use crate::api::period::Period;
 use crate::api::{APPROVED, APPROVED_EXPIRY, APPROVED_SETTINGS, GROUP, REQUESTED, VERSION, check};
 use crate::domain::digest::Hash;
+use crate::domain::kopia::epochs::{Epochs, Parameter};
 use crate::domain::kopia::settings::{Target, Wish};
 use crate::domain::kopia::{Class, Identity};
 use crate::domain::name::Key;
@@ -173,10 +175,10 @@ impl Entry {
         (!given).then_some(approval)
     }
 
-    /// What policies wait for that are set by approval only, if nobody has given it.
+    /// What policies and epochs wait for that are set by approval only, if nobody has given it.
     #[must_use]
     pub fn awaits_settings(&self) -> Option<&SettingsApproval> {
-        self.spec.as_ref()?.retention.as_ref()?;
+        self.spec.as_ref().filter(|spec| spec.retention.is_some() || spec.epochs.is_some())?;
         let approval = self.status.settings.as_ref()?.approval.as_ref()?;
         let given = self.told.approved_settings.as_ref().is_some_and(|given| given.as_str() == approval.plan);
         (!given).then_some(approval)
@@ -186,6 +188,12 @@ impl Entry {
     #[must_use]
     pub fn wishes(&self) -> Vec<Wish> {
         self.spec.as_ref().map(wishes).unwrap_or_default()
+    }
+
+    /// The parameters of epochs that its spec names.
+    #[must_use]
+    pub fn epochs(&self) -> Epochs {
+        self.spec.as_ref().map(epochs).unwrap_or_default()
     }
 
     /// Takes over what the status says.
@@ -276,6 +284,24 @@ fn wishes(spec: &KopiaRepositorySpec) -> Vec<Wish> {
     global.into_iter().chain(sources).collect()
 }
 
+/// The parameters of epochs that a spec names.
+fn epochs(spec: &KopiaRepositorySpec) -> Epochs {
+    let Some(epochs) = &spec.epochs else { return Epochs::new() };
+    let EpochParameters { refresh_frequency, min_duration, cleanup_safety_margin, .. } = epochs;
+    let seconds = |period: &Option<Period>| period.map(|period| period.duration().as_secs());
+    let number = |number: Option<u32>| number.map(u64::from);
+    let all = [
+        (Parameter::RefreshFrequency, seconds(refresh_frequency)),
+        (Parameter::MinDuration, seconds(min_duration)),
+        (Parameter::CleanupSafetyMargin, seconds(cleanup_safety_margin)),
+        (Parameter::AdvanceOnCount, number(epochs.advance_on_count)),
+        (Parameter::AdvanceOnSizeMb, number(epochs.advance_on_size_mb)),
+        (Parameter::DeleteParallelism, number(epochs.delete_parallelism)),
+        (Parameter::CheckpointFrequency, number(epochs.checkpoint_frequency)),
+    ];
+    all.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+}
+
 /// A spec in the core's terms.
 #[must_use]
 pub fn translated(spec: &KopiaRepositorySpec) -> Rules {
@@ -307,7 +333,7 @@ pub fn translated(spec: &KopiaRepositorySpec) -> Rules {
         percent: *verify_percent,
         windows: spec.windows.iter().map(opened).collect(),
         expires: spec.expire.is_some(),
-        settings: spec.retention.is_some(),
+        settings: spec.retention.is_some() || spec.epochs.is_some(),
         takeover: spec.takeover == Takeover::WhenOwnerGone,
         deadlines: Task::ALL.into_iter().map(|task| (task, deadline(task).duration())).collect(),
         limits: Limits {

@@ -173,7 +173,7 @@ pub fn closed(entry: &mut Entry, us: &Identity, conclusion: &Conclusion, now: Ti
     entry.retell();
 }
 
-/// What a run says of policies. What was set last, and when, stays until something is set again.
+/// What a run says of policies and epochs. What was set last, and when, stays until something is set again.
 fn settled(before: SettingsStatus, told: &report::Settings, now: Timestamp) -> SettingsStatus {
     let change = |one: &Difference| SettingChange { target: cut(&one.target, SHORT), change: cut(&one.change, SHORT) };
     let changes = |all: &[Difference]| -> Vec<SettingChange> { all.iter().take(64).map(change).collect() };
@@ -390,7 +390,7 @@ fn awaits(entry: &Entry) -> Option<String> {
     });
     let settings = entry.awaits_settings().map(|approval| {
         format!(
-            "some policies are set only by approval: see in status.settings.approval which, from what to what; approve exactly these: \
+            "some policies or epochs are set only by approval: see in status.settings.approval which, from what to what; approve exactly these: \
              {}",
             way(APPROVED_SETTINGS, &approval.plan)
         )

@@ -10,7 +10,8 @@ use super::super::super::{CliError, Format, Outcome};
 use super::super::status::line;
 use crate::api::condition::READY;
 use crate::api::kopia::{
-    Expire, ExpireMode, ExpireStatus, KopiaRepositoryStatus, RetentionPolicies, SettingsStatus, Sight, TaskStatus,
+    EpochParameters, Expire, ExpireMode, ExpireStatus, KopiaRepositoryStatus, RetentionPolicies, SettingsStatus, Sight,
+    TaskStatus,
 };
 use crate::app::custody::{Entry, Held, Worker, Workers};
 use crate::domain::kopia::settings::{NAMES, six};
@@ -192,7 +193,7 @@ fn asking(out: &mut String, entry: &Entry) {
     asking_expiry(out, entry);
     if let Some(approval) = entry.awaits_settings() {
         for one in &approval.changes {
-            line(out, "WAITS", &format!("policy of {}: {}", one.target, one.change));
+            line(out, "WAITS", &format!("{}: {}", one.target, one.change));
         }
         approve(out, entry, &approval.plan);
     }
@@ -315,6 +316,7 @@ struct Policies<'a> {
     expire: Option<&'a Expire>,
     last: Option<&'a ExpireStatus>,
     retention: Option<&'a RetentionPolicies>,
+    epochs: Option<&'a EpochParameters>,
     settings: Option<&'a SettingsStatus>,
 }
 
@@ -324,8 +326,9 @@ pub(super) fn policy(entry: &Entry, now: Timestamp, format: Format) -> Result<Ou
     let expire = entry.spec.as_ref().and_then(|spec| spec.expire.as_ref());
     let last = entry.status.expire.as_ref();
     let retention = entry.spec.as_ref().and_then(|spec| spec.retention.as_ref());
+    let epochs = entry.spec.as_ref().and_then(|spec| spec.epochs.as_ref());
     let settings = entry.status.settings.as_ref();
-    let answer = Policies { namespace: &key.namespace, name: &key.name, expire, last, retention, settings };
+    let answer = Policies { namespace: &key.namespace, name: &key.name, expire, last, retention, epochs, settings };
     output::answer_as(format, &answer, || {
         let mut out = String::new();
         match expire {
@@ -363,12 +366,15 @@ pub(super) fn policy(entry: &Entry, now: Timestamp, format: Format) -> Result<Ou
     Ok(Outcome::Clean)
 }
 
-/// Which policies are to be there, and what came of it last.
+/// Which policies and epochs are to be there, and what came of it last.
 fn wanted(out: &mut String, entry: &Entry, now: Timestamp) {
     for wish in entry.wishes() {
         let counts: Vec<String> =
             NAMES.iter().zip(six(wish.keep)).map(|(name, count)| format!("{name} {count}")).collect();
         line(out, "wanted", &format!("{}: {}", wish.target, counts.join(", ")));
+    }
+    for (name, value) in entry.epochs() {
+        line(out, "wanted", &format!("epochs: {name} {}", name.value(value)));
     }
     let Some(settings) = &entry.status.settings else { return };
     let ago = |at: Option<Timestamp>| at.map_or_else(|| "?".to_owned(), |at| words::short(words::age(now, at)));

@@ -1,4 +1,4 @@
-//! What a Job says of the policies that it was to set.
+//! What a Job says of the policies and epochs that it was to set.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +10,7 @@ use crate::domain::repository::Task;
 pub(super) const UNSHOWN: &str =
     "more changes ask for an approval than can be shown: name fewer sources of others in spec.retention";
 
-/// What became of policies.
+/// What became of policies and epochs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Settings {
@@ -36,13 +36,13 @@ pub struct Consent {
     pub changes: Vec<Difference>,
 }
 
-/// A policy that is, or was, not as the spec says.
+/// What is, or was, not as the spec says.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Difference {
-    /// Whose: `global`, or a source.
+    /// What: the policy of `global` or of a source, or `epochs`.
     pub target: String,
-    /// Which counts, from what to what.
+    /// Which numbers, from what to what.
     pub change: String,
 }
 

@@ -6,7 +6,10 @@ use crate::domain::repository::report::{Consent, Difference, Settings};
 fn retention() -> Value {
     let six =
         |latest: u32| json!({"latest": latest, "hourly": 48, "daily": 7, "weekly": 4, "monthly": 24, "annual": 3});
-    json!({"retention": {"global": six(10), "sources": [{"source": "app@ns:/data", "keep": six(0)}]}})
+    json!({
+        "retention": {"global": six(10), "sources": [{"source": "app@ns:/data", "keep": six(0)}]},
+        "epochs": {"minDuration": "6h", "advanceOnSizeMB": 20},
+    })
 }
 
 #[test]
@@ -29,11 +32,18 @@ fn a_job_is_told_all_six_counts_whose_sources_are_and_what_was_approved() {
             "--approved=plan",
             "--keep=global=10,48,7,4,24,3",
             "--keep=app@ns:/data=0,48,7,4,24,3",
+            "--epoch=min-duration=21600",
+            "--epoch=advance-on-size-mb=20",
             "--approved-before=2026-11-25T10:00:00Z",
         ]
     );
     let others = [Task::Full, Task::Expire].map(|task| made(&retention(), task).to_string());
-    assert!(others.iter().all(|job| !job.contains("--keep") && !job.contains("--approved-before")), "{others:?}");
+    assert!(
+        others
+            .iter()
+            .all(|job| !job.contains("--keep") && !job.contains("--epoch") && !job.contains("--approved-before")),
+        "{others:?}"
+    );
 }
 
 /// One of which a Job has just said this.
