@@ -279,7 +279,7 @@ async fn what_is_kept_set_is_shown_as_wanted_set_and_waiting_and_approved_by_its
         "app@media:/data: latest 10, hourly 24, daily 7, weekly 4, monthly 6, annual 0",
         "epochs: min-duration 6h",
         "20m ago: 1 were as the spec says",
-        "2h ago, app@media:/data: latest unset to 10",
+        "120m ago, app@media:/data: latest unset to 10",
         "epochs: min-duration 24h to 6h",
         "volwarden approve kopiarepository/nas -n backup --hash s-1",
     ] {

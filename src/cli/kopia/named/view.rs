@@ -359,7 +359,7 @@ pub(super) fn policy(entry: &Entry, now: Timestamp, format: Format) -> Result<Ou
         line(
             &mut out,
             "counts",
-            "those that hold are in the repository: volwarden kopia policy --config FILE --source SOURCE",
+            "kept in the repository, not in the object: volwarden kopia policy --config FILE --source SOURCE",
         );
         out
     })?;
