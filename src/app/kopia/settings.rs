@@ -97,10 +97,9 @@ async fn changes(visit: &Visit<'_>, order: &Order, all: &[Listed]) -> Result<Vec
 }
 
 fn without_epochs() -> Stop {
-    let mut failure =
-        Failure::new(Class::Unknown, "the index of this repository has no epochs: it is of an old format");
-    failure.remedy = "leave spec.epochs out; a change of format is a person's work".to_owned();
-    Stop::Failed(failure)
+    let failure = Failure::new(Class::Unknown, "the index of this repository has no epochs: it is of an old format");
+    let remedy = "leave spec.epochs out; a change of format is a person's work".to_owned();
+    Stop::Failed(Failure { remedy, ..failure })
 }
 
 /// One after another, until one is refused.

@@ -14,6 +14,7 @@ use crate::domain::schedule::{Timer, Window, may_begin};
 
 /// All that can be set and that a decision rests on, as plain data.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a part of the spec that is there or not")]
 pub struct Rules {
     /// Begin nothing.
     pub suspended: bool,

@@ -191,14 +191,14 @@ fn policies_are_set_only_where_the_spec_names_some_and_before_snapshots_go() {
     assert_eq!(now(named(), &asked, "25T12:30:00").job, job(Task::Settings, Trigger::Request));
     let stopped = Told { stopped: Some(Class::RepositoryChanged), ..asked };
     assert_eq!(now(named(), &stopped, "25T12:30:00").job, None);
-    let daily = |task| (task, ("0 12 * * *".into(), "UTC".into(), std::time::Duration::ZERO));
+    let daily = |task| (task, ("0 12 * * *".into(), "UTC".into(), Duration::ZERO));
     let both = Rules { schedules: [Task::Expire, Task::Settings].map(daily).into(), expires: true, ..named() };
     assert_eq!(now(both, &told(), "25T12:30:00").job, job(Task::Settings, Trigger::Schedule));
 }
 
 #[test]
 fn each_task_takes_its_own_approval_along() {
-    let hash = |text| Some(crate::domain::digest::Hash::written(text));
+    let hash = |text| Some(Hash::written(text));
     let told = Told { approved: hash("o"), approved_expiry: hash("e"), approved_settings: hash("s"), ..told() };
     for task in Task::ALL {
         let due = match task {
@@ -206,7 +206,7 @@ fn each_task_takes_its_own_approval_along() {
             Task::Settings => Some("s"),
             _ => None,
         };
-        assert_eq!(told.approval(task).map(|hash| hash.as_str()), due, "{task}");
+        assert_eq!(told.approval(task).map(Hash::as_str), due, "{task}");
     }
 }
 

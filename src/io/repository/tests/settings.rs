@@ -57,17 +57,14 @@ fn difference(target: &str) -> Difference {
     Difference { target: target.to_owned(), change: "hourly 24 to 48".to_owned() }
 }
 
-fn asks() -> Option<Consent> {
-    Some(Consent { plan: "s-1".to_owned(), changes: vec![difference("global")] })
-}
-
 #[test]
 fn what_waits_is_named_with_the_way_to_give_it_and_what_was_set_stays() {
     let status = json!({"uniqueID": "id", "repository": {"owner": "volwarden@c-1"}});
     let mut entry = entry(&retention(), &status);
+    let asks = Consent { plan: "s-1".to_owned(), changes: vec![difference("global")] };
     told(
         &mut entry,
-        Settings { kept: 0, set: vec![difference("app@ns:/data")], approval: asks(), ..Settings::default() },
+        Settings { kept: 0, set: vec![difference("app@ns:/data")], approval: Some(asks), ..Settings::default() },
     );
     let (reason, message) = ready(&entry);
     assert_eq!(reason, "AwaitsApproval");
