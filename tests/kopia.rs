@@ -10,6 +10,8 @@
 mod mounts;
 #[path = "kopia/own.rs"]
 mod own;
+#[path = "kopia/settings.rs"]
+mod settings;
 
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt as _;

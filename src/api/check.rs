@@ -91,6 +91,16 @@ pub fn kopia(spec: &Value) -> Checked<KopiaRepositorySpec> {
         let what = "schedules.expire needs expire, which says that snapshots may go; write it".to_owned();
         checked.flaws.push(Flaw { field: "spec.expire".to_owned(), what });
     }
+    let nothing = |spec: &KopiaRepositorySpec| spec.retention.is_none() && spec.epochs.is_none();
+    if checked.spec.as_ref().is_some_and(|spec| spec.schedules.settings.is_some() && nothing(spec)) {
+        let what = "schedules.settings needs retention or epochs, which say what is set; write one".to_owned();
+        checked.flaws.push(Flaw { field: "spec.retention".to_owned(), what });
+    }
+    let retention = checked.spec.as_ref().and_then(|spec| spec.retention.as_ref());
+    if retention.is_some_and(|retention| retention.global.is_none() && retention.sources.is_empty()) {
+        let what = "retention needs global or sources; write one of them, or leave retention out".to_owned();
+        checked.flaws.push(Flaw { field: "spec.retention".to_owned(), what });
+    }
     checked
 }
 
@@ -187,6 +197,12 @@ fn object(schema: &Value, map: &Map<String, Value>, field: &str, flaws: &mut Vec
     for name in required.into_iter().flatten().filter_map(Value::as_str).filter(|name| !map.contains_key(*name)) {
         flaws.push(Flaw { field: format!("{field}.{name}"), what: "it is missing; it has to be there".to_owned() });
     }
+    if let Some(least) = schema.get("minProperties").and_then(Value::as_u64)
+        && size(map.len()) < least
+    {
+        flaws
+            .push(Flaw { field: field.to_owned(), what: format!("it is empty; write at least {least} of its fields") });
+    }
     if let Some(most) = schema.get("maxProperties").and_then(Value::as_u64)
         && size(map.len()) > most
     {
@@ -208,9 +224,13 @@ fn array(schema: &Value, items: &[Value], field: &str, flaws: &mut Vec<Flaw>) {
         flaws.push(Flaw { field: field.to_owned(), what: format!("it is too short; write at least {least}") });
     }
     let is_set = schema.get("x-kubernetes-list-type").and_then(Value::as_str) == Some("set");
+    let keys = schema.get("x-kubernetes-list-map-keys").and_then(Value::as_array);
+    let alike = |one: &Value, other: &Value| {
+        keys.is_some_and(|keys| keys.iter().filter_map(Value::as_str).all(|key| one.get(key) == other.get(key)))
+    };
     for (at, item) in items.iter().enumerate() {
         let inner = format!("{field}[{at}]");
-        if is_set && items.iter().take(at).any(|other| other == item) {
+        if items.iter().take(at).any(|other| (is_set && other == item) || alike(item, other)) {
             flaws.push(Flaw { field: inner.clone(), what: format!("{} stands twice; write it once", shown(item)) });
         }
         if let Some(schema) = schema.get("items") {
@@ -272,7 +292,7 @@ fn bounds(rule: &str) -> Option<(Period, Period)> {
 /// A pattern of the schema, the same as a function, and what to say.
 type Pattern = (&'static str, fn(&str) -> bool, &'static str);
 
-const PATTERNS: [Pattern; 12] = [
+const PATTERNS: [Pattern; 13] = [
     (
         "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
         |text| is_name(text, |c| c.is_ascii_lowercase() || c.is_ascii_digit(), |c| matches!(c, '-' | '.')),
@@ -322,14 +342,13 @@ const PATTERNS: [Pattern; 12] = [
     ),
     (
         "^[-A-Za-z0-9._]+@[-A-Za-z0-9._]+:/[-A-Za-z0-9._/]*$",
-        |text| {
-            let plain = |part: &str, more: &str| part.chars().all(|c| c.is_ascii_alphanumeric() || more.contains(c));
-            let parts = text.split_once('@').and_then(|(user, rest)| Some((user, rest.split_once(":/")?)));
-            parts.is_some_and(|(user, (host, path))| {
-                !user.is_empty() && !host.is_empty() && plain(user, "-._") && plain(host, "-._") && plain(path, "-._/")
-            })
-        },
+        is_source,
         "no source; write user@host:/path as `volwarden kopia sources` shows it",
+    ),
+    (
+        "^[A-Za-z0-9._][-A-Za-z0-9._]*@[-A-Za-z0-9._]+:/[-A-Za-z0-9._/]*$",
+        |text| is_source(text) && !text.starts_with('-'),
+        "no source whose policy can be set; write user@host:/path as `volwarden kopia sources` shows it",
     ),
     (
         "^[0-9a-f]{64}$",
@@ -367,6 +386,15 @@ const PATTERNS: [Pattern; 12] = [
 /// A character of `ends` at both ends, and between them one of `ends` or `between`.
 fn is_name(text: &str, ends: fn(char) -> bool, between: fn(char) -> bool) -> bool {
     text.starts_with(ends) && text.ends_with(ends) && text.chars().all(|c| ends(c) || between(c))
+}
+
+/// A source of kopia's.
+fn is_source(text: &str) -> bool {
+    let plain = |part: &str, more: &str| part.chars().all(|c| c.is_ascii_alphanumeric() || more.contains(c));
+    let parts = text.split_once('@').and_then(|(user, rest)| Some((user, rest.split_once(":/")?)));
+    parts.is_some_and(|(user, (host, path))| {
+        !user.is_empty() && !host.is_empty() && plain(user, "-._") && plain(host, "-._") && plain(path, "-._/")
+    })
 }
 
 // === Words ===

@@ -112,6 +112,17 @@ fn a_null_is_a_field_that_is_not_there() {
 }
 
 #[test]
+fn a_source_has_one_policy() {
+    let six = json!({"latest": 1, "hourly": 1, "daily": 1, "weekly": 1, "monthly": 1, "annual": 1});
+    let two = |other: &str| {
+        let sources = ["a@b:/c", other].map(|source| json!({"source": source, "keep": six}));
+        kopia(&json!({"secretRef": {"name": "kopia"}, "retention": {"sources": sources}})).flaws
+    };
+    assert_eq!(two("a@b:/d"), []);
+    assert_eq!(two("a@b:/c")[0].field, "spec.retention.sources[1]");
+}
+
+#[test]
 fn the_defaults_are_the_schemas() {
     let checked = policy(&json!({}));
     assert_eq!((checked.flaws, checked.spec), (Vec::new(), Some(RemediationPolicySpec::default())));
@@ -139,6 +150,7 @@ fn nothing_of_the_schema_is_passed_over() {
             "minItems",
             "maxItems",
             "maxProperties",
+            "minProperties",
             "additionalProperties",
         ];
         for key in
@@ -168,10 +180,12 @@ fn nothing_of_the_schema_is_passed_over() {
              from the ledger",
             "mode Enforce needs the drivers named in drivers",
             "mode Enforce needs the drivers named in scope.drivers",
+            "retention needs global or sources",
             "schedules.expire needs expire, which says that snapshots may go",
+            "schedules.settings needs retention or epochs, which say what is set",
             "uniqueID may not change: another repository is another KopiaRepository",
         ],
-        "the first two and that of expire are looked at here, that of the unique ID by the server alone, the others by \
+        "the first two and those of expire and retention are looked at here, that of the unique ID by the server alone, the others by \
          domain::policy::Policy and domain::prune::policy::Pruning"
     );
 }

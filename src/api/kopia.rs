@@ -21,7 +21,8 @@ use super::{rule, within};
 
 pub use status::{
     ExpireApproval, ExpireStatus, FindingStatus, HeldSource, JobOutcome, JobRecord, JobRun, JobTrigger,
-    KopiaRepositoryStatus, OwnerSight, Sight, SourceSight, Stopped, TaskFailure, TaskName, TaskStatus, VolumePoint,
+    KopiaRepositoryStatus, OwnerSight, SettingChange, SettingsApproval, SettingsStatus, Sight, SourceSight, Stopped,
+    TaskFailure, TaskName, TaskStatus, VolumePoint,
 };
 
 /// A kopia repository that is maintained and verified.
@@ -67,6 +68,10 @@ pub use status::{
         "rule": "!has(self.schedules) || !has(self.schedules.expire) || has(self.expire)",
         "message": "schedules.expire needs expire, which says that snapshots may go",
     },
+    {
+        "rule": "!has(self.schedules) || !has(self.schedules.settings) || has(self.retention) || has(self.epochs)",
+        "message": "schedules.settings needs retention or epochs, which say what is set",
+    },
 ]))]
 pub struct KopiaRepositorySpec {
     /// True: no Job is made. One that runs may end.
@@ -105,6 +110,14 @@ pub struct KopiaRepositorySpec {
     /// Which sources may lose snapshots, and how many. Absent: none ever does. Empty: those of this cluster may.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expire: Option<Expire>,
+    /// Retention policies that the repository is to have, set by the task settings. Absent: none is ever set. It deletes
+    /// nothing itself: snapshots go by expire, and by whoever backs up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention: Option<RetentionPolicies>,
+    /// Parameters of the index's epochs that the repository is to have, set by the task settings. They are everybody's who
+    /// shares the repository: set by approval only (volwarden.dev/approved-settings).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epochs: Option<EpochParameters>,
     /// When maintenance may begin: in any of these windows; always, if there is none.
     #[serde(default)]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "atomic"))]
@@ -272,6 +285,9 @@ pub struct Schedules {
     /// Deletion of snapshots that no count keeps.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expire: Option<Schedule>,
+    /// Setting the policies of retention and the epochs that the repository has not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub settings: Option<Schedule>,
     /// Every pack, every object, and some of the files.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verify: Option<Schedule>,
@@ -285,7 +301,16 @@ pub struct Schedules {
 
 impl Default for Schedules {
     fn default() -> Self {
-        Self { stats: None, quick: None, full: None, expire: None, verify: None, verify_percent: 1, verify_whole: None }
+        Self {
+            stats: None,
+            quick: None,
+            full: None,
+            expire: None,
+            settings: None,
+            verify: None,
+            verify_percent: 1,
+            verify_whole: None,
+        }
     }
 }
 
@@ -323,6 +348,100 @@ pub struct Expire {
 
 fn hundred() -> u32 {
     100
+}
+
+/// Retention policies that are kept set, each with all six counts: one that nobody set would be inherited.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[schemars(extend("x-kubernetes-validations" = rule(
+    "has(self.global) || (has(self.sources) && size(self.sources) > 0)",
+    "retention needs global or sources",
+)))]
+pub struct RetentionPolicies {
+    /// The repository's global policy. It is everybody's who shares the repository: set by approval only
+    /// (volwarden.dev/approved-settings).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub global: Option<SixCounts>,
+    /// Policies of sources. Those that are shown to be this cluster's are set; others by approval only.
+    #[schemars(
+        length(max = 64),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["source"])
+    )]
+    pub sources: Vec<SourcePolicy>,
+}
+
+/// Parameters of epochs, as `kopia repository set-parameters` names them; those that are not named stay as they are. Kopia
+/// refuses what does not fit together, such as a minDuration that is not three times refreshFrequency.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[schemars(extend("minProperties" = 1))]
+pub struct EpochParameters {
+    /// How often a client looks for a new epoch. Kopia's own: 20m.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-kubernetes-validations" = within("5m", "24h")))]
+    pub refresh_frequency: Option<Period>,
+    /// An epoch lasts so long at least. Kopia's own: 24h; 6h keeps the index of hourly backups short.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-kubernetes-validations" = within("1h", "168h")))]
+    pub min_duration: Option<Period>,
+    /// Superseded index blobs are not deleted before. Kopia's own: 4h.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-kubernetes-validations" = within("1h", "168h")))]
+    pub cleanup_safety_margin: Option<Period>,
+    /// A new epoch from so many index blobs on. Kopia's own: 20.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "i32", range(min = 10, max = 100_000))]
+    pub advance_on_count: Option<u32>,
+    /// Or from so many MiB of them on. Kopia's own: 10.
+    #[serde(rename = "advanceOnSizeMB", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "i32", range(min = 1, max = 100_000))]
+    pub advance_on_size_mb: Option<u32>,
+    /// So many blobs are deleted at a time. Kopia's own: 4.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "i32", range(min = 1, max = 100))]
+    pub delete_parallelism: Option<u32>,
+    /// So many epochs are made into one range. Kopia's own: 7.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "i32", range(min = 1, max = 1000))]
+    pub checkpoint_frequency: Option<u32>,
+}
+
+/// The policy of one source.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SourcePolicy {
+    /// `user@host:path`, as `volwarden kopia sources` shows it.
+    #[schemars(
+        length(min = 5, max = 253),
+        regex(pattern = "^[A-Za-z0-9._][-A-Za-z0-9._]*@[-A-Za-z0-9._]+:/[-A-Za-z0-9._/]*$")
+    )]
+    pub source: String,
+    /// Its counts.
+    pub keep: SixCounts,
+}
+
+/// How many of what are kept, as kopia counts. Each has to be named, 0 for none of that kind; six zeros keep everything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SixCounts {
+    /// The newest ones, whatever their time.
+    #[schemars(with = "i32", range(min = 0, max = 100_000))]
+    pub latest: u32,
+    /// The newest one of an hour.
+    #[schemars(with = "i32", range(min = 0, max = 100_000))]
+    pub hourly: u32,
+    /// The newest one of a day.
+    #[schemars(with = "i32", range(min = 0, max = 100_000))]
+    pub daily: u32,
+    /// The newest one of an ISO week.
+    #[schemars(with = "i32", range(min = 0, max = 100_000))]
+    pub weekly: u32,
+    /// The newest one of a month.
+    #[schemars(with = "i32", range(min = 0, max = 100_000))]
+    pub monthly: u32,
+    /// The newest one of a year.
+    #[schemars(with = "i32", range(min = 0, max = 100_000))]
+    pub annual: u32,
 }
 
 /// What may be done to snapshots without asking.

@@ -36,6 +36,9 @@ pub const APPROVED: &str = "volwarden.dev/approved";
 /// On a KopiaRepository: approves that snapshots go of the sources that ask for it; the value is the hash of that plan. A key
 /// of its own, so that neither approval takes the other away.
 pub const APPROVED_EXPIRY: &str = "volwarden.dev/approved-expiry";
+/// On a KopiaRepository: approves that policies and epochs are set that ask for it; the value is the hash of that plan. A key of its own
+/// for the same reason.
+pub const APPROVED_SETTINGS: &str = "volwarden.dev/approved-settings";
 /// On a VolumeSnapshot or a content: the one annotation a nudge touches; its value is a time.
 pub const NUDGE: &str = "volwarden.dev/nudge";
 /// On a content of a driver that is gone for good: its finalizer may be removed, and its backend snapshot be left

@@ -2,6 +2,7 @@
 //! goes when it is over. And the same inside the pod of a Job, with a report of what came of it.
 
 mod expire;
+mod settings;
 
 use std::cell::RefCell;
 use std::os::unix::fs::PermissionsExt as _;
@@ -20,6 +21,7 @@ use crate::driver::Clock;
 use crate::io::kopia::{self as edge, Ask, Connection, Local, Taken};
 
 pub use self::expire::{Clearance, Cluster, Expired, Policies, expire, policies};
+pub use self::settings::Order;
 pub use crate::io::kopia::{Hear, Trouble};
 
 /// A storage that does not even answer whether a folder is there.
@@ -71,6 +73,8 @@ pub struct Errand {
     pub percent: u8,
     /// Which snapshots may go.
     pub expire: Clearance,
+    /// Which policies are to be set.
+    pub settings: Order,
     /// The program.
     pub program: PathBuf,
     /// How long one call of kopia may take.
@@ -345,6 +349,7 @@ pub async fn errand(errand: &Errand) -> Result<Report, KopiaError> {
         Task::Full => Report::maintained(task, &maintained(&visit, Round::Full).await?),
         Task::Verify => Report::verified(task, &checked(&visit, errand.percent).await?),
         Task::VerifyWhole => Report::verified(task, &checked(&visit, 100).await?),
+        Task::Settings => settings::settled(&visit, &errand.settings).await?,
         Task::Expire => match expire::expired(&visit, &errand.expire).await? {
             Expired::Decided(decision) => Report::expired(&decision),
             Expired::Failed(failure) => Report::failed(task, report::Ended::Failed, &failure),

@@ -17,7 +17,6 @@ use crate::domain::digest::Hash;
 use crate::domain::kopia::Identity;
 use crate::domain::ledger::Outcome;
 use crate::domain::name::{Key, Uid, fingerprint};
-use crate::domain::repository::Task;
 use crate::domain::repository::agenda::{Agenda, Case, agenda};
 use crate::domain::repository::course::{Conclusion, Lease, Pods, Sighted, Step, next};
 use crate::domain::repository::findings::findings;
@@ -328,9 +327,9 @@ impl Keeper {
         if let Err(unread) = self.find_image().await {
             return self.complain(entry, us, &unread.to_string()).await;
         }
-        let deletes = entry.going.as_ref().is_some_and(|going| going.task == Task::Expire);
+        let asks_whose = entry.going.as_ref().is_some_and(|going| going.task.asks_whose());
         // As they are now: whose a source is, is told by when it last synchronised.
-        let own = if deletes { edge::candidates(&self.client, self.now()).await } else { Ok(Vec::new()) };
+        let own = if asks_whose { edge::candidates(&self.client, self.now()).await } else { Ok(Vec::new()) };
         let own = match own {
             Ok(own) => own,
             Err(unread) => return self.complain(entry, us, &unread.to_string()).await,
@@ -347,6 +346,7 @@ impl Keeper {
             unique_id: entry.told.unique_id.as_deref(),
             tried: entry.status.expire.as_ref().map(|expire| expire.terms.as_str()),
             approved: entry.status.run.as_ref().and_then(|run| run.approved.as_deref()),
+            approved_before: entry.status.settings.as_ref().and_then(|settings| settings.approved_at),
             own: &own,
         };
         match self.hands.make(key, edge::manifest(mould)).await {
@@ -413,7 +413,8 @@ fn halt(entry: &Entry, run: &JobRun) -> Option<String> {
     if !entry.custody.problems().is_empty() {
         return Some("the spec makes no sense any more".to_owned());
     }
-    if run.approved.is_some() && run.approved.as_deref() != entry.told.approved_expiry.as_ref().map(Hash::as_str) {
+    let given = entry.told.approval(edge::task(run.task)).map(Hash::as_str);
+    if run.approved.is_some() && run.approved.as_deref() != given {
         return Some("its approval was taken away before it began".to_owned());
     }
     (entry.told.generation != run.generation).then(|| "the spec was changed before it began".to_owned())
@@ -467,5 +468,13 @@ mod tests {
         entry.told.approved_expiry = Some(Hash::written("e-1"));
         assert_eq!((run.approved.as_deref(), halt(&entry, &run)), (None, None));
         assert_eq!(begun(Task::Full, json!({"volwarden.dev/approved-expiry": "e-1"})).0.approved, None);
+        // That of settings is another one.
+        let both = json!({"volwarden.dev/approved-expiry": "e-1", "volwarden.dev/approved-settings": "s-1"});
+        let (run, mut entry) = begun(Task::Settings, both);
+        assert_eq!((run.approved.as_deref(), halt(&entry, &run)), (Some("s-1"), None));
+        entry.told.approved_expiry = None;
+        assert_eq!(halt(&entry, &run), None);
+        entry.told.approved_settings = None;
+        assert!(halt(&entry, &run).unwrap().contains("its approval was taken away"));
     }
 }

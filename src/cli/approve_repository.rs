@@ -1,13 +1,13 @@
-//! `volwarden approve kopiarepository/NAME`: that we become the owner of maintenance, or that snapshots go of the sources that
-//! ask for it.
+//! `volwarden approve kopiarepository/NAME`: that we become the owner of maintenance, that snapshots go of the sources that
+//! ask for it, or that policies and epochs are set.
 //!
-//! Both may wait at once, and each has an annotation of its own. Which of the two is meant has to be said then: nobody makes
+//! They may wait at once, and each has an annotation of its own. Which of them is meant has to be said then: nobody makes
 //! another cluster's maintenance ours who wanted to let old snapshots go.
 
 use std::fmt::Write as _;
 
 use super::{CliError, Outcome, output, table};
-use crate::api::{APPROVED, APPROVED_EXPIRY};
+use crate::api::{APPROVED, APPROVED_EXPIRY, APPROVED_SETTINGS};
 use crate::app::consent::Hand;
 use crate::app::custody::Entry;
 use crate::domain::digest::Hash;
@@ -20,6 +20,8 @@ enum What {
     Ownership,
     /// That snapshots go.
     Expiry,
+    /// That policies or epochs are set.
+    Settings,
 }
 
 impl What {
@@ -27,6 +29,7 @@ impl What {
         match self {
             Self::Ownership => APPROVED,
             Self::Expiry => APPROVED_EXPIRY,
+            Self::Settings => APPROVED_SETTINGS,
         }
     }
 
@@ -34,6 +37,7 @@ impl What {
         match self {
             Self::Ownership => "that Volwarden becomes the owner of maintenance",
             Self::Expiry => "that snapshots go of the sources that ask for it",
+            Self::Settings => "that policies or epochs are set that are everybody's or another's",
         }
     }
 }
@@ -61,14 +65,18 @@ fn plans(entry: &Entry) -> Vec<Plan> {
     let status = &entry.status;
     let owner = status.owner_plan.as_deref();
     let expiry = status.expire.as_ref().and_then(|expire| expire.approval.as_ref()).map(|approval| &*approval.plan);
+    let settings = status.settings.as_ref().and_then(|settings| settings.approval.as_ref());
+    let settings = settings.map(|approval| &*approval.plan);
     let plan = |what, hash: Option<&str>| hash.map(|hash| Plan { what, hash: Hash::written(hash) });
-    [plan(What::Ownership, owner), plan(What::Expiry, expiry)].into_iter().flatten().collect()
+    let all = [plan(What::Ownership, owner), plan(What::Expiry, expiry), plan(What::Settings, settings)];
+    all.into_iter().flatten().collect()
 }
 
 fn given(entry: &Entry, plan: &Plan) -> bool {
     let approved = match plan.what {
         What::Ownership => &entry.told.approved,
         What::Expiry => &entry.told.approved_expiry,
+        What::Settings => &entry.told.approved_settings,
     };
     approved.as_ref() == Some(&plan.hash)
 }
@@ -93,7 +101,8 @@ fn approvable(entry: &Entry, hash: Option<&str>) -> Result<Plan, String> {
         Some(plan) if all.is_empty() => Ok(plan),
         Some(plan) => {
             all.push(plan);
-            Err(format!("KopiaRepository {key} has two plans: say which with {}", list(&all)))
+            let count = if all.len() == 2 { "two" } else { "three" };
+            Err(format!("KopiaRepository {key} has {count} plans: say which with {}", list(&all)))
         }
     }
 }
@@ -117,10 +126,19 @@ fn told(entry: &Entry, plan: &Plan, already: bool, dry: bool) -> String {
                 line("global", &format!("{source} has a count of the repository's global policy, or nobody's"));
             }
         }
+        What::Settings => {
+            let asking = entry.status.settings.as_ref().and_then(|settings| settings.approval.as_ref());
+            for one in asking.iter().flat_map(|asking| &asking.changes) {
+                line("set", &format!("{}: {}", one.target, one.change));
+            }
+        }
     }
     line("plan", plan.hash.as_str());
     let validity = match plan.what {
         What::Ownership => "It is done once.".to_owned(),
+        What::Settings => {
+            "It is done once, by the next run of settings, if these numbers are still what they are now.".to_owned()
+        }
         What::Expiry => format!(
             "It is good for exactly these sources under the counts that they have now, from the next run on: {}.",
             format_args!("volwarden kopia expire {} -n {}", key.name, key.namespace)
@@ -200,6 +218,29 @@ mod tests {
         let one = with(APPROVED_EXPIRY, "e-1");
         assert_eq!((given(&one, &owner), given(&one, &expiry)), (false, true));
         assert!(!given(&with(APPROVED, "e-1"), &expiry) && !given(&with(APPROVED_EXPIRY, "o-1"), &owner));
+    }
+
+    #[test]
+    fn policies_are_approved_with_each_count_and_by_their_own_annotation() {
+        let mut status = both();
+        let change = |target: &str| json!({"target": target, "change": "hourly 48 to 24"});
+        status["settings"] = json!({"approval": {"plan": "s-1", "changes": [change("global"), change("web@x:/data")]}});
+        let all = entry(&json!({APPROVED_EXPIRY: "s-1"}), &status);
+        assert!(approvable(&all, None).unwrap_err().contains("has three plans"));
+        let plan = approvable(&all, Some("s-1")).unwrap();
+        assert!(plan.what == What::Settings && !given(&all, &plan));
+        assert!(given(&entry(&json!({APPROVED_SETTINGS: "s-1"}), &status), &plan));
+        assert_eq!(
+            told(&all, &plan, false, false),
+            "\
+KopiaRepository backup/nas: that policies or epochs are set that are everybody's or another's
+  set    global: hourly 48 to 24
+  set    web@x:/data: hourly 48 to 24
+  plan   s-1
+Approved. It is done once, by the next run of settings, if these numbers are still what they are now.
+With kubectl: kubectl -n backup annotate kopiarepository nas volwarden.dev/approved-settings=s-1 --overwrite
+"
+        );
     }
 
     #[test]

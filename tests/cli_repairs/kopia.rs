@@ -261,6 +261,42 @@ async fn each_approval_of_a_repository_is_its_own_and_the_one_that_is_meant() {
     embedded.stop().await;
 }
 
+#[tokio::test]
+async fn what_is_kept_set_is_shown_as_wanted_set_and_waiting_and_approved_by_its_own_annotation() {
+    let embedded = cluster().await;
+    make(&embedded, table::NAMESPACES, &json!({"metadata": {"name": "backup"}}));
+    let mut status = seen();
+    status["settings"] = json!({"at": ago(20), "kept": 1, "setAt": ago(120),
+        "set": [{"target": "app@media:/data", "change": "latest unset to 10"}],
+        "approval": {"plan": "s-1", "changes": [{"target": "epochs", "change": "min-duration 24h to 6h"}]}});
+    let mut object = repository(&status);
+    let six = json!({"latest": 10, "hourly": 24, "daily": 7, "weekly": 4, "monthly": 6, "annual": 0});
+    object["spec"]["retention"] = json!({"sources": [{"source": "app@media:/data", "keep": six}]});
+    object["spec"]["epochs"] = json!({"minDuration": "6h"});
+    make(&embedded, table::REPOSITORIES, &object);
+    let said = volwarden(&embedded, &["kopia", "policy", "nas", "-n", "backup"]).await;
+    for words in [
+        "app@media:/data: latest 10, hourly 24, daily 7, weekly 4, monthly 6, annual 0",
+        "epochs: min-duration 6h",
+        "20m ago: 1 were as the spec says",
+        "120m ago, app@media:/data: latest unset to 10",
+        "epochs: min-duration 24h to 6h",
+        "volwarden approve kopiarepository/nas -n backup --hash s-1",
+    ] {
+        assert!(said.out.contains(words), "{words:?} is not in\n{}{}", said.out, said.err);
+    }
+    let json = volwarden(&embedded, &["kopia", "policy", "nas", "-n", "backup", "-o", "json"]).await.json();
+    assert_eq!(
+        (&json["settings"]["approval"]["plan"], &json["epochs"]),
+        (&json!("s-1"), &json!({"minDuration": "6h"}))
+    );
+    let said = volwarden(&embedded, &["approve", "kopiarepository/nas", "-n", "backup"]).await;
+    assert!(said.code == 0 && said.out.contains("epochs: min-duration 24h to 6h"), "{}{}", said.out, said.err);
+    let object = stands(&embedded, table::REPOSITORIES, "backup", "nas").unwrap();
+    assert_eq!(object["metadata"]["annotations"], json!({"volwarden.dev/approved-settings": "s-1"}));
+    embedded.stop().await;
+}
+
 /// The daemon on an embedded cluster; it ends with the test.
 struct Daemon(std::process::Child);
 

@@ -29,6 +29,21 @@ fn with(more: &Value) -> Value {
     spec
 }
 
+fn six(latest: u32) -> Value {
+    json!({"latest": latest, "hourly": 48, "daily": 7, "weekly": 4, "monthly": 24, "annual": 3})
+}
+
+/// Five counts of six, each time another one is missing.
+fn fives() -> Vec<Value> {
+    let names = six(0).as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    let five = |name: &String| {
+        let mut five = six(0);
+        five.as_object_mut().unwrap().remove(name);
+        with(&json!({"retention": {"global": five}}))
+    };
+    names.iter().map(five).collect()
+}
+
 fn full() -> Value {
     let schedule = |cron: &str| json!({"cron": cron, "timeZone": "Europe/Berlin", "jitter": "10m"});
     with(&json!({
@@ -44,14 +59,24 @@ fn full() -> Value {
             "mode": "Enforce", "sources": ["app@ns:/data", "db@ns:/data"], "maxDeletionsPerRun": 7,
             "acceptShrunk": ["db@ns:/data"],
         },
+        "epochs": {
+            "refreshFrequency": "20m", "minDuration": "6h", "cleanupSafetyMargin": "4h", "advanceOnCount": 20,
+            "advanceOnSizeMB": 10, "deleteParallelism": 4, "checkpointFrequency": 7,
+        },
+        "retention": {"global": six(0), "sources": [{"source": "app@ns:/data", "keep": six(100_000)}]},
         "schedules": {
             "stats": schedule("0 * * * *"), "quick": schedule("15 * * * *"), "full": schedule("30 3 * * *"),
-            "expire": schedule("0 3 * * *"), "verify": schedule("0 5 * * *"), "verifyPercent": 2, "verifyWhole": schedule("0 6 1 * *"),
+            "expire": schedule("0 3 * * *"), "settings": schedule("0 2 * * *"), "verify": schedule("0 5 * * *"), "verifyPercent": 2, "verifyWhole": schedule("0 6 1 * *"),
         },
         "findings": {"gapPeriods": 5, "volumePercent": 80, "indexBlobs": 2000, "retired": ["gone@ns:/data"]},
         "windows": [{"schedule": "0 22 * * *", "duration": "8h", "timeZone": "UTC"}],
         "deadlines": {"stats": "10m", "quick": "1h", "full": "6h", "verify": "24h"},
     }))
+}
+
+fn kept(sources: &[&str]) -> Value {
+    let policies: Vec<Value> = sources.iter().map(|source| json!({"source": source, "keep": six(1)})).collect();
+    json!({"retention": {"sources": policies}})
 }
 
 /// What may not be written, and a word of the server's answer that shows that it was for this reason.
@@ -86,6 +111,23 @@ fn wrong() -> Vec<(Value, &'static str)> {
         (with(&json!({"expire": {"sources": ["all sources"]}})), "sources[0] in body should match"),
         (with(&json!({"expire": {"sources": ["a@b:/c", "a@b:/c"]}})), "sources[1]: Duplicate value"),
         (with(&json!({"expire": {"sources": ["a@b:/c"], "maxDeletionsPerRun": 0}})), "maxDeletionsPerRun"),
+        (
+            with(&json!({"schedules": {"settings": {"cron": "0 2 * * *"}}})),
+            "schedules.settings needs retention or epochs",
+        ),
+        (with(&json!({"epochs": {}})), "spec.epochs in body should have at least 1 properties"),
+        (with(&json!({"epochs": {"minDuration": "30m"}})), "has to be from 1h to 168h"),
+        (with(&json!({"epochs": {"cleanupSafetyMargin": "59m"}})), "has to be from 1h to 168h"),
+        (with(&json!({"epochs": {"advanceOnCount": 9}})), "advanceOnCount in body should be greater than or equal"),
+        (with(&json!({"epochs": {"maxDuration": "1h"}})), "unknown field"),
+        (with(&json!({"retention": {}})), "retention needs global or sources"),
+        (with(&json!({"retention": {"sources": []}})), "retention needs global or sources"),
+        (with(&json!({"retention": {"global": six(100_001)}})), "global.latest in body should be less than or equal"),
+        (with(&json!({"retention": {"global": {"latest": -1}}})), "latest in body should be greater than or equal"),
+        (with(&kept(&["a@b:c"])), "source in body should match"),
+        (with(&kept(&["-p@b:/c"])), "source in body should match"),
+        (with(&kept(&["a@b:/c", "a@b:/c"])), "sources[1]: Duplicate value"),
+        (with(&json!({"retention": {"sources": [{"source": "a@b:/c"}]}})), "keep: Required value"),
         (with(&json!({"findings": {"gapPeriods": 1}})), "gapPeriods"),
         (with(&json!({"findings": {"volumePercent": 101}})), "volumePercent"),
         (with(&json!({"findings": {"indexBlobs": 0}})), "indexBlobs"),
@@ -100,14 +142,16 @@ fn wrong() -> Vec<(Value, &'static str)> {
 fn a_wrong_repository_is_refused_by_the_server_and_by_us() {
     let Some(server) = defined() else { return };
     let own = with(&json!({"expire": {"mode": "Enforce"}, "schedules": {"expire": {"cron": "0 3 * * *"}}}));
-    for spec in [with(&json!({})), full(), own, with(&json!({"path": null, "schedules": {}, "volumes": []}))] {
+    let epochs = with(&json!({"epochs": {"minDuration": "6h"}, "schedules": {"settings": {"cron": "0 2 * * *"}}}));
+    for spec in [with(&json!({})), full(), own, epochs, with(&json!({"path": null, "schedules": {}, "volumes": []}))] {
         server.must(&kopia(&spec).dry());
         assert_eq!(check::kopia(&spec).flaws, [], "{spec}");
     }
     let least = server.must(&kopia(&with(&json!({}))).dry());
     let ours = serde_json::to_value(check::kopia(&with(&json!({}))).spec.unwrap()).unwrap();
     assert_eq!(least["spec"], ours, "the server's defaults");
-    for (spec, because) in wrong() {
+    let none_of_six = fives().into_iter().map(|spec| (spec, "Required value"));
+    for (spec, because) in wrong().into_iter().chain(none_of_six) {
         let (code, said) = server.send(&server.admin, &kopia(&spec).dry());
         assert!([400, 422].contains(&code), "{spec}: {code}");
         assert!(said["message"].as_str().unwrap().contains(because), "{spec}: {said}");
@@ -186,6 +230,10 @@ fn full_status() -> Value {
             "approval": {
                 "plan": "0123456789abcdef", "given": true, "foreign": ["web@x:/data"], "globalPolicy": ["db@ns:/data"],
             },
+        },
+        "settings": {
+            "at": at, "kept": 3, "setAt": at, "set": [{"target": "app@ns:/data", "change": "latest unset to 10"}], "approvedAt": at,
+            "approval": {"plan": "0123456789abcdef", "changes": [{"target": "global", "change": "hourly 48 to 24"}]},
         },
         "tasks": [{
             "task": "Full", "lastScheduled": at, "lastSuccess": at, "freedBytes": 3, "failures": 2, "retryAt": at,

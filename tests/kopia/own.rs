@@ -14,9 +14,16 @@ const SIX: [&str; 6] = ["latest", "hourly", "daily", "weekly", "monthly", "annua
 impl Lab {
     /// The report of an expiry in a pod, with these words besides; nothing else of the repository is changed by a dry one.
     fn task(&self, words: &[String]) -> Value {
+        let told = self.pod("expire", words);
+        assert_eq!(told["result"], "happened", "{told}");
+        told
+    }
+
+    /// The report of a task in a pod, with these words besides.
+    pub(super) fn pod(&self, task: &str, words: &[String]) -> Value {
         let report = self.at("report");
         let output = Command::new(env!("CARGO_BIN_EXE_volwarden"))
-            .args(["kopia", "task", "expire", "--host", "nas", "--unique-id", &self.unique_id(), "--path"])
+            .args(["kopia", "task", task, "--host", "nas", "--unique-id", &self.unique_id(), "--path"])
             .arg(self.repository())
             .arg("--report")
             .arg(&report)
@@ -28,7 +35,7 @@ impl Lab {
             .output()
             .unwrap();
         let told: Value = serde_json::from_slice(&fs::read(&report).unwrap()).unwrap();
-        assert!(output.status.success() && told["result"] == "happened", "{told}: {output:?}");
+        assert_eq!(output.status.success(), told["result"] == "happened", "{told}: {output:?}");
         told
     }
 
@@ -46,7 +53,7 @@ impl Lab {
     }
 
     /// What a daemon says of a source whose ReplicationSource last synchronised so long after its newest backup.
-    fn synced(&self, source: &str, after: SignedDuration) -> String {
+    pub(super) fn synced(&self, source: &str, after: SignedDuration) -> String {
         let ended = self.ended(source) + after;
         let slack = SignedDuration::from_mins(5);
         format!("--own={source}={}/{}/{}", ended - slack, ended + slack, Timestamp::now())
@@ -69,7 +76,7 @@ fn terms(report: &Value) -> String {
     format!("--delete={}", report["expired"]["terms"].as_str().unwrap())
 }
 
-fn said(report: &Value) -> &str {
+pub(super) fn said(report: &Value) -> &str {
     report["said"].as_str().unwrap()
 }
 

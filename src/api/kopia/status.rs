@@ -53,6 +53,9 @@ pub struct KopiaRepositoryStatus {
     /// What became of snapshots, last time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expire: Option<ExpireStatus>,
+    /// What the policies and epochs were that the spec names, last time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub settings: Option<SettingsStatus>,
     /// What came of each task.
     #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["task"]))]
     pub tasks: Vec<TaskStatus>,
@@ -147,6 +150,54 @@ pub struct ExpireApproval {
     /// A count of these is the repository's global policy's, or nobody's.
     #[schemars(length(max = 64), inner(length(max = 512)), extend("x-kubernetes-list-type" = "atomic"))]
     pub global_policy: Vec<String>,
+}
+
+/// What policies and epochs were, and what was set.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SettingsStatus {
+    /// When they were compared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at: Option<Timestamp>,
+    /// So many were as the spec says.
+    #[schemars(range(min = 0))]
+    pub kept: i64,
+    /// When any was last set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub set_at: Option<Timestamp>,
+    /// What was set then.
+    #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "atomic"))]
+    pub set: Vec<SettingChange>,
+    /// When any was last set that asked for an approval: it was used then, and is none any more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub approved_at: Option<Timestamp>,
+    /// What is set by approval only, and waits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub approval: Option<SettingsApproval>,
+}
+
+/// Changes that are made by approval only.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SettingsApproval {
+    /// What it is of: the value of volwarden.dev/approved-settings that approves it.
+    #[schemars(length(max = 128))]
+    pub plan: String,
+    /// What is set then.
+    #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "atomic"))]
+    pub changes: Vec<SettingChange>,
+}
+
+/// What is, or was, not as the spec says.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SettingChange {
+    /// What: the policy of global or of a source, or epochs.
+    #[schemars(length(max = 512))]
+    pub target: String,
+    /// Which numbers, from what to what; what is unset is inherited.
+    #[schemars(length(max = 512))]
+    pub change: String,
 }
 
 /// A source of which no snapshot goes.
@@ -269,6 +320,8 @@ pub enum TaskName {
     VerifyWhole,
     /// Deletion of snapshots that no count keeps.
     Expire,
+    /// Setting the policies and epochs that the spec names and the repository has not.
+    Settings,
 }
 
 /// What came of a task.
@@ -368,7 +421,7 @@ pub struct JobRun {
     /// The generation it was decided on.
     #[schemars(range(min = 0))]
     pub generation: i64,
-    /// The approval of an expiry that it takes along: if that is taken away before it begins, it does not.
+    /// The approval of an expiry or of settings that it takes along: if that is taken away before it begins, it does not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128))]
     pub approved: Option<String>,

@@ -27,7 +27,7 @@ pub struct Clearance {
     pub cluster: Option<Cluster>,
 }
 
-/// What a cluster knows of its sources, and what somebody in it has approved.
+/// What a cluster knows of its sources, and what somebody in it has approved of this task.
 #[derive(Clone, Debug, Default)]
 pub struct Cluster {
     /// The sources that may be its own.
@@ -93,7 +93,7 @@ pub async fn expire(access: &Access, clearance: &Clearance) -> Result<Expired, K
 }
 
 /// What is in the way of an answer.
-enum Stop {
+pub(super) enum Stop {
     Error(KopiaError),
     Failed(Failure),
     Unclear(String),
@@ -106,7 +106,7 @@ impl From<Trouble> for Stop {
 }
 
 impl<T> Answer<T> {
-    fn value(self) -> Result<T, Stop> {
+    pub(super) fn value(self) -> Result<T, Stop> {
         match self {
             Self::Is(value) => Ok(value),
             Self::Failed(failure) => Err(Stop::Failed(failure)),

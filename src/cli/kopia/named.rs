@@ -21,7 +21,7 @@ pub(super) enum Order {
     Status,
     /// Tell what is backed up.
     Sources,
-    /// Tell which snapshots may go.
+    /// Tell which policies are kept set, and which snapshots may go.
     Policy,
     /// Ask for a task.
     Ask {
@@ -56,7 +56,7 @@ pub(super) async fn run(
             view::status(&entry, &workers, &hand.held(&entry), hand.now(), format)
         }
         Order::Sources => view::sources(&entry, hand.now(), format),
-        Order::Policy => view::policy(&entry, format),
+        Order::Policy => view::policy(&entry, hand.now(), format),
         Order::Ask { task, wait, dry } => request::ask(&hand, entry, *task, (*wait, *dry), format).await,
     }
 }

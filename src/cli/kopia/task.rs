@@ -9,14 +9,16 @@ use std::time::Duration;
 use clap::Args;
 
 use super::super::{CliError, Outcome};
-use crate::app::kopia::{self as desk, Clearance, Cluster, Errand};
+use crate::app::kopia::{self as desk, Clearance, Cluster, Errand, Order};
+use crate::domain::kopia::epochs::{Parameter, parameter};
+use crate::domain::kopia::settings::Wish;
 use crate::domain::repository::Task;
 use crate::domain::repository::own::Candidate;
 use crate::domain::repository::report::{Ended, Report};
 
 #[derive(Args, Clone)]
 pub(super) struct TaskArgs {
-    /// What is done: stats, own, quick, full, verify, verify-whole or expire
+    /// What is done: stats, own, quick, full, verify, verify-whole, expire or settings
     #[arg(value_name = "TASK", value_parser = task)]
     task: Task,
 
@@ -54,9 +56,21 @@ pub(super) struct TaskArgs {
     #[arg(long, value_name = "SOURCE=FROM/TO/BEFORE")]
     own: Vec<Candidate>,
 
-    /// What somebody has approved of sources that are not shown to be the cluster's or are under the global policy
+    /// What somebody has approved: of sources that are not shown to be the cluster's, and of the global policy
     #[arg(long, value_name = "HASH")]
     approved: Option<String>,
+
+    /// A policy that is to be set by settings, of `global` or a source; may be repeated
+    #[arg(long, value_name = "TARGET=LATEST,HOURLY,DAILY,WEEKLY,MONTHLY,ANNUAL")]
+    keep: Vec<Wish>,
+
+    /// A parameter of the index's epochs that is to be set by settings, in seconds, MiB or as a count; may be repeated
+    #[arg(long, value_name = "NAME=NUMBER", value_parser = parameter)]
+    epoch: Vec<(Parameter, u64)>,
+
+    /// When something was last set by an approval
+    #[arg(long, value_name = "TIME")]
+    approved_before: Option<jiff::Timestamp>,
 
     /// A source of which it is known that its newest snapshot is small; may be repeated
     #[arg(long, value_name = "SOURCE")]
@@ -135,6 +149,8 @@ fn errand(args: &TaskArgs) -> Result<Errand, String> {
             );
         }
     };
+    let cluster =
+        Cluster { candidates: args.own.clone(), approved: args.approved.clone(), unique_id: args.unique_id.clone() };
     let password = args.password.clone();
     let password = password.ok_or_else(|| "there is no password: set KOPIA_PASSWORD in the Secret".to_owned())?;
     Ok(Errand {
@@ -149,11 +165,13 @@ fn errand(args: &TaskArgs) -> Result<Errand, String> {
             most: args.most,
             terms: args.delete.clone(),
             accepted: args.accept_shrunk.clone(),
-            cluster: Some(Cluster {
-                candidates: args.own.clone(),
-                approved: args.approved.clone(),
-                unique_id: args.unique_id.clone(),
-            }),
+            cluster: Some(cluster.clone()),
+        },
+        settings: Order {
+            wishes: args.keep.clone(),
+            epochs: args.epoch.iter().copied().collect(),
+            cluster,
+            approved_before: args.approved_before,
         },
         program: args.kopia.clone(),
         timeout: args.timeout,

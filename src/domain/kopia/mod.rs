@@ -3,6 +3,7 @@
 //! Kopia's exit code 0 can mean that nothing was done, and its "Finished" stands beneath runs that failed. Whoever
 //! trusts one of the two finds out after months that no maintenance ever happened.
 
+pub mod epochs;
 pub mod expire;
 mod failure;
 mod locks;
@@ -10,6 +11,7 @@ mod maintenance;
 pub mod origin;
 mod progress;
 mod repository;
+pub mod settings;
 mod sources;
 mod standing;
 mod truth;

@@ -14,9 +14,12 @@ pub struct Defined {
     target: Target,
     /// Nothing is inherited from those above it.
     alone: bool,
-    /// Which of the six counts it has.
-    counts: [bool; 6],
+    /// Its six counts, from latest to annual; none: it has not that one, and inherits it.
+    counts: Six,
 }
+
+/// Six counts as kopia has them, from latest to annual; none: that one is not set.
+pub type Six = [Option<i64>; 6];
 
 /// Whom a policy is for; the empty one is the global policy's.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -35,7 +38,7 @@ pub fn defined(text: &str) -> Result<Vec<Defined>, Unreadable> {
     let list: Option<Vec<Wire>> = read("kopia policy list --json", text)?;
     let one = |wire: Wire| {
         let Counts { latest, hourly, daily, weekly, monthly, annual } = wire.retention;
-        let counts = [latest, hourly, daily, weekly, monthly, annual].map(|count| count.is_some());
+        let counts = [latest, hourly, daily, weekly, monthly, annual];
         Defined { target: wire.target, alone: wire.no_parent, counts }
     };
     Ok(list.unwrap_or_default().into_iter().map(one).collect())
@@ -51,7 +54,7 @@ pub fn is_global(source: &str, all: &[Defined]) -> bool {
         let here: Vec<&Defined> = all.iter().filter(|one| one.target == level).collect();
         for (at, count) in counts.iter_mut().enumerate() {
             // Of two policies for one target nobody knows which holds: both have to set it.
-            let set = !here.is_empty() && here.iter().all(|one| one.counts.get(at) == Some(&true));
+            let set = !here.is_empty() && here.iter().all(|one| one.counts.get(at).is_some_and(Option::is_some));
             *count = *count || set;
         }
         if here.iter().any(|one| one.alone) {
@@ -59,6 +62,17 @@ pub fn is_global(source: &str, all: &[Defined]) -> bool {
         }
     }
     counts.contains(&false)
+}
+
+/// The counts of each policy that this source has itself; without a source, of the global one. There is one at most,
+/// unless two programs wrote at the same time.
+#[must_use]
+pub fn own(source: Option<&str>, all: &[Defined]) -> Vec<Six> {
+    let target = match source {
+        None => Some(Target::default()),
+        Some(source) => levels(source).and_then(|levels| levels.into_iter().next()),
+    };
+    all.iter().filter(|one| Some(&one.target) == target.as_ref()).map(|one| one.counts).collect()
 }
 
 /// Whose policies hold for a source before the global one, the nearest first.
@@ -137,6 +151,22 @@ mod tests {
         assert!(global(&[alone, policy(("", "ns", ""), SIX)]));
         // Two of one target.
         assert!(global(&[policy(own, SIX), policy(own, &["Latest"])]));
+    }
+
+    #[test]
+    fn what_a_target_has_itself_is_not_what_it_inherits() {
+        let of = |target, count: i64| {
+            let mut one = policy(target, &["Latest"]);
+            one["retention"]["keepLatest"] = json!(count);
+            one
+        };
+        let list = json!([of(("", "", ""), 10), of(("app", "ns", ""), 2), of(("app", "ns", "/data/x"), 3)]);
+        let all = defined(&list.to_string()).unwrap();
+        let latest = |count| vec![[Some(count), None, None, None, None, None]];
+        assert_eq!((own(None, &all), own(Some("app@ns:/data/x"), &all)), (latest(10), latest(3)));
+        for none in ["app@ns:/data", "app@ns", "no source"] {
+            assert_eq!(own(Some(none), &all), [] as [Six; 0], "{none}");
+        }
     }
 
     #[test]

@@ -101,6 +101,8 @@ pub struct Told {
     pub approved: Option<Hash>,
     /// That of an expiry.
     pub approved_expiry: Option<Hash>,
+    /// That of settings.
+    pub approved_settings: Option<Hash>,
     /// The repository that was seen first.
     pub unique_id: Option<Box<str>>,
     /// When we were made its owner.
@@ -125,6 +127,18 @@ pub struct Told {
     pub findings: BTreeMap<findings::Class, Timestamp>,
 }
 
+impl Told {
+    /// The approval that a task takes along.
+    #[must_use]
+    pub fn approval(&self, task: Task) -> Option<&Hash> {
+        match task {
+            Task::Expire => self.approved_expiry.as_ref(),
+            Task::Settings => self.approved_settings.as_ref(),
+            _ => None,
+        }
+    }
+}
+
 /// Why a task that is due, or was asked for, is not begun.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Hold {
@@ -146,6 +160,8 @@ pub enum Hold {
     Failed(Timestamp),
     /// No snapshot may go.
     NoExpiry,
+    /// Nothing is to be set.
+    NoSettings,
 }
 
 impl Hold {
@@ -162,6 +178,7 @@ impl Hold {
             Self::Window(_) => "Window",
             Self::Failed(_) => "Failed",
             Self::NoExpiry => "NoExpiry",
+            Self::NoSettings => "NoSettings",
         }
     }
 }
@@ -179,6 +196,7 @@ impl fmt::Display for Hold {
             Self::Window(Some(opens)) => write!(f, "no window is open before {opens}"),
             Self::Window(None) => f.write_str("no window ever opens"),
             Self::NoExpiry => f.write_str("there is no spec.expire: no snapshot ever goes"),
+            Self::NoSettings => f.write_str("there is neither spec.retention nor spec.epochs: nothing is ever set"),
             Self::Failed(until) => write!(f, "it failed, and is tried again at {until}"),
         }
     }
@@ -208,9 +226,10 @@ pub struct Case<'a> {
     pub now: Timestamp,
 }
 
-/// What is due first comes first: ownership, then what deletes, frees and shortens, then what only looks.
-const ORDER: [Task; 7] =
-    [Task::Own, Task::Expire, Task::Full, Task::Quick, Task::Verify, Task::VerifyWhole, Task::Stats];
+/// What is due first comes first: ownership, then what sets, deletes, frees and shortens, then what only looks. By the
+/// policies that are set now the next snapshots expire.
+const ORDER: [Task; 8] =
+    [Task::Own, Task::Settings, Task::Expire, Task::Full, Task::Quick, Task::Verify, Task::VerifyWhole, Task::Stats];
 
 /// What is to be done about a repository of which no Job is under way.
 #[must_use]
@@ -312,6 +331,9 @@ fn hold(case: Case<'_>, task: Task, trigger: Trigger) -> Option<Hold> {
     }
     if task == Task::Expire && !custody.rules().expires {
         return Some(Hold::NoExpiry);
+    }
+    if task == Task::Settings && !custody.rules().settings {
+        return Some(Hold::NoSettings);
     }
     if task.maintains() && !is_ours(case) {
         let owner = told.seen.as_ref().and_then(|seen| seen.owner.as_deref());

@@ -35,12 +35,22 @@ pub enum Task {
     VerifyWhole,
     /// Deletion of snapshots that no count keeps.
     Expire,
+    /// Setting the policies and epochs that the spec names and the repository has not.
+    Settings,
 }
 
 impl Task {
     /// All of them.
-    pub const ALL: [Self; 7] =
-        [Self::Stats, Self::Own, Self::Quick, Self::Full, Self::Verify, Self::VerifyWhole, Self::Expire];
+    pub const ALL: [Self; 8] = [
+        Self::Stats,
+        Self::Own,
+        Self::Quick,
+        Self::Full,
+        Self::Verify,
+        Self::VerifyWhole,
+        Self::Expire,
+        Self::Settings,
+    ];
 
     /// Its name on a command line, in a label and in a request.
     #[must_use]
@@ -53,6 +63,7 @@ impl Task {
             Self::Verify => "verify",
             Self::VerifyWhole => "verify-whole",
             Self::Expire => "expire",
+            Self::Settings => "settings",
         }
     }
 
@@ -65,7 +76,13 @@ impl Task {
     /// Whether it writes to the repository: then nothing else of ours may, and the Lease keeps it so.
     #[must_use]
     pub fn writes(self) -> bool {
-        matches!(self, Self::Own | Self::Quick | Self::Full | Self::Expire)
+        matches!(self, Self::Own | Self::Quick | Self::Full | Self::Expire | Self::Settings)
+    }
+
+    /// Whether it is done to sources, and so has to know which are this cluster's own.
+    #[must_use]
+    pub fn asks_whose(self) -> bool {
+        matches!(self, Self::Expire | Self::Settings)
     }
 
     /// Whether it is maintenance, which has one owner.

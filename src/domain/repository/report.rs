@@ -3,6 +3,8 @@
 //! Kubernetes keeps 4096 bytes of it and cuts off the rest, which would be a result that nobody can read. So a report
 //! fits by itself: long words are cut, and of many sources only the latest are named.
 
+mod settings;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -10,6 +12,8 @@ use super::Task;
 use crate::domain::kopia::expire::{self, Decision, Expiry, Held};
 use crate::domain::kopia::{Check, Class, Failure, Maintenance, Repository, Source, Verdict, Verified};
 use crate::domain::words;
+
+pub use settings::{Consent, Difference, Settings};
 
 /// Kubernetes keeps so many bytes of a termination message.
 pub const MOST: usize = 4096;
@@ -54,6 +58,9 @@ pub struct Report {
     /// What became of its snapshots.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expired: Option<Expired>,
+    /// What became of policies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settings: Option<Settings>,
     /// The repository as it was seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sight: Option<Sight>,
@@ -235,6 +242,7 @@ impl Report {
             said: said.into(),
             freed_bytes: None,
             expired: None,
+            settings: None,
             sight: None,
         }
     }
@@ -332,9 +340,16 @@ impl Report {
             if report.expired.as_mut().and_then(|expired| expired.held.pop()).is_some() {
                 continue;
             }
+            if report.settings.as_mut().and_then(|settings| settings.set.pop()).is_some() {
+                continue;
+            }
             // What cannot be shown whole cannot be approved.
             if report.expired.as_mut().and_then(|expired| expired.approval.take()).is_some() {
                 report.said = format!("{}; {UNNAMED}", report.said);
+                continue;
+            }
+            if report.settings.as_mut().and_then(|settings| settings.approval.take()).is_some() {
+                report.said = format!("{}; {}", settings::UNSHOWN, report.said);
                 continue;
             }
             if report.said.is_empty() {

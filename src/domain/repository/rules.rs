@@ -14,6 +14,7 @@ use crate::domain::schedule::{Timer, Window, may_begin};
 
 /// All that can be set and that a decision rests on, as plain data.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a part of the spec that is there or not")]
 pub struct Rules {
     /// Begin nothing.
     pub suspended: bool,
@@ -29,6 +30,8 @@ pub struct Rules {
     pub takeover: bool,
     /// Snapshots may go.
     pub expires: bool,
+    /// There are policies or epochs to keep set.
+    pub settings: bool,
     /// How long a task may take.
     pub deadlines: BTreeMap<Task, Duration>,
     /// When something is a finding.

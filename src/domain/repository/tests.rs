@@ -183,6 +183,34 @@ fn snapshots_go_only_where_that_is_said() {
 }
 
 #[test]
+fn policies_are_set_only_where_the_spec_names_some_and_before_snapshots_go() {
+    let asked = Told { requested: Some("settings:1".into()), ..told() };
+    let agenda = now(rules(), &asked, "25T12:30:00");
+    assert_eq!((agenda.job, agenda.held), (None, vec![(Task::Settings, Hold::NoSettings)]));
+    let named = || Rules { settings: true, ..rules() };
+    assert_eq!(now(named(), &asked, "25T12:30:00").job, job(Task::Settings, Trigger::Request));
+    let stopped = Told { stopped: Some(Class::RepositoryChanged), ..asked };
+    assert_eq!(now(named(), &stopped, "25T12:30:00").job, None);
+    let daily = |task| (task, ("0 12 * * *".into(), "UTC".into(), Duration::ZERO));
+    let both = Rules { schedules: [Task::Expire, Task::Settings].map(daily).into(), expires: true, ..named() };
+    assert_eq!(now(both, &told(), "25T12:30:00").job, job(Task::Settings, Trigger::Schedule));
+}
+
+#[test]
+fn each_task_takes_its_own_approval_along() {
+    let hash = |text| Some(Hash::written(text));
+    let told = Told { approved: hash("o"), approved_expiry: hash("e"), approved_settings: hash("s"), ..told() };
+    for task in Task::ALL {
+        let due = match task {
+            Task::Expire => Some("e"),
+            Task::Settings => Some("s"),
+            _ => None,
+        };
+        assert_eq!(told.approval(task).map(Hash::as_str), due, "{task}");
+    }
+}
+
+#[test]
 fn a_failure_waits_by_its_class_and_ends_by_itself() {
     let wait = |failures, class| {
         let until = agenda::retry_at(failures, class, at("25T12:00:00"));

@@ -1,7 +1,10 @@
 //! What kopia may be asked. What is not here cannot be run: nothing that makes a repository, mends one by force or lowers
 //! kopia's safety.
 
+use crate::domain::kopia::epochs::Epochs;
+use crate::domain::kopia::settings::{NAMES, six};
 use crate::domain::kopia::{Identity, Round};
+use crate::domain::retention::Policy;
 
 /// One question or order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +31,10 @@ pub enum Ask<'a> {
     Policy(&'a str),
     /// Every policy that somebody set.
     Policies,
+    /// That the policy of a source, else the global one, has these six counts. Whatever else is in it stays.
+    SetPolicy(Option<&'a str>, Policy),
+    /// That epochs have these parameters. Others stay.
+    SetEpochs(&'a Epochs),
     /// How many snapshots of a source kopia would delete. It deletes none.
     Expire(&'a str),
     /// The deletion of these snapshots, by id, and of nothing else.
@@ -37,7 +44,7 @@ pub enum Ask<'a> {
 impl Ask<'_> {
     /// Whether the connection has to be able to write.
     pub(super) fn writes(self) -> bool {
-        matches!(self, Self::Maintain(_) | Self::Own | Self::Delete(_))
+        matches!(self, Self::Maintain(_) | Self::Own | Self::SetPolicy(..) | Self::SetEpochs(_) | Self::Delete(_))
     }
 
     /// The command line of somebody with this identity.
@@ -56,6 +63,17 @@ impl Ask<'_> {
             }
             Self::Policy(source) => &["policy", "show", "--json", source],
             Self::Policies => &["policy", "list", "--json"],
+            Self::SetEpochs(epochs) => {
+                let words = ["repository", "set-parameters"].map(str::to_owned).into_iter();
+                return words
+                    .chain(epochs.iter().map(|(name, to)| format!("--epoch-{name}={}", name.value(*to))))
+                    .collect();
+            }
+            Self::SetPolicy(source, keep) => {
+                let words = ["policy", "set", source.unwrap_or("--global")].map(str::to_owned).into_iter();
+                let counts = NAMES.into_iter().zip(six(keep));
+                return words.chain(counts.map(|(name, count)| format!("--keep-{name}={count}"))).collect();
+            }
             Self::Expire(source) => &["snapshot", "expire", source],
             Self::Delete(ids) => {
                 let words = ["snapshot", "delete", "--delete"].into_iter();
@@ -72,6 +90,7 @@ impl Ask<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::kopia::epochs::Parameter;
 
     #[test]
     fn what_writes_is_known_and_an_expiry_is_always_dry() {
@@ -82,6 +101,32 @@ mod tests {
         let us = Identity::on("nas").unwrap();
         assert_eq!(Ask::Expire("a@b:/c").words(&us), ["snapshot", "expire", "a@b:/c"]);
         assert_eq!(Ask::Delete(&["1".to_owned()]).words(&us), ["snapshot", "delete", "--delete", "1"]);
+        let keep = Policy { latest: 1, hourly: 2, daily: 3, weekly: 4, monthly: 5, annual: 0 };
+        let counts = ["latest=1", "hourly=2", "daily=3", "weekly=4", "monthly=5", "annual=0"];
+        let counts = counts.map(|count| format!("--keep-{count}"));
+        for (source, word) in [(None, "--global"), (Some("a@b:/c"), "a@b:/c")] {
+            let set = Ask::SetPolicy(source, keep);
+            let words = ["policy", "set", word].map(str::to_owned).into_iter().chain(counts.clone());
+            assert!(set.writes(), "and all six counts are named:");
+            assert_eq!(set.words(&us), words.collect::<Vec<_>>());
+        }
+        let epochs = Parameter::ALL.into_iter().map(|one| (one, 7200)).collect();
+        let set = Ask::SetEpochs(&epochs);
+        assert!(set.writes());
+        assert_eq!(
+            set.words(&us),
+            [
+                "repository",
+                "set-parameters",
+                "--epoch-refresh-frequency=2h",
+                "--epoch-min-duration=2h",
+                "--epoch-cleanup-safety-margin=2h",
+                "--epoch-advance-on-count=7200",
+                "--epoch-advance-on-size-mb=7200",
+                "--epoch-delete-parallelism=7200",
+                "--epoch-checkpoint-frequency=7200",
+            ]
+        );
         assert_eq!(Ask::Own.words(&us), ["maintenance", "set", "--owner=volwarden@nas"], "and nothing else is set");
     }
 }

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use http::StatusCode;
+use jiff::Timestamp;
 use kube::Client;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -49,8 +50,10 @@ pub struct Mould<'a> {
     pub unique_id: Option<&'a str>,
     /// The terms under which snapshots were counted last.
     pub tried: Option<&'a str>,
-    /// What somebody has approved of an expiry.
+    /// What somebody has approved of this task.
     pub approved: Option<&'a str>,
+    /// When something was last set by an approval.
+    pub approved_before: Option<Timestamp>,
     /// The sources that may be this cluster's.
     pub own: &'a [Candidate],
 }
@@ -141,7 +144,8 @@ fn mounted(at: usize, volume: &RepositoryVolume) -> Value {
     }
 }
 
-fn words(Mould { custody, spec, task, us, unique_id, tried, approved, own, .. }: Mould<'_>) -> Vec<String> {
+fn words(mould: Mould<'_>) -> Vec<String> {
+    let Mould { custody, spec, task, us, unique_id, tried, approved, approved_before, own, .. } = mould;
     let mut words = ["kopia", "task", task.as_str(), "--host", us.host()].map(str::to_owned).to_vec();
     // It ends kopia itself before the Job's deadline does, so that it can say so.
     let longest = custody.deadline(task).as_secs().saturating_sub(GRACE / 2).max(1);
@@ -155,10 +159,17 @@ fn words(Mould { custody, spec, task, us, unique_id, tried, approved, own, .. }:
     if task == Task::Verify {
         words.push(format!("--percent={}", custody.rules().percent));
     }
-    if let (Task::Expire, Some(expire)) = (task, &spec.expire) {
-        words.extend(expire.sources.iter().flatten().map(|source| format!("--source={source}")));
+    if task.asks_whose() {
         words.extend(own.iter().map(|candidate| format!("--own={candidate}")));
         words.extend(approved.map(|plan| format!("--approved={plan}")));
+    }
+    if task == Task::Settings {
+        words.extend(super::wishes(spec).iter().map(|wish| format!("--keep={wish}")));
+        words.extend(super::epochs(spec).iter().map(|(name, value)| format!("--epoch={name}={value}")));
+        words.extend(approved_before.map(|at| format!("--approved-before={at}")));
+    }
+    if let (Task::Expire, Some(expire)) = (task, &spec.expire) {
+        words.extend(expire.sources.iter().flatten().map(|source| format!("--source={source}")));
         words.extend(expire.accept_shrunk.iter().map(|source| format!("--accept-shrunk={source}")));
         words.push(format!("--most={}", expire.max_deletions_per_run));
         // Under other terms it only looks, and so it does without any.
@@ -236,7 +247,7 @@ struct Meta {
     #[serde(default)]
     resource_version: Box<str>,
     #[serde(default)]
-    creation_timestamp: Option<jiff::Timestamp>,
+    creation_timestamp: Option<Timestamp>,
 }
 
 #[derive(Default, Deserialize)]

@@ -18,11 +18,15 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::api::kopia::{
-    Expire, ExpireApproval, ExpireMode, JobOutcome, JobTrigger, KopiaRepositorySpec, KopiaRepositoryStatus, OwnerSight,
-    PodUser, Schedules, SecretRef, SourceSight, Takeover, TaskName, TaskStatus, VolumePoint,
+    EpochParameters, Expire, ExpireApproval, ExpireMode, JobOutcome, JobTrigger, KopiaRepositorySpec,
+    KopiaRepositoryStatus, OwnerSight, PodUser, Schedules, SecretRef, SettingsApproval, SixCounts, SourceSight,
+    Takeover, TaskName, TaskStatus, VolumePoint,
 };
-use crate::api::{APPROVED, APPROVED_EXPIRY, GROUP, REQUESTED, VERSION, check};
+use crate::api::period::Period;
+use crate::api::{APPROVED, APPROVED_EXPIRY, APPROVED_SETTINGS, GROUP, REQUESTED, VERSION, check};
 use crate::domain::digest::Hash;
+use crate::domain::kopia::epochs::{Epochs, Parameter};
+use crate::domain::kopia::settings::{Target, Wish};
 use crate::domain::kopia::{Class, Identity};
 use crate::domain::name::Key;
 use crate::domain::repository::Task;
@@ -31,6 +35,7 @@ use crate::domain::repository::course::Going;
 use crate::domain::repository::findings::{self, Failing, Limits, Owner, Point, SourceSeen};
 use crate::domain::repository::report::Ended;
 use crate::domain::repository::rules::{Custody, Rules};
+use crate::domain::retention::Policy;
 use crate::io::ledger::cut;
 use crate::io::policy::opened;
 use crate::io::request::{self, JSON, Refusal, encode};
@@ -127,6 +132,7 @@ pub fn read(json: &str) -> Option<Entry> {
         requested: annotation(REQUESTED).map(|value| cut(value, REQUEST).into()),
         approved: annotation(APPROVED).map(Hash::written),
         approved_expiry: annotation(APPROVED_EXPIRY).map(|value| Hash::written(&cut(value, REQUEST))),
+        approved_settings: annotation(APPROVED_SETTINGS).map(|value| Hash::written(&cut(value, REQUEST))),
         ..Told::default()
     };
     if let (Some(wanted), Some(seen)) = (&rules.unique_id, &status.unique_id)
@@ -167,6 +173,27 @@ impl Entry {
         let approval = self.status.expire.as_ref()?.approval.as_ref()?;
         let given = self.told.approved_expiry.as_ref().is_some_and(|given| given.as_str() == approval.plan);
         (!given).then_some(approval)
+    }
+
+    /// What policies and epochs wait for that are set by approval only, if nobody has given it.
+    #[must_use]
+    pub fn awaits_settings(&self) -> Option<&SettingsApproval> {
+        self.spec.as_ref().filter(|spec| spec.retention.is_some() || spec.epochs.is_some())?;
+        let approval = self.status.settings.as_ref()?.approval.as_ref()?;
+        let given = self.told.approved_settings.as_ref().is_some_and(|given| given.as_str() == approval.plan);
+        (!given).then_some(approval)
+    }
+
+    /// The policies that its spec names.
+    #[must_use]
+    pub fn wishes(&self) -> Vec<Wish> {
+        self.spec.as_ref().map(wishes).unwrap_or_default()
+    }
+
+    /// The parameters of epochs that its spec names.
+    #[must_use]
+    pub fn epochs(&self) -> Epochs {
+        self.spec.as_ref().map(epochs).unwrap_or_default()
     }
 
     /// Takes over what the status says.
@@ -245,12 +272,43 @@ fn told_of(one: &TaskStatus) -> TaskTold {
     }
 }
 
+/// The policies that a spec names: the global one, then those of sources.
+fn wishes(spec: &KopiaRepositorySpec) -> Vec<Wish> {
+    let Some(retention) = &spec.retention else { return Vec::new() };
+    let wish = |target, SixCounts { latest, hourly, daily, weekly, monthly, annual }| Wish {
+        target,
+        keep: Policy { latest, hourly, daily, weekly, monthly, annual },
+    };
+    let global = retention.global.map(|keep| wish(Target::Global, keep));
+    let sources = retention.sources.iter().map(|one| wish(Target::Source(one.source.clone()), one.keep));
+    global.into_iter().chain(sources).collect()
+}
+
+/// The parameters of epochs that a spec names.
+fn epochs(spec: &KopiaRepositorySpec) -> Epochs {
+    let Some(epochs) = &spec.epochs else { return Epochs::new() };
+    let EpochParameters { refresh_frequency, min_duration, cleanup_safety_margin, .. } = epochs;
+    let seconds = |period: &Option<Period>| period.map(|period| period.duration().as_secs());
+    let number = |number: Option<u32>| number.map(u64::from);
+    let all = [
+        (Parameter::RefreshFrequency, seconds(refresh_frequency)),
+        (Parameter::MinDuration, seconds(min_duration)),
+        (Parameter::CleanupSafetyMargin, seconds(cleanup_safety_margin)),
+        (Parameter::AdvanceOnCount, number(epochs.advance_on_count)),
+        (Parameter::AdvanceOnSizeMb, number(epochs.advance_on_size_mb)),
+        (Parameter::DeleteParallelism, number(epochs.delete_parallelism)),
+        (Parameter::CheckpointFrequency, number(epochs.checkpoint_frequency)),
+    ];
+    all.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+}
+
 /// A spec in the core's terms.
 #[must_use]
 pub fn translated(spec: &KopiaRepositorySpec) -> Rules {
-    let Schedules { stats, quick, full, expire, verify, verify_percent, verify_whole } = &spec.schedules;
+    let Schedules { stats, quick, full, expire, settings, verify, verify_percent, verify_whole } = &spec.schedules;
     let all = [
         (Task::Expire, expire),
+        (Task::Settings, settings),
         (Task::Stats, stats),
         (Task::Quick, quick),
         (Task::Full, full),
@@ -264,7 +322,7 @@ pub fn translated(spec: &KopiaRepositorySpec) -> Rules {
     let deadlines = &spec.deadlines;
     let deadline = |task| match task {
         Task::Stats | Task::Own => deadlines.stats,
-        Task::Quick | Task::Expire => deadlines.quick,
+        Task::Quick | Task::Expire | Task::Settings => deadlines.quick,
         Task::Full => deadlines.full,
         Task::Verify | Task::VerifyWhole => deadlines.verify,
     };
@@ -275,6 +333,7 @@ pub fn translated(spec: &KopiaRepositorySpec) -> Rules {
         percent: *verify_percent,
         windows: spec.windows.iter().map(opened).collect(),
         expires: spec.expire.is_some(),
+        settings: spec.retention.is_some() || spec.epochs.is_some(),
         takeover: spec.takeover == Takeover::WhenOwnerGone,
         deadlines: Task::ALL.into_iter().map(|task| (task, deadline(task).duration())).collect(),
         limits: Limits {
@@ -286,7 +345,9 @@ pub fn translated(spec: &KopiaRepositorySpec) -> Rules {
     }
 }
 
-fn task(name: TaskName) -> Task {
+/// The task that a name in an object stands for.
+#[must_use]
+pub fn task(name: TaskName) -> Task {
     match name {
         TaskName::Stats => Task::Stats,
         TaskName::Own => Task::Own,
@@ -295,6 +356,7 @@ fn task(name: TaskName) -> Task {
         TaskName::Verify => Task::Verify,
         TaskName::VerifyWhole => Task::VerifyWhole,
         TaskName::Expire => Task::Expire,
+        TaskName::Settings => Task::Settings,
     }
 }
 
@@ -309,6 +371,7 @@ pub fn task_name(task: Task) -> TaskName {
         Task::Verify => TaskName::Verify,
         Task::VerifyWhole => TaskName::VerifyWhole,
         Task::Expire => TaskName::Expire,
+        Task::Settings => TaskName::Settings,
     }
 }
 

@@ -1,6 +1,6 @@
 //! VolSync's ReplicationSources, as far as they tell which sources of a repository are this cluster's own.
 //!
-//! They are listed when a Job is made that deletes snapshots, and not kept: what decides is when each last synchronised, and
+//! They are listed when a Job is made that deletes snapshots or sets policies, and not kept: what decides is when each last synchronised, and
 //! that moves. What cannot be listed makes no Job; a time that cannot be read shows nothing.
 
 use jiff::Timestamp;

@@ -7,19 +7,19 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{Entry, task, task_name, trigger};
-use crate::api::APPROVED_EXPIRY;
 use crate::api::condition::{Condition, HEALTHY, READY, RECONCILING, STALLED};
 use crate::api::kopia::{
-    ExpireApproval, ExpireStatus, FindingStatus, HeldSource, JobOutcome, JobRecord, JobRun, OwnerSight, Sight,
-    SourceSight, Stopped, TaskFailure, TaskStatus, VolumePoint,
+    ExpireApproval, ExpireStatus, FindingStatus, HeldSource, JobOutcome, JobRecord, JobRun, OwnerSight, SettingChange,
+    SettingsApproval, SettingsStatus, Sight, SourceSight, Stopped, TaskFailure, TaskStatus, VolumePoint,
 };
+use crate::api::{APPROVED_EXPIRY, APPROVED_SETTINGS};
 use crate::domain::kopia::expire::Held;
 use crate::domain::kopia::{Advice, Class, Identity};
 use crate::domain::repository::Task;
 use crate::domain::repository::agenda::{self, Agenda, Hold, Trigger};
 use crate::domain::repository::course::{Conclusion, Going};
 use crate::domain::repository::findings::{self, Finding, Owner, Point};
-use crate::domain::repository::report::{self, Ended};
+use crate::domain::repository::report::{self, Difference, Ended};
 use crate::io::ledger::{clear, cut};
 
 /// So many Jobs are remembered.
@@ -37,7 +37,7 @@ fn number(count: u64) -> i64 {
 pub fn begun(entry: &mut Entry, what: Task, why: Trigger, job: &str, now: Timestamp) {
     let slot = agenda::slot(&entry.custody, what, now);
     let request = entry.told.requested.as_deref().filter(|_| why == Trigger::Request);
-    let approved = entry.told.approved_expiry.as_ref().filter(|_| what == Task::Expire);
+    let approved = entry.told.approval(what);
     entry.status.run = Some(JobRun {
         task: task_name(what),
         trigger: trigger(why),
@@ -153,6 +153,10 @@ pub fn closed(entry: &mut Entry, us: &Identity, conclusion: &Conclusion, now: Ti
             approval,
         });
     }
+    if let Some(settings) = conclusion.report.as_ref().and_then(|report| report.settings.as_ref()) {
+        let before = entry.status.settings.take().unwrap_or_default();
+        entry.status.settings = Some(settled(before, settings, now));
+    }
     let record = JobRecord {
         task: run.task,
         trigger: run.trigger,
@@ -167,6 +171,24 @@ pub fn closed(entry: &mut Entry, us: &Identity, conclusion: &Conclusion, now: Ti
     entry.status.history.insert(0, record);
     entry.status.history.truncate(HISTORY);
     entry.retell();
+}
+
+/// What a run says of policies and epochs. What was set last, and when, stays until something is set again.
+fn settled(before: SettingsStatus, told: &report::Settings, now: Timestamp) -> SettingsStatus {
+    let change = |one: &Difference| SettingChange { target: cut(&one.target, SHORT), change: cut(&one.change, SHORT) };
+    let changes = |all: &[Difference]| -> Vec<SettingChange> { all.iter().take(64).map(change).collect() };
+    let (set_at, set) = if told.set.is_empty() { (before.set_at, before.set) } else { (Some(now), changes(&told.set)) };
+    SettingsStatus {
+        at: Some(now),
+        kept: number(told.kept),
+        set_at,
+        set,
+        approved_at: if told.by_approval { Some(now) } else { before.approved_at },
+        approval: told
+            .approval
+            .as_ref()
+            .map(|asked| SettingsApproval { plan: cut(&asked.plan, 128), changes: changes(&asked.changes) }),
+    }
 }
 
 fn outcome(ended: Ended) -> JobOutcome {
@@ -343,13 +365,7 @@ fn verdict(entry: &Entry, agenda: &Agenda, us: &Identity, trouble: Option<&str>)
         let message = format!("{:?} failed {} times in a row: {said}", failing.task, failing.failures);
         return word(false, person, "TaskFails", message);
     }
-    if let Some(approval) = entry.awaits() {
-        let key = entry.custody.key();
-        let message = format!(
-            "snapshots of some sources go only by approval: see in status.expire.approval which, and why; approve exactly these: \
-             kubectl -n {} annotate kopiarepository {} {APPROVED_EXPIRY}={} --overwrite",
-            key.namespace, key.name, approval.plan
-        );
+    if let Some(message) = awaits(entry) {
         return word(true, false, "AwaitsApproval", message);
     }
     if let Some((what, hold)) = agenda.held.first() {
@@ -358,6 +374,29 @@ fn verdict(entry: &Entry, agenda: &Agenda, us: &Identity, trouble: Option<&str>)
     let last = status.history.first();
     let message = last.map_or_else(String::new, |last| format!("{:?}: {}", last.task, last.message));
     word(true, false, "InForce", message)
+}
+
+/// What waits for an approval, and how it is given.
+fn awaits(entry: &Entry) -> Option<String> {
+    let key = entry.custody.key();
+    let way = |annotation: &str, plan: &str| {
+        format!("kubectl -n {} annotate kopiarepository {} {annotation}={plan} --overwrite", key.namespace, key.name)
+    };
+    let expiry = entry.awaits().map(|approval| {
+        format!(
+            "snapshots of some sources go only by approval: see in status.expire.approval which, and why; approve exactly these: {}",
+            way(APPROVED_EXPIRY, &approval.plan)
+        )
+    });
+    let settings = entry.awaits_settings().map(|approval| {
+        format!(
+            "some policies or epochs are set only by approval: see in status.settings.approval which, from what to what; approve exactly these: \
+             {}",
+            way(APPROVED_SETTINGS, &approval.plan)
+        )
+    });
+    let all: Vec<String> = expiry.into_iter().chain(settings).collect();
+    (!all.is_empty()).then(|| all.join(". "))
 }
 
 /// The merge patch of the status subresource.
@@ -372,12 +411,14 @@ pub fn patch(entry: &Entry) -> Value {
         "repository",
         "foreignRun",
         "expire",
+        "settings",
         "lastHandledRequest",
         "run",
     ];
     clear(&mut status, "", &gone);
     clear(&mut status, "/run", &["request", "jobUID", "approved", "heldBy"]);
     clear(&mut status, "/expire", &["at", "approval"]);
+    clear(&mut status, "/settings", &["at", "setAt", "approvedAt", "approval"]);
     let sight = [
         "at",
         "owner",

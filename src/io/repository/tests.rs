@@ -1,4 +1,5 @@
 mod expiry;
+mod settings;
 
 use http::Method;
 use serde_json::{Value, json};
@@ -51,6 +52,7 @@ fn made(spec: &Value, task: Task) -> Value {
         unique_id: Some("id"),
         tried: Some("terms"),
         approved: Some("plan"),
+        approved_before: Some(at()),
         own: &own,
     })
 }

@@ -33,6 +33,7 @@ fn job(name: &str) -> Value {
         unique_id: Some("0123"),
         tried: None,
         approved: None,
+        approved_before: None,
         own: &[],
     })
 }

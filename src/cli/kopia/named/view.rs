@@ -9,8 +9,12 @@ use super::super::super::output::{self, one_line};
 use super::super::super::{CliError, Format, Outcome};
 use super::super::status::line;
 use crate::api::condition::READY;
-use crate::api::kopia::{Expire, ExpireMode, ExpireStatus, KopiaRepositoryStatus, Sight, TaskStatus};
+use crate::api::kopia::{
+    EpochParameters, Expire, ExpireMode, ExpireStatus, KopiaRepositoryStatus, RetentionPolicies, SettingsStatus, Sight,
+    TaskStatus,
+};
 use crate::app::custody::{Entry, Held, Worker, Workers};
+use crate::domain::kopia::settings::{NAMES, six};
 use crate::domain::repository::Task;
 use crate::domain::repository::agenda::Hold;
 use crate::domain::repository::findings::Class;
@@ -184,8 +188,23 @@ fn tasks(out: &mut String, tasks: &[TaskStatus], now: Timestamp) {
     }
 }
 
-/// Of which sources snapshots go by approval only, and how it is given.
+/// What is done by approval only, and how it is given.
 fn asking(out: &mut String, entry: &Entry) {
+    asking_expiry(out, entry);
+    if let Some(approval) = entry.awaits_settings() {
+        for one in &approval.changes {
+            line(out, "WAITS", &format!("{}: {}", one.target, one.change));
+        }
+        approve(out, entry, &approval.plan);
+    }
+}
+
+fn approve(out: &mut String, entry: &Entry, plan: &str) {
+    let key = entry.custody.key();
+    line(out, "approve", &format!("volwarden approve kopiarepository/{} -n {} --hash {plan}", key.name, key.namespace));
+}
+
+fn asking_expiry(out: &mut String, entry: &Entry) {
     let Some(approval) = entry.status.expire.as_ref().and_then(|expire| expire.approval.as_ref()) else { return };
     let awaits = entry.awaits().is_some();
     let label = if awaits { "WAITS" } else { "by approval" };
@@ -195,11 +214,8 @@ fn asking(out: &mut String, entry: &Entry) {
     for source in &approval.global_policy {
         line(out, label, &format!("{source}: a count of it is the repository's global policy's, or nobody's"));
     }
-    let key = entry.custody.key();
     if awaits {
-        let how =
-            format!("volwarden approve kopiarepository/{} -n {} --hash {}", key.name, key.namespace, approval.plan);
-        line(out, "approve", &how);
+        approve(out, entry, &approval.plan);
     }
 }
 
@@ -299,14 +315,20 @@ struct Policies<'a> {
     name: &'a str,
     expire: Option<&'a Expire>,
     last: Option<&'a ExpireStatus>,
+    retention: Option<&'a RetentionPolicies>,
+    epochs: Option<&'a EpochParameters>,
+    settings: Option<&'a SettingsStatus>,
 }
 
-/// Shows which snapshots may go, as far as the object carries it.
-pub(super) fn policy(entry: &Entry, format: Format) -> Result<Outcome, CliError> {
+/// Shows which policies are kept set and which snapshots may go, as far as the object carries it.
+pub(super) fn policy(entry: &Entry, now: Timestamp, format: Format) -> Result<Outcome, CliError> {
     let key = entry.custody.key();
     let expire = entry.spec.as_ref().and_then(|spec| spec.expire.as_ref());
     let last = entry.status.expire.as_ref();
-    let answer = Policies { namespace: &key.namespace, name: &key.name, expire, last };
+    let retention = entry.spec.as_ref().and_then(|spec| spec.retention.as_ref());
+    let epochs = entry.spec.as_ref().and_then(|spec| spec.epochs.as_ref());
+    let settings = entry.status.settings.as_ref();
+    let answer = Policies { namespace: &key.namespace, name: &key.name, expire, last, retention, epochs, settings };
     output::answer_as(format, &answer, || {
         let mut out = String::new();
         match expire {
@@ -332,6 +354,7 @@ pub(super) fn policy(entry: &Entry, format: Format) -> Result<Outcome, CliError>
                 line(&mut out, "held", &format!("{}: {}: {}", one.source, one.reason, one_line(&one.said)));
             }
         }
+        wanted(&mut out, entry, now);
         asking(&mut out, entry);
         line(
             &mut out,
@@ -341,4 +364,22 @@ pub(super) fn policy(entry: &Entry, format: Format) -> Result<Outcome, CliError>
         out
     })?;
     Ok(Outcome::Clean)
+}
+
+/// Which policies and epochs are to be there, and what came of it last.
+fn wanted(out: &mut String, entry: &Entry, now: Timestamp) {
+    for wish in entry.wishes() {
+        let counts: Vec<String> =
+            NAMES.iter().zip(six(wish.keep)).map(|(name, count)| format!("{name} {count}")).collect();
+        line(out, "wanted", &format!("{}: {}", wish.target, counts.join(", ")));
+    }
+    for (name, value) in entry.epochs() {
+        line(out, "wanted", &format!("epochs: {name} {}", name.value(value)));
+    }
+    let Some(settings) = &entry.status.settings else { return };
+    let ago = |at: Option<Timestamp>| at.map_or_else(|| "?".to_owned(), |at| words::short(words::age(now, at)));
+    line(out, "compared", &format!("{} ago: {} were as the spec says", ago(settings.at), settings.kept));
+    for one in &settings.set {
+        line(out, "set", &format!("{} ago, {}: {}", ago(settings.set_at), one.target, one.change));
+    }
 }
