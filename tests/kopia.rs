@@ -6,6 +6,8 @@
 #![allow(clippy::print_stdout, reason = "a suite that cannot run says so")]
 #![allow(clippy::disallowed_methods, reason = "other processes run on the real clock")]
 
+#[path = "kopia/demo.rs"]
+mod demo;
 #[path = "kopia/mounts.rs"]
 mod mounts;
 #[path = "kopia/own.rs"]
@@ -26,6 +28,17 @@ use volwarden::domain::kopia::Class;
 /// Nobody's password, and easily found where it must not be.
 const PASSWORD: &str = "correct-horse-battery-staple";
 
+/// The program; or nothing where it may be missing.
+fn program() -> Option<PathBuf> {
+    if let Some(missing) = stack::not_run() {
+        println!("NOT RUN: {missing}");
+        return None;
+    }
+    // Another version's answers are read as well: the whole suite can be run with one.
+    let other = std::env::var_os("VOLWARDEN_TEST_KOPIA").map(PathBuf::from);
+    Some(other.unwrap_or_else(|| stack::available().unwrap().path("kopia").unwrap().to_owned()))
+}
+
 /// A repository of its own, and who asks for it.
 struct Lab {
     home: TempDir,
@@ -35,14 +48,7 @@ struct Lab {
 impl Lab {
     /// A repository whose maintenance is ours, with two sources; or nothing where the programs may be missing.
     fn begin() -> Option<Self> {
-        if let Some(missing) = stack::not_run() {
-            println!("NOT RUN: {missing}");
-            return None;
-        }
-        // Another version's answers are read as well: the whole suite can be run with one.
-        let other = std::env::var_os("VOLWARDEN_TEST_KOPIA").map(PathBuf::from);
-        let kopia = other.unwrap_or_else(|| stack::available().unwrap().path("kopia").unwrap().to_owned());
-        let lab = Self { home: tempfile::tempdir().unwrap(), kopia };
+        let lab = Self { home: tempfile::tempdir().unwrap(), kopia: program()? };
         fs::create_dir_all(lab.repository()).unwrap();
         fs::create_dir_all(lab.at("data")).unwrap();
         fs::write(lab.at("data/small"), "kept").unwrap();
@@ -228,30 +234,6 @@ fn long_work_says_how_far_it_is_on_a_terminal_and_in_a_log() {
     assert!(shown.contains("\r\u{1b}[Kverification, 0s: kopia begins ..."), "{shown:?}");
     assert!(shown.contains("Listed ") && shown.contains(" objects"), "{shown:?}");
     assert!(!shown.contains("volwarden: "), "a terminal has no lines of a log: {shown:?}");
-}
-
-#[test]
-fn the_demo_shows_a_repository_that_somebody_names_and_only_reads_it() {
-    let Some(lab) = Lab::begin() else { return };
-    let bin = lab.at("bin");
-    fs::create_dir(&bin).unwrap();
-    std::os::unix::fs::symlink(&lab.kopia, bin.join("kopia")).unwrap();
-    let before = stack::hashes(&lab.repository()).unwrap();
-    let demo = |form: &[&str]| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_volwarden"));
-        command
-            .args(["demo", "--headless", "--for", "200ms", "--scenario", "storm", "--kopia-config"])
-            .arg(lab.config());
-        let output = command.args(form).env("PATH", &bin).env("TMPDIR", lab.tmp()).output().unwrap();
-        String::from_utf8(output.stdout).unwrap()
-    };
-    let text = demo(&[]);
-    assert!(text.contains("app@ns:/data") && text.contains("volwarden@nas, which is us"), "{text}");
-    let lines: Vec<Value> = demo(&["-o", "json"]).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let shown = lines.iter().find(|line| line["type"] == "kopia").unwrap();
-    assert_eq!(shown["standing"]["repository"]["uniqueID"].as_str().unwrap().len(), 64, "{shown}");
-    assert_eq!(lines.last().unwrap()["type"], "summary");
-    assert_eq!(stack::hashes(&lab.repository()).unwrap(), before);
 }
 
 #[test]

@@ -77,6 +77,26 @@ fn what_both_versions_really_said_is_read_alike() {
     assert_eq!(Failure::told(OTHERS[1]).class, Class::DataDamaged);
 }
 
+/// Found by the fuzz target: a quick run was taken for done by words with zeros in them.
+#[test]
+fn words_that_are_torn_by_zeros_are_no_word_of_kopias() {
+    for texts in VERSIONS {
+        let [.., run] = texts;
+        assert!(run.contains("Running full maintenance"), "{run}");
+        let mut all = texts;
+        let torn = run.replace("Running full maintenance", "Running full ma\0\0intenance");
+        all[TEXTS - 1] = &torn;
+        assert!(!judge(&Answers::of(all, 0), SOURCE).happened);
+        let quick = format!("{run}Running quick ma\0\0intenance\n");
+        all[TEXTS - 1] = &quick;
+        assert!(judge(&Answers::of(all, 0), SOURCE).happened, "by the words of the full run, and by those alone");
+        // What 0.21 puts before its words is none of them.
+        let coloured = run.replace("Running full", "\u{1b}[31mERROR\u{1b}[0m Running full");
+        all[TEXTS - 1] = &coloured;
+        assert!(judge(&Answers::of(all, 0), SOURCE).happened);
+    }
+}
+
 fn kopia_judge(ended: &Ended, before: &Maintenance, after: &Maintenance) -> Verdict {
     volwarden::domain::kopia::judge(Round::Full, ended, before, Ok(after))
 }

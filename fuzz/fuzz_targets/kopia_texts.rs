@@ -1,9 +1,11 @@
 //! Any bytes as the answers of a kopia: nothing panics, and nothing is taken for done that another reader of the same texts
 //! would not take for it. What has to hold is the suite `kopia_texts`'s.
 //!
-//! Seeds from the real answers, then ten minutes, with a nightly compiler and cargo-fuzz:
+//! Seeds from the real answers, then ten minutes, with the compiler that is there:
 //!
-//!     fuzz/seed && cargo +nightly fuzz run kopia_texts -- -max_total_time=600
+//!     fuzz/run
+//!
+//! It is a target of cargo-fuzz as well: `cargo fuzz run kopia_texts`.
 #![no_main]
 
 #[path = "../../tests/kopia_texts/judge.rs"]

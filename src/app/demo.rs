@@ -4,6 +4,8 @@
 //! has lived through it. A machine that stalls makes the story slower; it never makes healthy leaders look dead,
 //! as two clocks would that run on by themselves.
 
+pub mod sample;
+
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::Arc;

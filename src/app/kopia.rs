@@ -5,6 +5,7 @@ mod expire;
 mod settings;
 
 use std::cell::RefCell;
+use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -42,6 +43,21 @@ pub struct Access {
     pub timeout: Duration,
 }
 
+/// A repository in a folder that nobody has connected to, and by which program it is reached.
+#[derive(Clone)]
+pub struct Place {
+    /// The folder.
+    pub folder: PathBuf,
+    /// Its password.
+    pub password: String,
+    /// The host part of our identity.
+    pub host: String,
+    /// The program.
+    pub program: PathBuf,
+    /// How long one call of kopia may take.
+    pub timeout: Duration,
+}
+
 /// Why a repository could not even be asked. Each text is one line.
 #[derive(Debug, thiserror::Error)]
 pub enum KopiaError {
@@ -61,24 +77,16 @@ pub enum KopiaError {
 pub struct Errand {
     /// What.
     pub task: Task,
-    /// The folder of the repository.
-    pub folder: PathBuf,
-    /// Its password.
-    pub password: String,
+    /// Where the repository is.
+    pub place: Place,
     /// The repository that it has to be; none was seen yet.
     pub unique_id: Option<String>,
-    /// The host part of our identity.
-    pub host: String,
     /// So many of a hundred files are read by a verification.
     pub percent: u8,
     /// Which snapshots may go.
     pub expire: Clearance,
     /// Which policies are to be set.
     pub settings: Order,
-    /// The program.
-    pub program: PathBuf,
-    /// How long one call of kopia may take.
-    pub timeout: Duration,
 }
 
 /// Nobody listens.
@@ -103,13 +111,13 @@ impl<'a> Visit<'a> {
         Ok(Self { connection, identity, folder, program: access.program.clone(), timeout: access.timeout, hear })
     }
 
-    /// In a pod, where the storage is mounted and nobody else's configuration is.
-    fn errand(errand: &Errand, hear: Hear<'a>) -> Result<Self, KopiaError> {
+    /// Where the storage is at hand and nobody's configuration is: in a pod, and in the demo.
+    fn at(place: &Place, hear: Hear<'a>) -> Result<Self, KopiaError> {
         let folder = temporary()?;
         let file = folder.path().join("repository.config");
-        let connection = Connection::of_folder(&file, &errand.folder, errand.password.clone())?;
-        let identity = Identity::on(&errand.host).map_err(KopiaError::Identity)?;
-        Ok(Self { connection, identity, folder, program: errand.program.clone(), timeout: errand.timeout, hear })
+        let connection = Connection::of_folder(&file, &place.folder, place.password.clone())?;
+        let identity = Identity::on(&place.host).map_err(KopiaError::Identity)?;
+        Ok(Self { connection, identity, folder, program: place.program.clone(), timeout: place.timeout, hear })
     }
 
     fn local(&self) -> Local<'_> {
@@ -145,7 +153,12 @@ impl<'a> Visit<'a> {
 }
 
 fn temporary() -> Result<TempDir, KopiaError> {
-    TempDir::with_prefix("volwarden-kopia-").map_err(KopiaError::Folder)
+    private("volwarden-kopia-").map_err(KopiaError::Folder)
+}
+
+/// A temporary folder that nobody else may look into, whatever the umask says.
+pub(super) fn private(prefix: &str) -> std::io::Result<TempDir> {
+    tempfile::Builder::new().prefix(prefix).permissions(Permissions::from_mode(0o700)).tempdir()
 }
 
 /// What a question came to.
@@ -195,8 +208,20 @@ pub fn on_path(program: &str) -> bool {
 /// # Errors
 /// When it could not even be asked; what kopia refused is in the answer.
 pub async fn status(access: &Access) -> Result<Standing, KopiaError> {
-    let visit = Visit::begin(access, DEAF)?;
-    let config = access.config.display().to_string();
+    seen(&Visit::begin(access, DEAF)?, access.config.display().to_string()).await
+}
+
+/// Looks at a repository that nobody has connected to. Nothing is written to it.
+///
+/// # Errors
+/// When it could not even be asked; what kopia refused is in the answer.
+pub async fn status_in(place: &Place) -> Result<Standing, KopiaError> {
+    let visit = Visit::at(place, DEAF)?;
+    let config = visit.folder.path().join("read.config").display().to_string();
+    seen(&visit, config).await
+}
+
+async fn seen(visit: &Visit<'_>, config: String) -> Result<Standing, KopiaError> {
     let mut standing = Standing::empty(Clock::start().now().wall, config, visit.identity.clone(), visit.lock_view());
     if let Err(failure) = visit.present().await {
         standing.failures.push(failure);
@@ -328,7 +353,7 @@ async fn checked(visit: &Visit<'_>, percent: u8) -> Result<Check, KopiaError> {
 pub async fn errand(errand: &Errand) -> Result<Report, KopiaError> {
     let pod = PodLog::begin();
     let hear = |what: &str, line: Option<&str>| pod.hear(what, line);
-    let visit = Visit::errand(errand, &hear)?;
+    let visit = Visit::at(&errand.place, &hear)?;
     let task = errand.task;
     if let Err(failure) = visit.present().await {
         return Ok(Report::failed(task, report::Ended::NotRun, &failure));

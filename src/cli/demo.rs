@@ -15,7 +15,7 @@ use tokio::sync::watch;
 
 use super::output::{self, Terminal};
 use super::{CliError, Outcome, not_empty, table};
-use crate::app::demo::{Event, Incident, Outcome as Ending, Play, Summary, Told};
+use crate::app::demo::{Event, Incident, Outcome as Ending, Play, Summary, Told, sample};
 use crate::app::{self, kopia};
 use crate::domain::finding::{Class, Finding};
 use crate::domain::kopia::Standing;
@@ -47,7 +47,8 @@ pub(super) struct DemoArgs {
     #[arg(long)]
     headless: bool,
 
-    /// Show a kopia repository, too: what `kopia repository connect --config-file=FILE` wrote. It is only read
+    /// Show this kopia repository at the end: what `kopia repository connect --config-file=FILE` wrote. It is only read
+    /// [default: a small one that comes with the demo]
     #[arg(long, value_name = "FILE")]
     kopia_config: Option<PathBuf>,
 
@@ -97,6 +98,7 @@ pub(super) fn demo(args: &DemoArgs, runtime: &Runtime) -> Result<Outcome, CliErr
     let mut teller = Teller::new(args, &play);
     let stop = app::stop_signal()?;
     let summary = runtime.block_on(app::demo::demo(&play, stop.clone(), |told| teller.tell(&told)))?;
+    teller.terminal.progress("asking kopia ...");
     let shown = runtime.block_on(repository(args.kopia_config.as_deref(), stop));
     teller.repository(&shown)?;
     teller.end(&summary)?;
@@ -109,37 +111,45 @@ pub(super) fn demo(args: &DemoArgs, runtime: &Runtime) -> Result<Outcome, CliErr
 /// The kopia repository that is shown, or why none is.
 enum Shown {
     Skipped(String),
-    Stands(Box<Standing>),
+    /// That of somebody who named it.
+    Named(Box<Standing>),
+    /// That of the demo.
+    Brought(Box<Standing>),
 }
 
-/// Looks at a repository that somebody names. The demo makes none for itself: what cannot be run cannot be run by mistake,
-/// so no command of ours makes a repository.
+/// The program, as it is found on the PATH.
+const KOPIA: &str = "kopia";
+/// How long one answer of kopia may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Looks at the repository that somebody names, else at the demo's own. That one was made long ago: what cannot be run
+/// cannot be run by mistake, so no command of ours makes a repository.
 async fn repository(config: Option<&Path>, mut stop: watch::Receiver<bool>) -> Shown {
-    let skipped = |why: &str| Shown::Skipped(why.to_owned());
-    if !kopia::on_path("kopia") {
-        return skipped("skipped, because kopia is not on the PATH");
+    if !kopia::on_path(KOPIA) {
+        return Shown::Skipped("skipped, because kopia is not on the PATH".to_owned());
     }
-    let Some(config) = config else {
-        return skipped(
-            "skipped: --kopia-config FILE shows a repository of yours and only reads it; the demo makes none, because no \
-             command of ours can",
-        );
-    };
+    tokio::select! {
+        biased;
+        _ = stop.wait_for(|stop| *stop) => Shown::Skipped("skipped, because the demo was ended".to_owned()),
+        shown = async {
+            match config {
+                Some(config) => named(config).await,
+                None => sample::look(Path::new(KOPIA), PATIENCE).await.map(|standing| Shown::Brought(Box::new(standing))),
+            }
+        } => shown.unwrap_or_else(|why| Shown::Skipped(format!("skipped: {why}"))),
+    }
+}
+
+async fn named(config: &Path) -> Result<Shown, String> {
     let access = kopia::Access {
         config: config.to_owned(),
         password_file: None,
         host: None,
-        program: "kopia".into(),
-        timeout: Duration::from_secs(60),
+        program: KOPIA.into(),
+        timeout: PATIENCE,
     };
-    tokio::select! {
-        biased;
-        _ = stop.wait_for(|stop| *stop) => skipped("skipped, because the demo was ended"),
-        standing = kopia::status(&access) => match standing {
-            Ok(standing) => Shown::Stands(Box::new(standing)),
-            Err(error) => Shown::Skipped(format!("skipped: {error}")),
-        },
-    }
+    let standing = kopia::status(&access).await.map_err(|error| error.to_string())?;
+    Ok(Shown::Named(Box::new(standing)))
 }
 
 fn mark(summary: &Summary) -> Outcome {
@@ -279,18 +289,25 @@ impl Teller {
 
     fn repository(&self, shown: &Shown) -> Result<(), CliError> {
         self.terminal.progress("");
-        let (skipped, standing) = match shown {
-            Shown::Skipped(why) => (Some(why.as_str()), None),
-            Shown::Stands(standing) => (None, Some(&**standing)),
-        };
-        match (self.form, standing) {
-            (Form::Json, _) => json_line(&Repository { skipped, standing }),
-            (Form::Table, Some(standing)) => {
-                let text = super::kopia::shown(standing);
-                output::answer(&format!("\nKopia repository, as volwarden kopia status shows it:\n{text}"))
-            }
-            (Form::Table, None) => output::answer(&format!("\nKopia repository: {}\n", skipped.unwrap_or_default())),
+        if matches!(self.form, Form::Json) {
+            let (skipped, standing) = match shown {
+                Shown::Skipped(why) => (Some(why.as_str()), None),
+                Shown::Named(standing) | Shown::Brought(standing) => (None, Some(&**standing)),
+            };
+            return json_line(&Repository { skipped, standing });
         }
+        output::answer(&match shown {
+            Shown::Skipped(why) => format!("\nKopia repository: {why}\n"),
+            Shown::Named(standing) => {
+                format!("\nKopia repository, as volwarden kopia status shows it:\n{}", super::kopia::shown(standing))
+            }
+            Shown::Brought(standing) => format!(
+                "\nKopia repository that comes with the demo, as volwarden kopia status shows it. Kopia made it on {}, and\n\
+                 nothing was backed up to it or maintained there since: its ages are true. It is only read:\n{}",
+                sample::made(),
+                super::kopia::shown(standing)
+            ),
+        })
     }
 
     fn end(&self, summary: &Summary) -> Result<(), CliError> {

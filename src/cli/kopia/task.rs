@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::super::{CliError, Outcome};
-use crate::app::kopia::{self as desk, Clearance, Cluster, Errand, Order};
+use crate::app::kopia::{self as desk, Clearance, Cluster, Errand, Order, Place};
 use crate::domain::kopia::epochs::{Parameter, parameter};
 use crate::domain::kopia::settings::Wish;
 use crate::domain::repository::Task;
@@ -155,10 +155,8 @@ fn errand(args: &TaskArgs) -> Result<Errand, String> {
     let password = password.ok_or_else(|| "there is no password: set KOPIA_PASSWORD in the Secret".to_owned())?;
     Ok(Errand {
         task: args.task,
-        folder,
-        password,
+        place: Place { folder, password, host: args.host.clone(), program: args.kopia.clone(), timeout: args.timeout },
         unique_id: args.unique_id.clone(),
-        host: args.host.clone(),
         percent: args.percent,
         expire: Clearance {
             sources: args.source.clone(),
@@ -173,8 +171,6 @@ fn errand(args: &TaskArgs) -> Result<Errand, String> {
             cluster,
             approved_before: args.approved_before,
         },
-        program: args.kopia.clone(),
-        timeout: args.timeout,
     })
 }
 
