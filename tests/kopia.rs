@@ -336,7 +336,24 @@ fn damage_is_named_and_not_made_worse() {
     fs::write(&pack, whole_pack).unwrap();
     assert_eq!(lab.reads(&["verify", "--percent", "100"]).0, 0);
 
+    let signs = |code| {
+        let folder = lab.repository().display().to_string();
+        let output = Command::new(env!("CARGO_BIN_EXE_volwarden"))
+            .args(["kopia", "signs", &folder, "-o", "json"])
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(code), "{output:?}");
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()
+    };
+    let sound = signs(0);
+    assert!(sound["blobs"].as_u64() > Some(4) && sound["newest"].is_string(), "{sound}");
     Lab::truncate(&index, 0);
+    let torn = signs(1);
+    assert_eq!(
+        (&torn["empty"], &torn["failures"][0]["class"]),
+        (&1.into(), &"IndexDamaged".into()),
+        "without a password"
+    );
     for words in [&["status"][..], &["sources"], &["maintain", "--full"], &["verify"]] {
         let (code, answer) = lab.reads(words);
         assert_eq!((code, class(&answer)), (1, "IndexDamaged"), "{words:?}");
@@ -344,6 +361,7 @@ fn damage_is_named_and_not_made_worse() {
     fs::write(&index, whole_index).unwrap();
 
     lab.asked(&["maintain"]);
+    assert!(signs(0)["maintenance"].is_string());
     Lab::truncate(&lab.at("repository/kopia.maintenance.f"), 0);
     let (code, answer) = lab.reads(&["maintain", "--full"]);
     assert_eq!((code, class(&answer)), (1, "ScheduleDamaged"), "{answer}");

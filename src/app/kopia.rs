@@ -3,6 +3,7 @@
 
 mod expire;
 mod settings;
+mod signs;
 
 use std::cell::RefCell;
 use std::fs::Permissions;
@@ -23,6 +24,7 @@ use crate::io::kopia::{self as edge, Ask, Connection, Local, Taken};
 
 pub use self::expire::{Clearance, Cluster, Expired, Policies, expire, policies};
 pub use self::settings::Order;
+pub use self::signs::signs;
 pub use crate::io::kopia::{Hear, Trouble};
 
 /// A storage that does not even answer whether a folder is there.

@@ -10,6 +10,7 @@ mod done;
 mod expire;
 mod follow;
 mod named;
+mod signs;
 mod status;
 mod task;
 
@@ -63,6 +64,8 @@ enum KopiaCommand {
     Expire(ExpireArgs),
     /// Say under which policy each source is, whoever set it
     Policy(PolicyArgs),
+    /// Say what a repository's folder shows without its password: when maintenance began last, and blobs that are empty
+    Signs(signs::SignsArgs),
     /// What the pod of a KopiaRepository's Job runs; its report goes into the termination message
     #[command(hide = true)]
     Task(Box<task::TaskArgs>),
@@ -230,7 +233,7 @@ impl KopiaCommand {
             Self::Verify(args) => Some(&args.access),
             Self::Expire(args) => Some(&args.access),
             Self::Policy(args) => Some(&args.access),
-            Self::Task(_) => None,
+            Self::Signs(_) | Self::Task(_) => None,
         }
     }
 }
@@ -268,7 +271,9 @@ pub(super) async fn named(args: &KopiaArgs, settings: &Settings) -> Result<Outco
             named::Order::ask(task, &args.ask, args.timeout)
         }
         KopiaCommand::Expire(args) => named::Order::ask(Task::Expire, &args.ask, args.timeout),
-        KopiaCommand::Task(_) => return Err(CliError::Usage("a task has no name".to_owned())),
+        KopiaCommand::Signs(_) | KopiaCommand::Task(_) => {
+            return Err(CliError::Usage("this has no name".to_owned()));
+        }
     };
     let Some(access) = args.command.access() else { return Ok(Outcome::Unknown) };
     let name = access.which.name.as_deref().unwrap_or_default();
@@ -351,6 +356,7 @@ async fn command(args: &KopiaArgs) -> Result<Outcome, CliError> {
             terminal.progress("");
             expire::policies(&policies?, args.access.output)
         }
+        KopiaCommand::Signs(args) => signs::signs(args),
         KopiaCommand::Task(args) => task::tell(args, &task::run(args).await),
     }
 }

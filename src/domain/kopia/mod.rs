@@ -12,6 +12,7 @@ pub mod origin;
 mod progress;
 mod repository;
 pub mod settings;
+pub mod signs;
 mod sources;
 mod standing;
 mod truth;

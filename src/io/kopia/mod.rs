@@ -6,6 +6,7 @@
 mod ask;
 mod child;
 mod connection;
+mod folder;
 mod lock;
 
 use std::path::Path;
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 pub use ask::Ask;
 pub use connection::Connection;
+pub use folder::blobs;
 pub use lock::{Held, Taken, look, take};
 
 use crate::domain::kopia::{Ended, Identity};

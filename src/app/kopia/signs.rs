@@ -1,0 +1,16 @@
+//! A repository's folder, looked at without a password.
+
+use std::path::Path;
+
+use crate::domain::kopia::signs::Signs;
+use crate::io::kopia::blobs;
+
+/// What the folder shows.
+///
+/// # Errors
+/// Something in it cannot be looked at: what is said of the rest would be too little.
+pub fn signs(folder: &Path) -> Result<Signs, String> {
+    let mut signs = Signs::default();
+    blobs(folder, &mut |blob| signs.take(blob))?;
+    Ok(signs)
+}
