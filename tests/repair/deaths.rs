@@ -83,7 +83,7 @@ fn locked() -> Lab {
         }
         let content = deleting(lab, "c", "s", 2000);
         lab.content("c", content);
-        lab.delete_error("c", "Failed to delete snapshot", 30);
+        lab.delete_error("c", "Failed to delete snapshot", 300);
     })
 }
 

@@ -258,7 +258,8 @@ fn refused(refusals: &[u64], change: impl FnOnce(&mut volwarden::domain::policy:
     }
     let content = deleting(&lab, "c", "s", 2000);
     lab.content("c", content);
-    lab.delete_error("c", "Failed to delete snapshot", 30);
+    // The Event of the newest try, which is in the log too.
+    lab.delete_error("c", "Failed to delete snapshot", refusals.iter().copied().min().unwrap_or(30));
     lab
 }
 
