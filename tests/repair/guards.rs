@@ -13,7 +13,7 @@ use volwarden::domain::policy::{Mode, Pause, Policy, Scope, Spec, Stated, Told};
 use volwarden::domain::record::{CephCluster, ClaimPhase, Kind, Namespace, StorageClass};
 use volwarden::domain::remedy::Step;
 
-use super::lab::hands::enforce;
+use super::lab::hands::{Works, enforce};
 use super::lab::*;
 
 /// An orphaned content under an enforcing policy: what is marked unless something is in the way.
@@ -224,6 +224,27 @@ fn budget() {
     let lab = scenario(enforce(|spec| spec.budgets.marks = 0), |_| {});
     assert_eq!(lab.steps(), []);
     assert_eq!(lab.holding(Kind::VolumeSnapshotContent, Key::cluster("c")), ["budget"]);
+}
+
+/// After a failure the batch rests for half an hour, and its object too: after its second one for an hour.
+#[test]
+fn breaker() {
+    let mut lab = Lab::led(plain());
+    let content = deleting(&lab, "c", "s", 2000);
+    lab.content("c", content);
+    lab.hands.works = Works::InVain;
+    let failed = |lab: &Lab| lab.phases().iter().filter(|(_, phase)| *phase == Phase::Failed).count();
+    for _ in 0..120 {
+        if failed(&lab) < 2 {
+            lab.pass(60);
+        }
+    }
+    assert_eq!((failed(&lab), lab.steps().len()), (2, 2));
+    lab.pass(2700);
+    assert_eq!(lab.steps().len(), 2, "breaker lets it through");
+    assert_eq!(lab.holding(Kind::VolumeSnapshotContent, Key::cluster("c")), ["breaker"]);
+    lab.pass(1200);
+    assert_eq!(lab.steps().len(), 3, "its time is over");
 }
 
 #[test]
