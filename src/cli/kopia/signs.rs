@@ -35,8 +35,8 @@ struct Answer<'a> {
 
 /// Looks, and says what it saw.
 pub(super) fn signs(args: &SignsArgs) -> Result<Outcome, CliError> {
-    let signs = desk::signs(&args.folder).map_err(CliError::Usage)?;
-    let (at, failures) = (Timestamp::now(), signs.failures());
+    let (signs, at) = desk::signs(&args.folder).map_err(CliError::Usage)?;
+    let failures = signs.failures();
     let answer = Answer { at, folder: &args.folder, signs: &signs, failures: &failures };
     output::answer_as(args.output, &answer, || text(&answer))?;
     Ok(if failures.is_empty() { Outcome::Clean } else { Outcome::Findings })
