@@ -232,16 +232,20 @@ fn two_8_what_the_drivers_answers_say() {
     assert_eq!(with_log("DeadlineExceeded", "context deadline exceeded", 200), Some(Class::Retrying));
     // An Event tells of a newer try, and the log that was read since does not: another pod made it and took its answer
     // with it. One of this moment may merely not be read yet.
-    let overtaken = |event_ago| {
+    let overtaken = |code: &'static str, words: &'static str, event_ago| {
         content_class(400, move |lab, _| {
             let pod = ctrlplugin(lab, "leader-0", &["--leader-election=true"]);
             lab.pod("rook-ceph", "leader-0", pod);
             lab.delete_error("c", "Failed to delete snapshot", event_ago);
-            lab.log_failure("c", "Aborted", lock, 300);
+            lab.log_failure("c", code, words, 300);
         })
     };
-    assert_eq!(overtaken(100), Some(Class::Retrying));
-    assert_eq!(overtaken(1), Some(Class::OperationLocked));
+    for (code, words, class) in
+        [("Aborted", lock, Class::OperationLocked), ("Internal", "rados: ret=-5, I/O error", Class::BackendError)]
+    {
+        assert_eq!(overtaken(code, words, 100), Some(Class::Retrying));
+        assert_eq!(overtaken(code, words, 1), Some(class));
+    }
     // Without the log the driver's words are unknown, the retry is not.
     let blind = |age, event_ago| {
         content_class(age, move |lab, _| lab.delete_error("c", "Failed to delete snapshot", event_ago))

@@ -356,7 +356,7 @@ async fn command(args: &KopiaArgs) -> Result<Outcome, CliError> {
             terminal.progress("");
             expire::policies(&policies?, args.access.output)
         }
-        KopiaCommand::Signs(args) => signs::signs(args),
+        KopiaCommand::Signs(args) => signs::signs(args).await,
         KopiaCommand::Task(args) => task::tell(args, &task::run(args).await),
     }
 }

@@ -1,46 +1,18 @@
 //! What is going to happen, in order: by time, and at the same time by who asked first.
 
-use std::cmp::{Ordering, Reverse};
-use std::collections::BinaryHeap;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Things that wait for their time.
 #[derive(Debug)]
 pub(super) struct Agenda<T> {
-    entries: BinaryHeap<Reverse<Entry<T>>>,
+    entries: BTreeMap<(Duration, u64), T>,
     asked: u64,
-}
-
-/// One of them; no two have the same place in the order.
-#[derive(Debug)]
-struct Entry<T> {
-    place: (Duration, u64),
-    thing: T,
-}
-
-impl<T> PartialEq for Entry<T> {
-    fn eq(&self, other: &Self) -> bool {
-        self.place == other.place
-    }
-}
-
-impl<T> Eq for Entry<T> {}
-
-impl<T> PartialOrd for Entry<T> {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl<T> Ord for Entry<T> {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.place.cmp(&other.place)
-    }
 }
 
 impl<T> Default for Agenda<T> {
     fn default() -> Self {
-        Self { entries: BinaryHeap::new(), asked: 0 }
+        Self { entries: BTreeMap::new(), asked: 0 }
     }
 }
 
@@ -48,17 +20,17 @@ impl<T> Agenda<T> {
     /// Plans something.
     pub(super) fn add(&mut self, at: Duration, thing: T) {
         self.asked += 1;
-        self.entries.push(Reverse(Entry { place: (at, self.asked), thing }));
+        self.entries.insert((at, self.asked), thing);
     }
 
     /// When the next thing happens.
     pub(super) fn next_at(&self) -> Option<Duration> {
-        self.entries.peek().map(|Reverse(next)| next.place.0)
+        self.entries.first_key_value().map(|((at, _), _)| *at)
     }
 
     /// The next thing.
     pub(super) fn pop(&mut self) -> Option<(Duration, T)> {
-        self.entries.pop().map(|Reverse(next)| (next.place.0, next.thing))
+        self.entries.pop_first().map(|((at, _), thing)| (at, thing))
     }
 }
 

@@ -34,8 +34,8 @@ struct Answer<'a> {
 }
 
 /// Looks, and says what it saw.
-pub(super) fn signs(args: &SignsArgs) -> Result<Outcome, CliError> {
-    let (signs, at) = desk::signs(&args.folder).map_err(CliError::Usage)?;
+pub(super) async fn signs(args: &SignsArgs) -> Result<Outcome, CliError> {
+    let (signs, at) = desk::signs(args.folder.clone()).await.map_err(CliError::Usage)?;
     let failures = signs.failures();
     let answer = Answer { at, folder: &args.folder, signs: &signs, failures: &failures };
     output::answer_as(args.output, &answer, || text(&answer))?;

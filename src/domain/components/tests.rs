@@ -96,6 +96,21 @@ fn a_renewal_taken_in_is_the_same_as_a_look_at_all_of_it_and_nothing_else_is_tak
             assert!(!renewed(&mut seen, &world, &name, &settings, now(at)), "{what}");
             assert_eq!(seen, view, "{what}: nothing is touched");
         }
+        // One of the same name in another namespace, that is newer, is another lease.
+        let elsewhere = match lease(&name, "one", 15, 115, 3) {
+            Fact::Lease(Change::Applied(key, lease)) => {
+                Fact::Lease(Change::Applied(Key::namespaced("other", &*key.name), lease))
+            }
+            other => other,
+        };
+        for second in [115, 120] {
+            let Fact::Lease(Change::Applied(key, mut newer)) = elsewhere.clone() else { panic!("a lease") };
+            newer.renewed = Some(now(second).wall);
+            world.apply(Fact::Lease(Change::Applied(key, newer)), now(second));
+        }
+        let mut seen = view.clone();
+        assert!(!renewed(&mut seen, &world, &name, &settings, now(120)), "another lease");
+        assert_eq!(seen, view);
         let mut down = View { health: Health::Undecided, ..view };
         assert!(!renewed(&mut down, &world, &name, &settings, now(110)), "one that is not known to work is looked at");
     }

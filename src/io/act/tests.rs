@@ -241,6 +241,7 @@ async fn an_episode_that_ends_confirms_what_it_announced_if_the_content_is_gone(
             let (get, content) = (asked.method == Method::GET, asked.uri.contains("/volumesnapshotcontents/"));
             match uid {
                 None if get && content => refused(404, "NotFound"),
+                Some("unread") if get && content => refused(500, "InternalError"),
                 Some(uid) if get && content => {
                     ok(json!({"metadata": {"name": "snapcontent-1", "uid": uid, "resourceVersion": "41"}}))
                 }
@@ -261,6 +262,7 @@ async fn an_episode_that_ends_confirms_what_it_announced_if_the_content_is_gone(
     }
     assert_eq!(written(Phase::Lapsed, Some("u-2"), None).await, ["Orphaned", "Lapsed"], "another one of its name");
     assert_eq!(written(Phase::Failed, Some("u-1"), None).await, ["Failed"], "it still holds the handle");
+    assert_eq!(written(Phase::Done, Some("unread"), None).await, ["Done"], "nobody knows whether it does");
     assert_eq!(written(Phase::Done, None, Some("Reclaiming")).await, ["Done"], "one that has come further");
     assert_eq!(written(Phase::Verifying, None, None).await, ["Verifying"], "one that is not over");
 }

@@ -74,6 +74,12 @@ mod tests {
         blobs(home.path(), &mut |blob| seen.push((blob.name, blob.size, blob.modified.is_some()))).unwrap();
         seen.sort();
         assert_eq!(seen, [("kopia.repository".to_owned(), 1, true), ("p52799b".to_owned(), 0, true)]);
+        let deep = (0..=DEEPEST).fold(at("p"), |folder, _| folder.join("a"));
+        fs::create_dir_all(&deep).unwrap();
+        fs::write(deep.join("b.f"), "x").unwrap();
+        let mut again = 0;
+        blobs(home.path(), &mut |_| again += 1).unwrap();
+        assert_eq!(again, 2, "what lies so deep is no blob of kopia's");
         let missing = blobs(&at("nowhere"), &mut |_| {}).unwrap_err();
         assert!(missing.starts_with("cannot look at ") && missing.contains("/nowhere: "), "{missing}");
     }

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fastrand::Rng;
-use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::journal::{Entry, What};
@@ -53,15 +52,13 @@ pub(super) struct Leader {
     identity: Arc<str>,
     stage: Stage,
     told: Option<Duration>,
-    /// The lease as we wrote it last: whoever leads reads back hardly anything else.
-    own: Option<(Arc<Value>, Held)>,
     rng: Rng,
 }
 
 impl Leader {
     pub(super) fn new(identity: &Arc<str>, rng: Rng) -> Self {
         let election = Election::new(Rules::new(Arc::clone(identity)));
-        Self { election, identity: Arc::clone(identity), stage: Stage::Idle, told: None, own: None, rng }
+        Self { election, identity: Arc::clone(identity), stage: Stage::Idle, told: None, rng }
     }
 
     /// When something arrives at the server.
@@ -94,7 +91,7 @@ impl Leader {
         }
         self.stage = match std::mem::replace(&mut self.stage, Stage::Idle) {
             Stage::Reading { answered, fails, .. } => {
-                let view = if fails { View::Unknown } else { self.view(cluster) };
+                let view = if fails { View::Unknown } else { view(cluster) };
                 Stage::Read { answered, view }
             }
             Stage::Writing(flight, claim) => {
@@ -105,18 +102,7 @@ impl Leader {
         };
     }
 
-    fn view(&self, cluster: &Cluster) -> View {
-        match cluster.store.get(table::LEASES, NAMESPACE, LEASE) {
-            Ok(lease) => View::Held(match &self.own {
-                Some((own, held)) if Arc::ptr_eq(own, &lease) => held.clone(),
-                _ => held(&lease),
-            }),
-            Err(refusal) if refusal.is_not_found() => View::Absent,
-            Err(_) => View::Unknown,
-        }
-    }
-
-    fn write(&mut self, claim: &Claim, at: Duration, cluster: &mut Cluster, journal: &mut Vec<Entry>) -> bool {
+    fn write(&self, claim: &Claim, at: Duration, cluster: &mut Cluster, journal: &mut Vec<Entry>) -> bool {
         let mut metadata = json!({"name": LEASE, "namespace": NAMESPACE});
         if let (Some(version), Some(fields)) = (&claim.version, metadata.as_object_mut()) {
             fields.insert("resourceVersion".to_owned(), version.as_ref().into());
@@ -130,7 +116,6 @@ impl Leader {
             None => cluster.store.create(writer, table::LEASES, NAMESPACE, lease),
             Some(_) => cluster.store.replace(writer, table::LEASES, NAMESPACE, LEASE, Part::Object, lease),
         };
-        self.own = after.as_ref().ok().map(|lease| (Arc::clone(lease), written(claim, lease)));
         let taken = after.is_ok();
         let (namespace, name) = (NAMESPACE.to_owned(), LEASE.to_owned());
         let (by, resource) = (Arc::clone(&self.identity), table::LEASES);
@@ -171,16 +156,11 @@ impl Leader {
     }
 }
 
-/// What [`held`] reads of a lease that was written for this claim.
-fn written(claim: &Claim, lease: &Value) -> Held {
-    let as_stored = |at: Timestamp| Timestamp::from_microsecond(at.as_microsecond()).ok();
-    Held {
-        version: object::text(lease, "/metadata/resourceVersion").into(),
-        holder: (&*claim.holder).into(),
-        duration: Duration::from_secs(claim.duration.as_secs()),
-        acquired: as_stored(claim.acquired),
-        renewed: as_stored(claim.renewed),
-        transitions: claim.transitions,
+fn view(cluster: &Cluster) -> View {
+    match cluster.store.get(table::LEASES, NAMESPACE, LEASE) {
+        Ok(lease) => View::Held(held(&lease)),
+        Err(refusal) if refusal.is_not_found() => View::Absent,
+        Err(_) => View::Unknown,
     }
 }
 
