@@ -178,6 +178,16 @@ pub const KOPIA_INDEX_BLOBS: Metric = metric(
 pub const KOPIA_EPOCH: Metric =
     metric("volwarden_kopia_epoch", Gauge, Unit::Count, "The epoch of the index that is written now.");
 /// `{namespace,repository}`.
+pub const KOPIA_BLOBS: Metric =
+    metric("volwarden_kopia_blobs", Gauge, Unit::Count, "Blobs of a repository on its storage.");
+/// `{namespace,repository}`.
+pub const KOPIA_SIZE: Metric = metric(
+    "volwarden_kopia_size_bytes",
+    Gauge,
+    Unit::Bytes,
+    "Bytes of a repository on its storage, with what maintenance has yet to free.",
+);
+/// `{namespace,repository}`.
 pub const KOPIA_CAPACITY: Metric =
     metric("volwarden_kopia_volume_capacity_bytes", Gauge, Unit::Bytes, "Size of the volume that a repository is on.");
 /// `{namespace,repository}`.
@@ -224,7 +234,7 @@ pub const START: Metric =
     metric("process_start_time_seconds", Gauge, Unit::Seconds, "When this process began, in seconds since 1970.");
 
 /// Every metric there is; the documentation and the tests go by this list.
-pub const ALL: [Metric; 36] = [
+pub const ALL: [Metric; 38] = [
     FINDINGS,
     FINDINGS_UNVERIFIED,
     SOURCE_OBJECTS,
@@ -251,6 +261,8 @@ pub const ALL: [Metric; 36] = [
     KOPIA_FREED,
     KOPIA_INDEX_BLOBS,
     KOPIA_EPOCH,
+    KOPIA_BLOBS,
+    KOPIA_SIZE,
     KOPIA_CAPACITY,
     KOPIA_AVAILABLE,
     KOPIA_SNAPSHOTS,

@@ -10,6 +10,8 @@
 mod demo;
 #[path = "kopia/mounts.rs"]
 mod mounts;
+#[path = "kopia/others.rs"]
+mod others;
 #[path = "kopia/own.rs"]
 mod own;
 #[path = "kopia/settings.rs"]
@@ -174,6 +176,12 @@ fn status_tells_everything_and_writes_nothing() {
         (&"volwarden@nas".into(), &true.into())
     );
     assert_eq!((&answer["epochs"]["current"], &answer["epochs"]["indexBlobs"]), (&0.into(), &3.into()));
+    // What it takes is what its files do.
+    let files = stack::hashes(&lab.repository()).unwrap();
+    let blobs = files.keys().filter(|file| file.extension().is_some_and(|ending| ending == "f"));
+    let bytes: Vec<u64> = blobs.map(|file| fs::metadata(file).unwrap().len()).collect();
+    let size = json!({"blobs": bytes.len(), "bytes": bytes.iter().sum::<u64>()});
+    assert_eq!(answer["size"], size);
     let sources: Vec<&str> =
         answer["sources"].as_array().unwrap().iter().map(|s| s["source"].as_str().unwrap()).collect();
     assert_eq!(sources[0], "app@ns:/data");

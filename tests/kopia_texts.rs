@@ -11,7 +11,7 @@ use judge::{Answers, Made, TEXTS, judge};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use volwarden::domain::kopia::{
-    Class, Ended, Failure, Maintenance, Repository, Round, Verdict, epoch, expire, sources,
+    Class, Ended, Failure, Maintenance, Repository, Round, Verdict, epoch, expire, sources, stored,
 };
 
 /// As one visit of a kopia gave them: five snapshots of two sources, of which two go.
@@ -37,7 +37,7 @@ const OLD: [&str; TEXTS] = texts!("0.21.1");
 const NEW: [&str; TEXTS] = texts!("0.23.1");
 const VERSIONS: [[&str; TEXTS]; 2] = [OLD, NEW];
 /// What else they say, of both versions: refusals, damage, an empty record.
-const OTHERS: [&str; 8] = [
+const OTHERS: [&str; 10] = [
     include_str!("kopia_texts/0.21.1/refused.err"),
     include_str!("kopia_texts/0.21.1/missing.err"),
     include_str!("kopia_texts/0.21.1/quick.err"),
@@ -46,6 +46,8 @@ const OTHERS: [&str; 8] = [
     include_str!("kopia_texts/0.23.1/missing.err"),
     include_str!("kopia_texts/0.23.1/verify.err"),
     include_str!("kopia_texts/0.23.1/info-never.json"),
+    include_str!("kopia_texts/0.21.1/stored.txt"),
+    include_str!("kopia_texts/0.23.1/stored.txt"),
 ];
 const SOURCE: &str = "app@media:/data";
 
@@ -73,6 +75,8 @@ fn what_both_versions_really_said_is_read_alike() {
     for (said, class) in [(OTHERS[0], Class::NotOwner), (OTHERS[4], Class::NotOwner), (OTHERS[5], Class::DataDamaged)] {
         assert_eq!(Failure::told(said).class, class, "{said}");
     }
+    let size = |text: &str| stored(text).map(|size| (size.blobs, size.bytes));
+    assert_eq!([OTHERS[8], OTHERS[9]].map(size), [Some((10, 18_393)), Some((10, 20_261))]);
     // 0.21.1 names the damage in the middle, and only counts it at the end.
     assert_eq!(Failure::told(OTHERS[1]).class, Class::DataDamaged);
 }

@@ -11,8 +11,9 @@ use crate::api::kopia::{KopiaRepositoryStatus, TaskName};
 use crate::domain::name::Key;
 use crate::domain::repository::findings::Class;
 use crate::telemetry::{
-    self, KOPIA_AVAILABLE, KOPIA_CAPACITY, KOPIA_DURATION, KOPIA_EPOCH, KOPIA_FAILURES, KOPIA_FINDINGS, KOPIA_FREED,
-    KOPIA_INDEX_BLOBS, KOPIA_NEWEST, KOPIA_SNAPSHOTS, KOPIA_STOPPED, KOPIA_SUCCESS, Known, Metric,
+    self, KOPIA_AVAILABLE, KOPIA_BLOBS, KOPIA_CAPACITY, KOPIA_DURATION, KOPIA_EPOCH, KOPIA_FAILURES, KOPIA_FINDINGS,
+    KOPIA_FREED, KOPIA_INDEX_BLOBS, KOPIA_NEWEST, KOPIA_SIZE, KOPIA_SNAPSHOTS, KOPIA_STOPPED, KOPIA_SUCCESS, Known,
+    Metric,
 };
 
 /// So many sources of a repository have a series.
@@ -84,6 +85,8 @@ fn known(status: &KopiaRepositoryStatus) -> Vec<Known> {
     if let Some(sight) = &status.repository {
         all.extend(plain(KOPIA_INDEX_BLOBS, sight.index_blobs.map(float)));
         all.extend(plain(KOPIA_EPOCH, sight.epoch.map(float)));
+        all.extend(plain(KOPIA_BLOBS, sight.blobs.map(float)));
+        all.extend(plain(KOPIA_SIZE, sight.bytes.map(float)));
         all.extend(plain(KOPIA_CAPACITY, sight.volume_capacity.map(float)));
         all.extend(plain(KOPIA_AVAILABLE, sight.volume_available.map(float)));
         all.extend(plain(KOPIA_SNAPSHOTS, sight.snapshots.map(float)));
@@ -130,6 +133,7 @@ mod tests {
             tasks: vec![full],
             repository: Some(Sight {
                 index_blobs: Some(41),
+                bytes: Some(9),
                 stalest: (0..sources).map(source).collect(),
                 ..Sight::default()
             }),
@@ -146,7 +150,8 @@ mod tests {
             (value(KOPIA_FAILURES), value(KOPIA_FREED), value(KOPIA_INDEX_BLOBS)),
             (Some(2.0), Some(7.0), Some(41.0))
         );
-        assert_eq!((value(KOPIA_STOPPED), value(KOPIA_AVAILABLE)), (Some(0.0), None), "not told is not zero");
+        assert_eq!((value(KOPIA_STOPPED), value(KOPIA_SIZE)), (Some(0.0), Some(9.0)));
+        assert_eq!((value(KOPIA_BLOBS), value(KOPIA_AVAILABLE)), (None, None), "not told is not zero");
         assert_eq!(all.iter().filter(|one| one.metric.name == KOPIA_NEWEST.name).count(), 10);
     }
 

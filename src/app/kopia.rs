@@ -244,6 +244,8 @@ async fn seen(visit: &Visit<'_>, config: String) -> Result<Standing, KopiaError>
         let current = answered(local.ask(Ask::Epochs).await?, |text| Ok(kopia::epoch(text)));
         standing.epochs.current = current.note(&mut standing).flatten();
     }
+    let size = answered(local.ask(Ask::Stored).await?, |text| Ok(kopia::stored(text)));
+    standing.size = size.note(&mut standing).flatten();
     standing.sources = answered(local.ask(Ask::Snapshots).await?, kopia::sources).note(&mut standing);
     Ok(standing)
 }
@@ -462,8 +464,9 @@ async fn sight(visit: &Visit<'_>) -> Result<Result<Sight, Report>, KopiaError> {
         let current = answered(local.ask(Ask::Epochs).await?, |text| Ok(kopia::epoch(text)));
         epoch = current.note(&mut aside).flatten();
     }
+    let stored = answered(local.ask(Ask::Stored).await?, |text| Ok(kopia::stored(text))).note(&mut aside).flatten();
     let sight = Sight::of(at, &repository, Some(&record)).indexed(indexes.map(|(blobs, _)| blobs), epoch);
-    Ok(Ok(sight.sourced(&sources)))
+    Ok(Ok(sight.stored(stored).sourced(&sources)))
 }
 
 /// Makes us the owner of maintenance, and believes it when the record says so.

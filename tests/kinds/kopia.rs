@@ -220,8 +220,8 @@ fn full_status() -> Value {
         "stopped": {"class": "DataDamaged", "said": "a pack is gone", "since": at},
         "repository": {
             "at": at, "owner": "volwarden@c-1", "lastMaintenance": at, "cycleSeconds": 86400, "format": 3, "epoch": 7,
-            "indexBlobs": 41, "volumeCapacity": 1_i64 << 44, "volumeAvailable": 1_i64 << 40, "sources": 5, "snapshots": 60,
-            "skewSeconds": -600,
+            "indexBlobs": 41, "blobs": 9000, "bytes": 1_i64 << 43, "volumeCapacity": 1_i64 << 44,
+            "volumeAvailable": 1_i64 << 40, "sources": 5, "snapshots": 60, "skewSeconds": -600,
             "stalest": [{"source": "app@ns:/data", "newest": at, "snapshots": 12, "periodSeconds": 3600}],
         },
         "expire": {

@@ -92,6 +92,44 @@ fn what_may_only_be_read_is_read_and_stays_as_it_is() {
 }
 
 #[test]
+fn files_of_another_user_are_named_with_the_numbers_of_both() {
+    use std::os::unix::fs::MetadataExt as _;
+    use std::os::unix::process::CommandExt as _;
+
+    let Some(lab) = Lab::begin() else { return };
+    let format = lab.at("repository/kopia.repository.f");
+    let owner = fs::metadata(&format).unwrap();
+    // Root is not stopped by permissions, so it asks as nobody; anybody else takes the right from itself.
+    let mut ours = lab.command(&["maintain", "-o", "json"]);
+    let mut us = (owner.uid(), owner.gid());
+    if owner.uid() == 0 {
+        let program = lab.at("volwarden");
+        fs::copy(env!("CARGO_BIN_EXE_volwarden"), &program).unwrap();
+        for (path, mode) in [("", 0o755), ("tmp", 0o777), ("repository.config", 0o644)] {
+            fs::set_permissions(lab.at(path), fs::Permissions::from_mode(mode)).unwrap();
+        }
+        fs::set_permissions(lab.at("repository.config.kopia-password"), fs::Permissions::from_mode(0o644)).unwrap();
+        let words: Vec<_> = ours.get_args().map(ToOwned::to_owned).collect();
+        us = (65_532, 65_532);
+        ours = Command::new(program);
+        ours.args(words).env("TMPDIR", lab.tmp()).uid(us.0).gid(us.1);
+    } else {
+        fs::set_permissions(&format, fs::Permissions::from_mode(0o000)).unwrap();
+    }
+    let output = ours.output().unwrap();
+    let answer: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"));
+    assert_eq!((output.status.code(), class(&answer)), (Some(1), "PermissionDenied"), "{answer}");
+    let said = answer["failure"]["said"].as_str().unwrap();
+    let whose = format!(
+        "kopia.repository.f: Permission denied (os error 13); it belongs to {}:{} (mode ",
+        owner.uid(),
+        owner.gid()
+    );
+    assert!(said.contains(&whose) && said.contains(&format!("and we are {}:{}", us.0, us.1)), "{said}");
+    assert!(answer["failure"].to_string().contains("spec.podSecurityContext"), "{answer}");
+}
+
+#[test]
 fn a_full_volume_is_named_and_nothing_is_lost() {
     let Some(lab) = Lab::begin() else { return };
     let source = "a@ns:/data";

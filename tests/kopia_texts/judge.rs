@@ -48,7 +48,7 @@ pub(crate) struct Made {
 /// Judges them, and panics if something does not hold.
 pub(crate) fn judge(answers: &Answers<'_>, source: &str) -> Made {
     let _ = (Repository::parse(answers.status), kopia::indexes(answers.indexes), kopia::epoch(answers.epochs));
-    let _ = kopia::sources(answers.snapshots);
+    let _ = (kopia::sources(answers.snapshots), kopia::stored(answers.epochs), kopia::stored(answers.run));
     let mut meter = Meter::default();
     for line in [answers.run, answers.packs].iter().flat_map(|text| text.lines()) {
         meter.hear(line, std::time::Duration::from_secs(7));

@@ -2,6 +2,9 @@
 //! with the real kopia. The judges are kopia's own record, the repository's files, and the times of the Jobs.
 
 mod expiry;
+mod findings;
+mod server;
+mod turns;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -11,7 +14,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use stack::{Options, Stack};
+use stack::{AuditLevel, Options, Stack};
 
 use super::doctor::volwarden;
 use super::warden::{self, REPOSITORIES, Warden};
@@ -33,7 +36,8 @@ impl Lab {
     /// The repository belongs to whoever made it: `mover@cluster`.
     fn begin() -> Self {
         let nodes = vec!["node-a".to_owned()];
-        let stack = Stack::start(Options { nodes, record: false, ..Options::control_plane() }).unwrap();
+        let options = Options { nodes, record: false, audit: AuditLevel::Request, ..Options::control_plane() };
+        let stack = Stack::start(options).unwrap();
         let kopia = stack::available().unwrap().path("kopia").unwrap().to_owned();
         let lab = Self { stack, kopia };
         warden::install(&lab.stack, &[]);
@@ -422,68 +426,4 @@ impl Lab {
         let cluster = text(&self.stack.get("namespace", None, "kube-system").unwrap().unwrap(), "/metadata/uid");
         self.kopia(&["maintenance", "set", &format!("--owner=volwarden@{cluster}")]);
     }
-}
-
-/// No two of these overlap.
-fn apart(mut spans: Vec<(Timestamp, Timestamp)>) -> bool {
-    spans.sort();
-    spans.windows(2).all(|pair| pair[0].1 <= pair[1].0)
-}
-
-#[test]
-fn eleven_2_a_job_outlives_its_daemon_and_no_two_run_at_once() {
-    let Some(_turn) = turn() else { return };
-    let lab = Lab::begin();
-    lab.given_owned();
-    let mut one = Warden::start(&lab.stack, "one");
-    warden::wait_leads(&lab.stack);
-    lab.given_repository(NAMESPACE);
-    lab.wait_status(NAMESPACE, "it is seen", |status| status.get("repository").is_some());
-
-    println!("11.2.1 when the daemon is killed in the middle of a Job, then the next one takes the Job over");
-    lab.hold();
-    lab.request("full:1");
-    let job = lab.wait_running(NAMESPACE);
-    one.kill();
-    let two = Warden::start(&lab.stack, "two");
-    std::thread::sleep(Duration::from_secs(20));
-    assert_eq!(lab.jobs().len(), 2, "the look and the one Job");
-    lab.let_go();
-    let status = lab.wait_status(NAMESPACE, "the Job is over", |status| status.get("run").is_none());
-    let record = &status["history"][0];
-    assert_eq!((text(record, "/job"), &record["outcome"]), (job, &json!("Happened")), "{status:#}");
-    assert_eq!((text(&status, "/lastHandledRequest"), lab.full_runs().len()), ("full:1".to_owned(), 1));
-
-    println!("11.2.2 when two objects are one repository and two daemons work, one of them stopped and let go again");
-    lab.namespace("second");
-    lab.given_repository("second");
-    lab.wait_status("second", "it is seen there, too", |status| status.get("repository").is_some());
-    let three = Warden::start(&lab.stack, "three");
-    lab.hold();
-    lab.request("full:2");
-    lab.wait_running(NAMESPACE);
-    lab.annotate("second", "volwarden.dev/requestedAt=full:2");
-    let held = lab.wait_status("second", "it waits for the Lease", |status| {
-        text(status, "/run/heldBy").contains("the Lease is held")
-    });
-    assert!(text(&held, "/run/heldBy").contains(&format!("{NAMESPACE}/main-full-")), "{held:#}");
-    let pause = |pid: u32, signal: &str| {
-        assert!(Command::new("kill").args([signal, &pid.to_string()]).status().unwrap().success());
-    };
-    pause(two.pid(), "-STOP");
-    std::thread::sleep(Duration::from_secs(25));
-    lab.let_go();
-    lab.wait_status(NAMESPACE, "the first is over", |status| text(status, "/lastHandledRequest") == "full:2");
-    pause(two.pid(), "-CONT");
-    lab.wait_status("second", "the second is over", |status| text(status, "/lastHandledRequest") == "full:2");
-    assert_eq!(lab.full_runs().len(), 3);
-
-    println!("11.2.3 then no two runs overlap: neither by kopia's record nor by the Jobs' own times");
-    assert!(apart(lab.full_runs()), "{:?}", lab.full_runs());
-    let maintained = lab.jobs().into_iter().filter(|job| text(job, "/metadata/labels/volwarden.dev~1task") == "full");
-    let time = |job: &Value, field: &str| text(job, &format!("/status/{field}")).parse().unwrap();
-    let spans: Vec<_> = maintained.map(|job| (time(&job, "startTime"), time(&job, "completionTime"))).collect();
-    assert_eq!(spans.len(), 3);
-    assert!(apart(spans.clone()), "{spans:?}");
-    drop((two, three));
 }

@@ -168,6 +168,12 @@ pub struct SettingsStatus {
     /// What was set then.
     #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "atomic"))]
     pub set: Vec<SettingChange>,
+    /// Those of them that the run before had changed just so: somebody sets them back.
+    #[schemars(length(max = 64), inner(length(max = 512)), extend("x-kubernetes-list-type" = "atomic"))]
+    pub again: Vec<String>,
+    /// The first run that had changed these.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub again_since: Option<Timestamp>,
     /// When any was last set that asked for an approval: it was used then, and is none any more.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub approved_at: Option<Timestamp>,
@@ -259,6 +265,14 @@ pub struct Sight {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub index_blobs: Option<i64>,
+    /// Blobs on its storage.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub blobs: Option<i64>,
+    /// Their bytes: everything in it, also what maintenance has yet to free.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub bytes: Option<i64>,
     /// Bytes of the volume.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]

@@ -42,6 +42,9 @@ pub(super) fn text(standing: &Standing) -> String {
     if let Some(upkeep) = &standing.maintenance {
         maintained(&mut out, upkeep, standing);
     }
+    if let Some(stored) = standing.size {
+        line(&mut out, "size", &format!("{} in {} blobs", size(stored.bytes), stored.blobs));
+    }
     if let Some(blobs) = standing.epochs.index_blobs {
         let epoch = standing.epochs.current.map(|epoch| format!(", epoch {epoch}")).unwrap_or_default();
         let bytes = size(standing.epochs.index_bytes.unwrap_or_default());

@@ -180,7 +180,9 @@ impl Class {
             Self::ClockSkew => "set the clocks of this machine and of the file server by NTP; kopia bears 5 minutes",
             Self::StaleMount => "mount the share anew, then run it once more",
             Self::Unreachable => "mount the storage, or correct its path in the configuration",
-            Self::PermissionDenied => "run it as the user who owns the repository's files",
+            Self::PermissionDenied => {
+                "run it as the user who owns the repository's files; for a KopiaRepository that is spec.podSecurityContext"
+            }
             Self::NotInitialised => {
                 "look whether the share is mounted: an empty folder here is nearly always a missing mount; do not make a \
                  new repository there, it would split everyone's history"

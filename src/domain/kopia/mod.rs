@@ -30,7 +30,7 @@ pub use failure::{Advice, Class, Failure};
 pub use locks::{Lock, holders};
 pub use maintenance::{Cycle, Done, Maintenance, Newest, Run};
 pub use progress::{Meter, Objects, Progress, progress};
-pub use repository::{Epochs, Repository, epoch, indexes};
+pub use repository::{Epochs, Repository, Size, epoch, indexes, stored};
 pub use sources::{Source, sources};
 pub use standing::{LockView, Standing, Upkeep};
 pub use truth::{Ended, Round, Verdict, judge, may_maintain};

@@ -79,6 +79,26 @@ pub fn epoch(text: &str) -> Option<u64> {
         .and_then(|number| number.trim().parse().ok())
 }
 
+/// What a repository takes on its storage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Size {
+    /// Its blobs.
+    pub blobs: u64,
+    /// Their bytes: everything in it, also what maintenance has yet to free.
+    pub bytes: u64,
+}
+
+/// The totals of `kopia blob stats --raw`, which has no JSON.
+#[must_use]
+pub fn stored(text: &str) -> Option<Size> {
+    let number = |label: &str| {
+        let line = text.lines().find_map(|line| line.trim().strip_prefix(label))?;
+        line.trim().parse().ok()
+    };
+    Some(Size { blobs: number("Count:")?, bytes: number("Total:")? })
+}
+
 /// Count and bytes of `kopia index list --json`.
 ///
 /// # Errors

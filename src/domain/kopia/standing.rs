@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Cycle, Epochs, Failure, Identity, Lock, Maintenance, Newest, Repository, Source};
+use super::{Cycle, Epochs, Failure, Identity, Lock, Maintenance, Newest, Repository, Size, Source};
 
 /// A repository at one look.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -21,6 +21,8 @@ pub struct Standing {
     pub maintenance: Option<Upkeep>,
     /// How far the index has grown.
     pub epochs: Epochs,
+    /// What it takes on its storage.
+    pub size: Option<Size>,
     /// What is backed up.
     pub sources: Option<Vec<Source>>,
     /// Kopia's lock on this machine.
@@ -42,6 +44,7 @@ impl Standing {
             repository: None,
             maintenance: None,
             epochs: Epochs::default(),
+            size: None,
             sources: None,
             lock,
             failures: Vec::new(),

@@ -11,7 +11,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::Task;
-use super::findings::{self, Failing, Owner, Point, SourceSeen};
+use super::findings::{self, Again, Failing, Owner, Point, SourceSeen};
 use super::rules::Custody;
 use crate::domain::digest::{Encoding, Hash};
 use crate::domain::kopia::{Advice, Class, Identity};
@@ -123,6 +123,8 @@ pub struct Told {
     pub stranger: Option<Timestamp>,
     /// When maintenance by another object of the same repository ended.
     pub sibling: Option<Timestamp>,
+    /// Policies that are set back by somebody each time we set them.
+    pub again: Option<Again>,
     /// What was wrong with it when the status was stored, and since when.
     pub findings: BTreeMap<findings::Class, Timestamp>,
 }

@@ -10,10 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use super::Task;
 use crate::domain::kopia::expire::{self, Decision, Expiry, Held};
-use crate::domain::kopia::{Check, Class, Failure, Maintenance, Repository, Source, Verdict, Verified};
+use crate::domain::kopia::{Check, Class, Failure, Maintenance, Repository, Size, Source, Verdict, Verified};
 use crate::domain::words;
 
-pub use settings::{Consent, Difference, Settings};
+pub use settings::{Consent, Difference, Settings, again};
 
 /// Kubernetes keeps so many bytes of a termination message.
 pub const MOST: usize = 4096;
@@ -125,6 +125,12 @@ pub struct Sight {
     /// Index blobs in use.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub index_blobs: Option<u64>,
+    /// Its blobs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub blobs: Option<u64>,
+    /// Their bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
     /// Bytes of the volume.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub volume_capacity: Option<u64>,
@@ -202,6 +208,13 @@ impl Sight {
     pub fn indexed(mut self, blobs: Option<usize>, epoch: Option<u64>) -> Self {
         self.index_blobs = blobs.map(number);
         self.epoch = epoch;
+        self
+    }
+
+    /// With what it takes on its storage.
+    #[must_use]
+    pub fn stored(mut self, size: Option<Size>) -> Self {
+        (self.blobs, self.bytes) = (size.map(|size| size.blobs), size.map(|size| size.bytes));
         self
     }
 

@@ -17,6 +17,8 @@ pub enum Ask<'a> {
     Indexes,
     /// Its epoch.
     Epochs,
+    /// How much it takes on its storage.
+    Stored,
     /// Its snapshots.
     Snapshots,
     /// Whether each pack is there and as long as the index says.
@@ -54,6 +56,7 @@ impl Ask<'_> {
             Self::Record => &["maintenance", "info", "--json"],
             Self::Indexes => &["index", "list", "--json"],
             Self::Epochs => &["index", "epoch", "list"],
+            Self::Stored => &["blob", "stats", "--raw"],
             Self::Snapshots => &["snapshot", "list", "--json"],
             Self::Packs => &["content", "verify"],
             Self::Files(percent) => {
@@ -94,8 +97,8 @@ mod tests {
 
     #[test]
     fn what_writes_is_known_and_an_expiry_is_always_dry() {
-        let reads = [Ask::Status, Ask::Record, Ask::Indexes, Ask::Epochs, Ask::Snapshots, Ask::Packs, Ask::Files(1)];
-        assert!(reads.iter().all(|ask| !ask.writes()));
+        let reads = [Ask::Status, Ask::Record, Ask::Indexes, Ask::Epochs, Ask::Stored, Ask::Snapshots, Ask::Packs];
+        assert!(reads.iter().all(|ask| !ask.writes()) && !Ask::Files(1).writes());
         assert!([Ask::Policy("a@b:/c"), Ask::Policies, Ask::Expire("a@b:/c")].iter().all(|ask| !ask.writes()));
         assert!(Ask::Maintain(Round::Quick).writes() && Ask::Own.writes() && Ask::Delete(&[]).writes());
         let us = Identity::on("nas").unwrap();

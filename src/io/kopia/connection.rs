@@ -7,11 +7,12 @@
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use rustix::process::{getegid, geteuid};
 use serde_json::{Map, Value, json};
 
 use super::Trouble;
@@ -140,13 +141,21 @@ impl Connection {
             ErrorKind::StaleNetworkFileHandle => Class::StaleMount,
             _ => Class::Unreachable,
         };
-        fs::read_dir(folder).map_err(|error| failure(class(&error), error))?;
-        match fs::metadata(folder.join("kopia.repository.f")) {
+        let cannot = |path: &Path, error: std::io::Error| match class(&error) {
+            Class::PermissionDenied => {
+                Failure::new(Class::PermissionDenied, format!("{}: {error}; {}", path.display(), whose(path)))
+            }
+            class => failure(class, error),
+        };
+        fs::read_dir(folder).map_err(|error| cannot(folder, error))?;
+        let format = folder.join("kopia.repository.f");
+        // Opened, because whose it is decides whether it may be read at all.
+        match File::open(&format) {
             Ok(_) => Ok(()),
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 Err(Failure::new(Class::NotInitialised, format!("{shown} holds no kopia.repository.f")))
             }
-            Err(error) => Err(failure(class(&error), error)),
+            Err(error) => Err(cannot(&format, error)),
         }
     }
 
@@ -175,6 +184,15 @@ impl Connection {
         written.map_err(|source| Trouble::Folder { path: copy.display().to_string(), source })?;
         Ok(copy)
     }
+}
+
+/// Whose a file is and who asks, in numbers: those that a pod's securityContext needs.
+fn whose(path: &Path) -> String {
+    let us = format!("we are {}:{}", geteuid().as_raw(), getegid().as_raw());
+    fs::metadata(path).map_or_else(
+        |_| us.clone(),
+        |file| format!("it belongs to {}:{} (mode {:o}), and {us}", file.uid(), file.gid(), file.mode() & 0o7777),
+    )
 }
 
 fn beside(file: &Path, ending: &str) -> PathBuf {

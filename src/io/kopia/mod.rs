@@ -125,7 +125,8 @@ impl Local<'_> {
         let private = self.connection.private_copy(self.folder, self.identity, ask.writes())?;
         let mut words = ask.words(self.identity);
         words.push(format!("--config-file={}", private.display()));
-        words.extend(["--no-auto-maintenance", "--no-progress"].map(str::to_owned));
+        // While the format is being changed kopia would wait for the end of it, which is a person's, and say nothing.
+        words.extend(["--no-auto-maintenance", "--no-progress", "--upgrade-no-block"].map(str::to_owned));
         let what = words.first().cloned().unwrap_or_default();
         let order = child::Order {
             program: self.program,

@@ -19,8 +19,8 @@ use serde_json::Value;
 
 use crate::api::kopia::{
     EpochParameters, Expire, ExpireApproval, ExpireMode, JobOutcome, JobTrigger, KopiaRepositorySpec,
-    KopiaRepositoryStatus, OwnerSight, PodUser, Schedules, SecretRef, SettingsApproval, SixCounts, SourceSight,
-    Takeover, TaskName, TaskStatus, VolumePoint,
+    KopiaRepositoryStatus, OwnerSight, PodUser, Schedules, SecretRef, SettingsApproval, SettingsStatus, SixCounts,
+    SourceSight, Takeover, TaskName, TaskStatus, VolumePoint,
 };
 use crate::api::period::Period;
 use crate::api::{APPROVED, APPROVED_EXPIRY, APPROVED_SETTINGS, GROUP, REQUESTED, VERSION, check};
@@ -32,7 +32,7 @@ use crate::domain::name::Key;
 use crate::domain::repository::Task;
 use crate::domain::repository::agenda::{Seen, TaskTold, Told, Trigger};
 use crate::domain::repository::course::Going;
-use crate::domain::repository::findings::{self, Failing, Limits, Owner, Point, SourceSeen};
+use crate::domain::repository::findings::{self, Again, Failing, Limits, Owner, Point, SourceSeen};
 use crate::domain::repository::report::Ended;
 use crate::domain::repository::rules::{Custody, Rules};
 use crate::domain::retention::Policy;
@@ -198,7 +198,7 @@ impl Entry {
 
     /// Takes over what the status says.
     fn retell(&mut self) {
-        let Self { told, status, custody, .. } = self;
+        let Self { told, status, custody, spec, .. } = self;
         let unique_id = status.unique_id.as_deref().or(custody.rules().unique_id.as_deref());
         told.unique_id = unique_id.map(Into::into);
         told.handled = status.last_handled_request.as_deref().map(Into::into);
@@ -210,6 +210,9 @@ impl Entry {
         told.owners = status.owners.iter().map(owner).collect();
         told.trend = status.volume_trend.iter().map(point).collect();
         told.stranger = status.foreign_run;
+        // What the spec does not name any more is not ours to set.
+        let sets = spec.as_ref().is_some_and(|spec| spec.retention.is_some() || spec.epochs.is_some());
+        told.again = status.settings.as_ref().filter(|_| sets).and_then(again);
         told.tasks = status.tasks.iter().map(|one| (task(one.task), told_of(one))).collect();
     }
 }
@@ -242,6 +245,11 @@ fn owner(one: &OwnerSight) -> Owner {
 fn point(one: &VolumePoint) -> Point {
     let count = |number: i64| u64::try_from(number).unwrap_or_default();
     Point { at: one.at, capacity: count(one.capacity), available: count(one.available) }
+}
+
+fn again(settings: &SettingsStatus) -> Option<Again> {
+    let (at, since) = (settings.set_at?, settings.again_since?);
+    (!settings.again.is_empty()).then(|| Again { targets: settings.again.clone(), since, at })
 }
 
 fn ended(outcome: JobOutcome) -> Ended {

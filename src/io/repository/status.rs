@@ -177,12 +177,18 @@ pub fn closed(entry: &mut Entry, us: &Identity, conclusion: &Conclusion, now: Ti
 fn settled(before: SettingsStatus, told: &report::Settings, now: Timestamp) -> SettingsStatus {
     let change = |one: &Difference| SettingChange { target: cut(&one.target, SHORT), change: cut(&one.change, SHORT) };
     let changes = |all: &[Difference]| -> Vec<SettingChange> { all.iter().take(64).map(change).collect() };
+    let known = |one: &SettingChange| Difference { target: one.target.clone(), change: one.change.clone() };
+    let known: Vec<Difference> = before.set.iter().map(known).collect();
     let (set_at, set) = if told.set.is_empty() { (before.set_at, before.set) } else { (Some(now), changes(&told.set)) };
+    let again: Vec<String> = report::again(&known, &told.set).into_iter().take(64).map(|one| cut(one, SHORT)).collect();
+    let again_since = before.again_since.or(before.set_at).filter(|_| !again.is_empty());
     SettingsStatus {
         at: Some(now),
         kept: number(told.kept),
         set_at,
         set,
+        again,
+        again_since,
         approved_at: if told.by_approval { Some(now) } else { before.approved_at },
         approval: told
             .approval
@@ -262,6 +268,8 @@ fn shown(sight: &report::Sight) -> Sight {
         format: sight.format.map(number),
         epoch: sight.epoch.map(number),
         index_blobs: sight.index_blobs.map(number),
+        blobs: sight.blobs.map(number),
+        bytes: sight.bytes.map(number),
         volume_capacity: sight.volume_capacity.map(number),
         volume_available: sight.volume_available.map(number),
         sources: sight.sources.map(number),
@@ -418,7 +426,7 @@ pub fn patch(entry: &Entry) -> Value {
     clear(&mut status, "", &gone);
     clear(&mut status, "/run", &["request", "jobUID", "approved", "heldBy"]);
     clear(&mut status, "/expire", &["at", "approval"]);
-    clear(&mut status, "/settings", &["at", "setAt", "approvedAt", "approval"]);
+    clear(&mut status, "/settings", &["at", "setAt", "againSince", "approvedAt", "approval"]);
     let sight = [
         "at",
         "owner",
@@ -427,6 +435,8 @@ pub fn patch(entry: &Entry) -> Value {
         "format",
         "epoch",
         "indexBlobs",
+        "blobs",
+        "bytes",
         "volumeCapacity",
         "volumeAvailable",
         "sources",

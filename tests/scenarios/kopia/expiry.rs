@@ -10,7 +10,7 @@ use super::super::warden::REPOSITORIES;
 use super::super::{SOON, text};
 use super::{Lab, NAMESPACE, findings, reason};
 
-const OURS: &str = "app@media:/data";
+pub(super) const OURS: &str = "app@media:/data";
 const ELSEWHERE: &str = "db@media:/data";
 const FOREIGN: &str = "old@ns:/data";
 
@@ -32,7 +32,7 @@ impl Lab {
 }
 
 /// VolSync's kind with two objects of it: one has synchronised when the newest backup here ended, one at another time.
-fn given_volsync(lab: &Lab) {
+pub(super) fn given_volsync(lab: &Lab) {
     lab.stack.apply_json(&definition("ReplicationSource")).unwrap();
     let established =
         ["wait", "--for=condition=Established", "--timeout=60s", "crd/replicationsources.volsync.backube"];

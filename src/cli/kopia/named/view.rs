@@ -156,6 +156,9 @@ fn seen(out: &mut String, sight: &Sight, us: Option<&str>, now: Timestamp) {
     let (format, epoch, blobs) = (number(sight.format), number(sight.epoch), number(sight.index_blobs));
     line(out, "seen", &format!("{when}: format {format}, epoch {epoch}, {blobs} index blobs"));
     let bytes = |value: Option<i64>| value.and_then(|value| u64::try_from(value).ok()).map(size);
+    if let (Some(stored), Some(blobs)) = (bytes(sight.bytes), sight.blobs) {
+        line(out, "size", &format!("{stored} in {blobs} blobs"));
+    }
     if let (Some(free), Some(all)) = (bytes(sight.volume_available), bytes(sight.volume_capacity)) {
         line(out, "volume", &format!("{free} free of {all}"));
     }

@@ -91,6 +91,17 @@ pub struct Owner {
     pub since: Timestamp,
 }
 
+/// Policies and epochs that a run had to set just as one before it had.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Again {
+    /// Which.
+    pub targets: Vec<String>,
+    /// The first of these runs.
+    pub since: Timestamp,
+    /// The newest.
+    pub at: Timestamp,
+}
+
 /// What is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {

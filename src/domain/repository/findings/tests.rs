@@ -390,6 +390,20 @@ fn two_managers_are_an_object_an_owner_that_comes_back_or_a_run_that_is_not_ours
 }
 
 #[test]
+fn two_managers_are_policies_that_somebody_sets_back_too() {
+    let mut told = told();
+    let targets = vec!["app@media:/data".to_owned()];
+    told.again = Some(Again { targets, since: at("23T02:30:00"), at: at("25T02:30:00") });
+    let found = only(&told);
+    assert_eq!((found.class, found.since), (Class::TwoManagers, at("23T02:30:00")));
+    let said = &found.said;
+    assert!(said.contains("sets them back: app@media:/data; VolSync's retain") && !said.contains("no lock"), "{said}");
+    told.stranger = Some(at("25T10:00:00"));
+    let both = only(&told).said;
+    assert!(both.contains("no lock between machines") && both.contains("sets them back"), "{both}");
+}
+
+#[test]
 fn a_run_is_not_ours_if_it_is_newer_than_all_that_we_know_of() {
     let (told, us, now) = (told(), us(), at("25T12:00:00"));
     let ended = |last: &str, owner: &str| {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Class, Draft, Owner, later};
+use super::{Again, Class, Draft, Owner, later, named};
 use crate::domain::repository::Task;
 use crate::domain::repository::agenda::{Case, Seen};
 use crate::domain::repository::rules::Custody;
@@ -102,8 +102,8 @@ pub(super) fn owner_lost(case: Case<'_>) -> Option<Draft> {
     Some(Draft::new(Class::MaintenanceOwnerLost, since, said))
 }
 
-/// Two who maintain one repository: an object of another manager's, ownership that goes to and fro, or runs under our own
-/// name that are not ours.
+/// Two who manage one repository: an object of another manager's, ownership that goes to and fro, runs under our own name
+/// that are not ours, or policies that somebody sets back.
 pub(super) fn two_managers(case: Case<'_>) -> Option<Draft> {
     let told = case.told;
     let seen = told.seen.as_ref();
@@ -121,14 +121,24 @@ pub(super) fn two_managers(case: Case<'_>) -> Option<Draft> {
         reasons.push(format!("maintenance ended well at {run} under our own name, and no Job of ours did that"));
         since.push(run);
     }
+    if !reasons.is_empty() {
+        reasons.push(
+            "kopia has no lock between machines, and two that maintain at once can damage it: suspend one of them"
+                .to_owned(),
+        );
+    }
+    if let Some(Again { targets, since: first, at }) = &told.again {
+        reasons.push(format!(
+            "at {at} these had to be set as they had been before, since somebody sets them back: {}; VolSync's retain does so \
+             after each backup: name a source there or in spec.retention, not in both",
+            named(targets)
+        ));
+        since.push(*first);
+    }
     if reasons.is_empty() {
         return None;
     }
-    let said = format!(
-        "{}; kopia has no lock between machines, and two that maintain at once can damage it: suspend one of them",
-        reasons.join("; ")
-    );
-    Some(Draft::new(Class::TwoManagers, since.into_iter().min(), said))
+    Some(Draft::new(Class::TwoManagers, since.into_iter().min(), reasons.join("; ")))
 }
 
 /// An owner that came back after another one, within a week.

@@ -61,6 +61,12 @@ impl Settings {
     }
 }
 
+/// What was changed in the very way in which it had been changed before: somebody has set it back in between.
+#[must_use]
+pub fn again<'a>(before: &[Difference], set: &'a [Difference]) -> Vec<&'a str> {
+    set.iter().filter(|one| before.contains(one)).map(|one| one.target.as_str()).collect()
+}
+
 impl Report {
     /// What became of policies.
     #[must_use]
@@ -110,6 +116,16 @@ mod tests {
             let many = read(&waiting(count, length));
             assert!(consent(&many).is_none() && many.said.starts_with(UNSHOWN), "{}", many.said);
         }
+    }
+
+    #[test]
+    fn only_the_same_change_of_the_same_policy_was_set_back() {
+        let one = |target: &str, change: &str| Difference { target: target.to_owned(), change: change.to_owned() };
+        let before = [one("a@x:/data", "latest 5 to 10"), one("global", "latest 5 to 10")];
+        assert_eq!(again(&before, &before), ["a@x:/data", "global"]);
+        let other = [one("a@x:/data", "latest 4 to 10"), one("b@x:/data", "latest 5 to 10")];
+        assert!(again(&before, &other).is_empty(), "another change, another source");
+        assert!(again(&before, &[]).is_empty() && again(&[], &before).is_empty());
     }
 
     #[test]

@@ -75,7 +75,8 @@ fn what_waits_is_named_with_the_way_to_give_it_and_what_was_set_stays() {
     assert_eq!(
         patch(&entry)["status"]["settings"],
         json!({
-            "at": at, "kept": 0, "setAt": at, "set": [change("app@ns:/data")], "approvedAt": null,
+            "at": at, "kept": 0, "setAt": at, "set": [change("app@ns:/data")], "again": [],
+            "againSince": null, "approvedAt": null,
             "approval": {"plan": "s-1", "changes": [change("global")]},
         })
     );
@@ -95,6 +96,29 @@ fn what_waits_is_named_with_the_way_to_give_it_and_what_was_set_stays() {
     assert_eq!((settings.set[0].target.as_str(), settings.approved_at), ("global", Some(super::at())));
     told(&mut entry, Settings { kept: 2, ..Settings::default() });
     assert_eq!(entry.status.settings.unwrap().approved_at, Some(super::at()), "that is not forgotten");
+}
+
+#[test]
+fn what_has_to_be_set_again_and_again_is_a_finding_while_the_spec_names_it() {
+    let status = json!({"uniqueID": "id", "repository": {"owner": "volwarden@c-1"}});
+    let mut entry = entry(&retention(), &status);
+    let set = |targets: &[&str]| Settings {
+        set: targets.iter().map(|target| difference(target)).collect(),
+        ..Settings::default()
+    };
+    told(&mut entry, set(&["app@ns:/data"]));
+    assert_eq!(entry.told.again, None, "once is what it is for");
+    entry.status.settings.as_mut().unwrap().set_at = Some("2026-11-24T10:00:00Z".parse().unwrap());
+    told(&mut entry, set(&["global", "app@ns:/data"]));
+    let again =
+        Again { targets: vec!["app@ns:/data".to_owned()], since: "2026-11-24T10:00:00Z".parse().unwrap(), at: at() };
+    assert_eq!(entry.told.again, Some(again.clone()));
+    told(&mut entry, set(&["app@ns:/data"]));
+    assert_eq!(entry.told.again, Some(again), "since the first of them");
+    let status = serde_json::to_value(&entry.status).unwrap();
+    assert_eq!(super::entry(&json!({}), &status).told.again, None, "it is not named any more");
+    told(&mut entry, Settings { kept: 3, ..Settings::default() });
+    assert_eq!(entry.told.again, None, "it has stayed");
 }
 
 #[test]
