@@ -156,6 +156,9 @@ pub fn closed(entry: &mut Entry, us: &Identity, conclusion: &Conclusion, now: Ti
     if let Some(settings) = conclusion.report.as_ref().and_then(|report| report.settings.as_ref()) {
         let before = entry.status.settings.take().unwrap_or_default();
         entry.status.settings = Some(settled(before, settings, now));
+    } else if what == Task::Settings && ran && run.approved.is_some() {
+        // What it did with its approval cannot be told: it may have been used, so it is.
+        entry.status.settings.get_or_insert_default().approved_at = Some(now);
     }
     let record = JobRecord {
         task: run.task,

@@ -122,6 +122,23 @@ fn what_has_to_be_set_again_and_again_is_a_finding_while_the_spec_names_it() {
 }
 
 #[test]
+fn an_approval_whose_run_left_no_word_is_used_up() {
+    let status = json!({"uniqueID": "id", "repository": {"owner": "volwarden@c-1"}});
+    let lost = |result: Ended| Conclusion { ended: result, class: None, said: "no report".to_owned(), report: None };
+    let used = |approval: Option<&str>, task: Task, result: Ended| {
+        let mut entry = entry(&retention(), &status);
+        entry.told.approved_settings = approval.map(Hash::written);
+        entry.told.approved_expiry = approval.map(Hash::written);
+        ended(&mut entry, task, &lost(result));
+        entry.status.settings.and_then(|settings| settings.approved_at)
+    };
+    assert_eq!(used(Some("s-1"), Task::Settings, Ended::Unclear), Some(at()));
+    assert_eq!(used(Some("s-1"), Task::Settings, Ended::NotRun), None, "it did nothing");
+    assert_eq!(used(None, Task::Settings, Ended::Unclear), None);
+    assert_eq!(used(Some("s-1"), Task::Expire, Ended::Unclear), None);
+}
+
+#[test]
 fn both_approvals_that_wait_are_told_and_a_spec_without_policies_waits_for_none() {
     let status = json!({
         "uniqueID": "id", "repository": {"owner": "volwarden@c-1"},
