@@ -268,8 +268,8 @@ async fn what_is_kept_set_is_shown_as_wanted_set_and_waiting_and_approved_by_its
     make(&embedded, table::NAMESPACES, &json!({"metadata": {"name": "backup"}}));
     let mut status = seen();
     status["settings"] = json!({"at": ago(20), "kept": 1, "setAt": ago(120),
-        "set": [{"target": "app@media:/data", "change": "latest unset to 10"}],
-        "approval": {"plan": "s-1", "changes": [{"target": "epochs", "change": "min-duration 24h to 6h"}]}});
+        "set": [{"target": "app@media:/data", "change": "latest unset to 10"}], "again": ["app@media:/data"],
+        "againSince": ago(3000), "approval": {"plan": "s-1", "changes": [{"target": "epochs", "change": "min-duration 24h to 6h"}]}});
     let mut object = repository(&status);
     let six = json!({"latest": 10, "hourly": 24, "daily": 7, "weekly": 4, "monthly": 6, "annual": 0});
     object["spec"]["retention"] = json!({"sources": [{"source": "app@media:/data", "keep": six}]});
@@ -280,7 +280,7 @@ async fn what_is_kept_set_is_shown_as_wanted_set_and_waiting_and_approved_by_its
         "app@media:/data: latest 10, hourly 24, daily 7, weekly 4, monthly 6, annual 0",
         "epochs: min-duration 6h",
         "20m ago: 1 were as the spec says",
-        "120m ago, app@media:/data: latest unset to 10",
+        "120m ago, app@media:/data: latest unset to 10; somebody sets it back each time",
         "epochs: min-duration 24h to 6h",
         "volwarden approve kopiarepository/nas -n backup --hash s-1",
     ] {

@@ -110,6 +110,9 @@ fn unreachable(lab: &Lab) {
 
 fn damaged(lab: &Lab) {
     println!("11.3.4 one flipped bit is found by a verification, stops what writes, and only a verification ends that");
+    let noise: Vec<u8> = (0..500_000_u32).map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()[0]).collect();
+    fs::write(lab.at("data/file"), noise).unwrap();
+    lab.kopia(&["snapshot", "create", &lab.at("data").display().to_string(), "--override-source=app@ns:/data"]);
     let pack = lab.pack();
     let whole = fs::read(&pack).unwrap();
     let mut flipped = whole.clone();
@@ -156,6 +159,8 @@ fn settings(lab: &Lab) {
     );
     let policy = |target: &str| lab.kopia(&["policy", "show", "--json", target])["retention"]["keepLatest"].clone();
     let epoch = || {
+        // A client of kopia's believes its own copy of the format for a quarter of an hour.
+        fs::remove_dir_all(lab.at("kopia-cache")).unwrap();
         lab.kopia(&["repository", "status", "--json"])["contentFormat"]["epochParameters"]["MinEpochDuration"].clone()
     };
     let hours = |hours: i64| json!(hours * 3_600_000_000_000);

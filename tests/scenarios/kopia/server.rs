@@ -75,7 +75,7 @@ impl Lab {
 pub(super) fn left_to_it(lab: &Lab) {
     println!("11.3.8 a kopia server that is the owner maintains, and nothing of ours does; who it is and when is said");
     let ours = lab.full_jobs();
-    lab.kopia(&["maintenance", "set", "--owner=root@server", "--quick-interval=2s"]);
+    lab.kopia(&["maintenance", "set", "--owner=root@server", "--quick-interval=2s", "--pause-quick=1s"]);
     let server = Server::start(lab, "root", "server");
     lab.run("stats:server");
     lab.request("full:server");
@@ -100,7 +100,8 @@ fn eleven_4_a_kopia_server_that_was_given_our_name_is_yielded_to() {
     assert_eq!(lab.run("full:1")["outcome"], "Happened");
 
     println!("11.4.1 when it maintains under our own name, then that is seen as soon as no clock can be the reason");
-    lab.kopia(&["maintenance", "set", "--quick-interval=2s"]);
+    // It is due at once and not only in an hour: ours has moved the next one on.
+    lab.kopia(&["maintenance", "set", "--quick-interval=2s", "--pause-quick=1s"]);
     let owner = lab.owner();
     let (user, host) = owner.split_once('@').unwrap();
     let server = Server::start(&lab, user, host);

@@ -36,7 +36,7 @@ fn one_at_a_time(lab: &Lab) -> Vec<String> {
                 let before = jobs.iter().find(|job| text(job, "/metadata/uid") == holder).filter(|_| next != holder);
                 if let Some(before) = before {
                     let (over, given) = (time(before, "/status/completionTime"), time(&line, "/stageTimestamp"));
-                    assert!(over <= given, "the Lease was given on at {given}, and {} was over at {over}", holder);
+                    assert!(over <= given, "the Lease was given on at {given}, and {holder} was over at {over}");
                 }
                 holder = next;
             }

@@ -383,6 +383,7 @@ fn wanted(out: &mut String, entry: &Entry, now: Timestamp) {
     let ago = |at: Option<Timestamp>| at.map_or_else(|| "?".to_owned(), |at| words::short(words::age(now, at)));
     line(out, "compared", &format!("{} ago: {} were as the spec says", ago(settings.at), settings.kept));
     for one in &settings.set {
-        line(out, "set", &format!("{} ago, {}: {}", ago(settings.set_at), one.target, one.change));
+        let again = if settings.again.contains(&one.target) { "; somebody sets it back each time" } else { "" };
+        line(out, "set", &format!("{} ago, {}: {}{again}", ago(settings.set_at), one.target, one.change));
     }
 }
