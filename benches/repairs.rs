@@ -2,7 +2,8 @@
 //!
 //! `cargo bench --bench repairs -- [CONTENTS]` loads so many orphaned contents (default 10,000) and lets `volwarden run`
 //! repair them, as the account of `deploy/base` under its fence, with the limits of a policy at their highest. A task
-//! stands in for csi-snapshotter: it lets go of each content that is marked, as its driver would once it has deleted.
+//! stands in for csi-snapshotter: it renews the leader's Lease, and lets go of each content that is marked, as its driver
+//! would once it has deleted.
 //! Beside it stands the server's own rate: a plain client that sets one annotation on as many contents.
 
 #![allow(
@@ -74,8 +75,8 @@ fn plain(stack: &Stack, runtime: &tokio::runtime::Runtime, client: &Client, cont
     stack.load(&load).expect("the load is in");
     let names = runtime.block_on(list(client, &load.driver));
     let began = Instant::now();
-    let patch = json!({"metadata": {"annotations": {"example.com/mark": "yes"}}});
-    runtime.block_on(each(client, &names, &patch));
+    let mark = json!({"metadata": {"annotations": {"example.com/mark": "yes"}}});
+    runtime.block_on(each(client, &names, &mark));
     let took = began.elapsed();
     let rate = per_second(names.len(), took);
     println!("| a plain client | {} | {:.0} s | {rate:.0} | {rate:.0} |", names.len(), took.as_secs_f64());
@@ -90,14 +91,15 @@ fn daemon(stack: &Stack, runtime: &tokio::runtime::Runtime, client: &Client, con
     let wanted = contents - 1;
     let marks = Arc::new(Mutex::new(Vec::with_capacity(wanted)));
     let stand_in = runtime.spawn(let_go(client.clone(), Arc::clone(&marks)));
+    let leader = runtime.spawn(lead(client.clone(), load.driver.clone()));
     let mut running = run(stack);
     let began = Instant::now();
     let mut last = (Duration::ZERO, 0);
     let mut first_writes = None;
     loop {
         // The stand-in works only while the runtime is driven.
-        runtime.block_on(tokio::time::sleep(Duration::from_secs(1)));
-        assert!(!stand_in.is_finished(), "the stand-in ended");
+        runtime.block_on(async { tokio::time::sleep(Duration::from_secs(1)).await });
+        assert!(!stand_in.is_finished() && !leader.is_finished(), "the stand-in ended");
         assert!(running.try_wait().unwrap().is_none(), "the daemon ended");
         let marked = marks.lock().unwrap().len();
         if marked > 0 && first_writes.is_none() {
@@ -163,14 +165,43 @@ async fn list(client: &Client, driver: &str) -> Vec<String> {
 }
 
 /// Lays a patch over each.
-async fn each(client: &Client, names: &[String], patch: &Value) {
-    stream::iter(names).for_each_concurrent(AT_ONCE, |name| lay(client, name, patch)).await;
+async fn each(client: &Client, names: &[String], change: &Value) {
+    stream::iter(names).for_each_concurrent(AT_ONCE, |name| lay(client, name, change)).await;
 }
 
-async fn lay(client: &Client, name: &str, patch: &Value) {
-    let request =
-        http::Request::patch(format!("{CONTENTS}/{name}")).header("content-type", "application/merge-patch+json");
-    client.request_text(request.body(patch.to_string().into_bytes()).unwrap()).await.unwrap();
+async fn lay(client: &Client, name: &str, change: &Value) {
+    patch(client, &format!("{CONTENTS}/{name}"), change).await;
+}
+
+async fn patch(client: &Client, path: &str, change: &Value) {
+    let request = http::Request::patch(path).header("content-type", "application/merge-patch+json");
+    client.request_text(request.body(change.to_string().into_bytes()).unwrap()).await.unwrap();
+}
+
+/// Leads as csi-snapshotter of this driver does.
+async fn lead(client: Client, driver: String) {
+    let object = json!({
+        "apiVersion": "storage.k8s.io/v1", "kind": "CSIDriver", "metadata": {"name": driver}, "spec": {},
+    });
+    post(&client, "/apis/storage.k8s.io/v1/csidrivers", &object).await;
+    let leases = "/apis/coordination.k8s.io/v1/namespaces/default/leases";
+    let name = format!("external-snapshotter-leader-{}", driver.replace('.', "-"));
+    let now = format!("{:.6}", jiff::Timestamp::now());
+    let lease = json!({
+        "apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": name},
+        "spec": {"holderIdentity": "stand-in", "leaseDurationSeconds": 15, "acquireTime": now, "renewTime": now},
+    });
+    post(&client, leases, &lease).await;
+    loop {
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        let renewed = json!({"spec": {"renewTime": format!("{:.6}", jiff::Timestamp::now())}});
+        patch(&client, &format!("{leases}/{name}"), &renewed).await;
+    }
+}
+
+async fn post(client: &Client, path: &str, object: &Value) {
+    let request = http::Request::post(path).header("content-type", "application/json");
+    client.request_text(request.body(object.to_string().into_bytes()).unwrap()).await.unwrap();
 }
 
 /// Lets go of each content that is marked, and notes when it was seen to be.
