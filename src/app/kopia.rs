@@ -14,7 +14,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::domain::kopia::{
-    self, Check, Class, Ended, Failure, Identity, Lock, LockView, Maintenance, Meter, Repository, Round, Source,
+    self, Check, Class, Ended, Failure, Identity, Lock, LockView, Maintenance, Meter, Repository, Round, Size, Source,
     Standing, Unreadable, Upkeep, Verdict,
 };
 use crate::domain::repository::Task;
@@ -29,6 +29,8 @@ pub use crate::io::kopia::{Hear, Trouble};
 
 /// A storage that does not even answer whether a folder is there.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Counting its blobs is a walk over a whole storage, and nothing that anybody waits for.
+const WALK: Duration = Duration::from_secs(120);
 
 /// How a repository is reached, and by which program.
 #[derive(Clone, Debug)]
@@ -149,6 +151,16 @@ impl<'a> Visit<'a> {
         LockView { holders: edge::look(&file), file: file.display().to_string() }
     }
 
+    /// What it takes on its storage; nothing if the walk takes too long.
+    async fn stored(&self, standing: &mut Standing) -> Result<Option<Size>, KopiaError> {
+        let local = Local { timeout: self.timeout.min(WALK), ..self.local() };
+        let ended = local.ask(Ask::Stored).await?;
+        if ended.cut.is_some() {
+            return Ok(None);
+        }
+        Ok(answered(ended, |text| Ok(kopia::stored(text))).note(standing).flatten())
+    }
+
     async fn record(&self) -> Result<Answer<Maintenance>, KopiaError> {
         Ok(answered(self.local().ask(Ask::Record).await?, Maintenance::parse))
     }
@@ -244,8 +256,7 @@ async fn seen(visit: &Visit<'_>, config: String) -> Result<Standing, KopiaError>
         let current = answered(local.ask(Ask::Epochs).await?, |text| Ok(kopia::epoch(text)));
         standing.epochs.current = current.note(&mut standing).flatten();
     }
-    let size = answered(local.ask(Ask::Stored).await?, |text| Ok(kopia::stored(text)));
-    standing.size = size.note(&mut standing).flatten();
+    standing.size = visit.stored(&mut standing).await?;
     standing.sources = answered(local.ask(Ask::Snapshots).await?, kopia::sources).note(&mut standing);
     Ok(standing)
 }
@@ -464,7 +475,7 @@ async fn sight(visit: &Visit<'_>) -> Result<Result<Sight, Report>, KopiaError> {
         let current = answered(local.ask(Ask::Epochs).await?, |text| Ok(kopia::epoch(text)));
         epoch = current.note(&mut aside).flatten();
     }
-    let stored = answered(local.ask(Ask::Stored).await?, |text| Ok(kopia::stored(text))).note(&mut aside).flatten();
+    let stored = visit.stored(&mut aside).await?;
     let sight = Sight::of(at, &repository, Some(&record)).indexed(indexes.map(|(blobs, _)| blobs), epoch);
     Ok(Ok(sight.stored(stored).sourced(&sources)))
 }
