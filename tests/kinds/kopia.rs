@@ -232,7 +232,8 @@ fn full_status() -> Value {
             },
         },
         "settings": {
-            "at": at, "kept": 3, "setAt": at, "set": [{"target": "app@ns:/data", "change": "latest unset to 10"}], "approvedAt": at,
+            "at": at, "kept": 3, "setAt": at, "set": [{"target": "app@ns:/data", "change": "latest unset to 10"}],
+            "again": ["app@ns:/data"], "againSince": at, "approvedAt": at,
             "approval": {"plan": "0123456789abcdef", "changes": [{"target": "global", "change": "hourly 48 to 24"}]},
         },
         "tasks": [{
