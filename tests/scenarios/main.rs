@@ -41,7 +41,7 @@ use serde_json::{Value, json};
 use stack::{Options, Stack, Volume};
 
 /// So many stacks run at a time: each mostly waits, and has 0.8 GB.
-static PLACES: [Mutex<()>; 3] = [const { Mutex::new(()) }; 3];
+static PLACES: [Mutex<()>; 4] = [const { Mutex::new(()) }; 4];
 
 /// Time enough for a healthy controller on a busy machine.
 const SOON: Duration = Duration::from_secs(60);
