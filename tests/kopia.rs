@@ -77,19 +77,25 @@ impl Lab {
         self.at("repository.config")
     }
 
-    /// Kopia itself, as a person would use it.
-    fn kopia(&self, words: &[&str]) -> Output {
-        let output = Command::new(&self.kopia)
+    /// A kopia with a configuration, a cache and a log of its own, under this name, as another machine would have.
+    fn client(&self, name: &str, words: &[&str]) -> Command {
+        let mut command = Command::new(&self.kopia);
+        command
             .args(words)
-            .args(["--no-auto-maintenance", "--no-progress"])
-            .arg(format!("--config-file={}", self.config().display()))
+            .arg(format!("--config-file={}", self.at(&format!("{name}.config")).display()))
             .env("HOME", self.home.path())
             .env("KOPIA_PASSWORD", PASSWORD)
             .env("KOPIA_CHECK_FOR_UPDATES", "false")
-            .env("KOPIA_LOG_DIR", self.at("log"))
-            .env("KOPIA_CACHE_DIRECTORY", self.at("cache"))
-            .output()
-            .unwrap();
+            .env("KOPIA_LOG_DIR", self.at(&format!("{name}-log")))
+            .env("KOPIA_CACHE_DIRECTORY", self.at(&format!("{name}-cache")))
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Kopia itself, as a person would use it.
+    fn kopia(&self, words: &[&str]) -> Output {
+        let mut command = self.client("repository", words);
+        let output = command.args(["--no-auto-maintenance", "--no-progress"]).output().unwrap();
         assert!(output.status.success(), "kopia {words:?}: {}", String::from_utf8_lossy(&output.stderr));
         output
     }

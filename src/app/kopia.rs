@@ -4,6 +4,8 @@
 mod expire;
 mod settings;
 mod signs;
+#[cfg(test)]
+mod tests;
 
 use std::cell::RefCell;
 use std::fs::Permissions;

@@ -16,21 +16,6 @@ impl Drop for Beside {
 }
 
 impl Lab {
-    /// Kopia with a configuration and a cache of its own, as another machine would have.
-    fn elsewhere(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(&self.kopia);
-        command
-            .args(words)
-            .arg(format!("--config-file={}", self.at("elsewhere.config").display()))
-            .env("HOME", self.home.path())
-            .env("KOPIA_PASSWORD", PASSWORD)
-            .env("KOPIA_CHECK_FOR_UPDATES", "false")
-            .env("KOPIA_LOG_DIR", self.at("elsewhere-log"))
-            .env("KOPIA_CACHE_DIRECTORY", self.at("elsewhere-cache"))
-            .stdin(Stdio::null());
-        command
-    }
-
     /// By kopia's own record, how many runs of a task ended well.
     fn runs(&self, task: &str) -> usize {
         let info: Value = serde_json::from_slice(&self.kopia(&["maintenance", "info", "--json"]).stdout).unwrap();
@@ -43,10 +28,11 @@ fn a_kopia_server_that_maintains_by_itself_is_seen_and_left_to_it() {
     let Some(lab) = Lab::begin() else { return };
     let path = lab.repository().display().to_string();
     let connect = ["repository", "connect", "filesystem", "--path", &path, "--override-username=root"];
-    let connected = lab.elsewhere(&connect).arg("--override-hostname=server").output().unwrap();
+    let connected = lab.client("elsewhere", &connect).arg("--override-hostname=server").output().unwrap();
     assert!(connected.status.success(), "{connected:?}");
     lab.kopia(&["maintenance", "set", "--owner=root@server", "--quick-interval=2s", "--full-interval=4s"]);
-    let mut server = lab.elsewhere(&["server", "start", "--insecure", "--without-password", "--address=127.0.0.1:0"]);
+    let mut server =
+        lab.client("elsewhere", &["server", "start", "--insecure", "--without-password", "--address=127.0.0.1:0"]);
     let server = Beside(server.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
     let began = Instant::now();
     while lab.runs("snapshot-gc") < 2 {
@@ -70,7 +56,7 @@ fn a_kopia_server_that_maintains_by_itself_is_seen_and_left_to_it() {
 fn a_format_that_is_being_changed_is_named_at_once_and_not_waited_for() {
     let Some(lab) = Lab::begin() else { return };
     // As an old kopia would have made it.
-    for folder in ["repository", "cache"] {
+    for folder in ["repository", "repository-cache"] {
         fs::remove_dir_all(lab.at(folder)).unwrap();
     }
     fs::create_dir(lab.repository()).unwrap();
@@ -84,7 +70,7 @@ fn a_format_that_is_being_changed_is_named_at_once_and_not_waited_for() {
 
     // Somebody begins, and is called away: the lock stays.
     fs::copy(lab.config(), lab.at("elsewhere.config")).unwrap();
-    let mut upgrade = lab.elsewhere(&["repository", "upgrade", "begin", "--upgrade-owner-id=somebody"]);
+    let mut upgrade = lab.client("elsewhere", &["repository", "upgrade", "begin", "--upgrade-owner-id=somebody"]);
     upgrade.args(["--io-drain-timeout=1h", "--max-permitted-clock-drift=1s"]).env("KOPIA_UPGRADE_LOCK_ENABLED", "1");
     let mut upgrade = Beside(upgrade.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap());
     let said = BufReader::new(upgrade.0.stderr.take().unwrap()).lines();

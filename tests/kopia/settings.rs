@@ -190,7 +190,7 @@ fn epochs_are_set_by_approval_and_those_that_are_not_named_stay() {
     let Some(lab) = Lab::begin() else { return };
     let now = || {
         // Another client keeps a copy of the format for 15 minutes.
-        let _ = fs::remove_dir_all(lab.at("cache"));
+        let _ = fs::remove_dir_all(lab.at("repository-cache"));
         let status: Value = serde_json::from_slice(&lab.kopia(&["repository", "status", "--json"]).stdout).unwrap();
         let epochs = &status["contentFormat"]["epochParameters"];
         let hours = |name: &str| epochs[name].as_u64().unwrap() / 3_600_000_000_000;

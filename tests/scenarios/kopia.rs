@@ -9,7 +9,7 @@ mod turns;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -125,19 +125,24 @@ impl Lab {
         self.kopia(&["snapshot", "create", &data, &whose, &times[0], &times[1]]);
     }
 
-    /// Kopia itself, as a person would use it.
-    fn kopia(&self, words: &[&str]) -> Value {
-        let output = Command::new(&self.kopia)
+    /// A kopia with a configuration, a cache and a log of its own, under this name.
+    fn client(&self, name: &str, words: &[&str]) -> Command {
+        let mut command = Command::new(&self.kopia);
+        command
             .args(words)
-            .args(["--no-auto-maintenance", "--no-progress"])
-            .arg(format!("--config-file={}", self.at("repository.config").display()))
+            .arg(format!("--config-file={}", self.at(&format!("{name}.config")).display()))
             .env("HOME", self.stack.folder())
             .env("KOPIA_PASSWORD", PASSWORD)
             .env("KOPIA_CHECK_FOR_UPDATES", "false")
-            .env("KOPIA_LOG_DIR", self.at("kopia-log"))
-            .env("KOPIA_CACHE_DIRECTORY", self.at("kopia-cache"))
-            .output()
-            .unwrap();
+            .env("KOPIA_LOG_DIR", self.at(&format!("{name}-log")))
+            .env("KOPIA_CACHE_DIRECTORY", self.at(&format!("{name}-cache")))
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Kopia itself, as a person would use it.
+    fn kopia(&self, words: &[&str]) -> Value {
+        let output = self.client("kopia", words).args(["--no-auto-maintenance", "--no-progress"]).output().unwrap();
         assert!(output.status.success(), "kopia {words:?}: {}", String::from_utf8_lossy(&output.stderr));
         serde_json::from_slice(&output.stdout).unwrap_or_default()
     }
@@ -419,6 +424,17 @@ impl Lab {
         assert_ne!(text(&status, "/lastHandledRequest"), request);
         assert_eq!(status["history"][0]["outcome"], "NotRun", "{status:#}");
         status["history"][0].clone()
+    }
+
+    /// A repository that is ours from the start, seen by a daemon of this name that leads.
+    fn watched(name: &str) -> (Self, Warden) {
+        let lab = Self::begin();
+        lab.given_owned();
+        let daemon = Warden::start(&lab.stack, name);
+        warden::wait_leads(&lab.stack);
+        lab.given_repository(NAMESPACE);
+        lab.wait_status(NAMESPACE, "it is seen", |status| status.get("repository").is_some());
+        (lab, daemon)
     }
 
     /// The repository is ours from the start.

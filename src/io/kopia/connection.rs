@@ -134,28 +134,26 @@ impl Connection {
     /// With the failure if it is not there.
     pub fn present(&self) -> Result<(), Failure> {
         let Some(folder) = self.folder() else { return Ok(()) };
-        let shown = folder.display();
-        let failure = |class, error: std::io::Error| Failure::new(class, format!("{shown}: {error}"));
-        let class = |error: &std::io::Error| match error.kind() {
-            ErrorKind::PermissionDenied => Class::PermissionDenied,
-            ErrorKind::StaleNetworkFileHandle => Class::StaleMount,
-            _ => Class::Unreachable,
-        };
-        let cannot = |path: &Path, error: std::io::Error| match class(&error) {
-            Class::PermissionDenied => {
-                Failure::new(Class::PermissionDenied, format!("{}: {error}; {}", path.display(), whose(path)))
+        let failed = |path: &Path, error: &std::io::Error| {
+            let said = format!("{}: {error}", path.display());
+            match error.kind() {
+                ErrorKind::PermissionDenied => {
+                    Failure::new(Class::PermissionDenied, format!("{said}; {}", whose(path)))
+                }
+                ErrorKind::StaleNetworkFileHandle => Failure::new(Class::StaleMount, said),
+                _ => Failure::new(Class::Unreachable, said),
             }
-            class => failure(class, error),
         };
-        fs::read_dir(folder).map_err(|error| cannot(folder, error))?;
+        fs::read_dir(folder).map_err(|error| failed(folder, &error))?;
         let format = folder.join("kopia.repository.f");
         // Opened, because whose it is decides whether it may be read at all.
         match File::open(&format) {
             Ok(_) => Ok(()),
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                Err(Failure::new(Class::NotInitialised, format!("{shown} holds no kopia.repository.f")))
+                let said = format!("{} holds no kopia.repository.f", folder.display());
+                Err(Failure::new(Class::NotInitialised, said))
             }
-            Err(error) => Err(cannot(&format, error)),
+            Err(error) => Err(failed(&format, &error)),
         }
     }
 

@@ -156,8 +156,10 @@ pub fn closed(entry: &mut Entry, us: &Identity, conclusion: &Conclusion, now: Ti
     if let Some(settings) = conclusion.report.as_ref().and_then(|report| report.settings.as_ref()) {
         let before = entry.status.settings.take().unwrap_or_default();
         entry.status.settings = Some(settled(before, settings, now));
-    } else if what == Task::Settings && ran && run.approved.is_some() {
-        // What it did with its approval cannot be told: it may have been used, so it is.
+    }
+    // What it did with its approval before it failed cannot be told for sure: it may have been used, so it is.
+    let failed = matches!(conclusion.ended, Ended::Failed | Ended::Unclear);
+    if what == Task::Settings && failed && run.approved.is_some() {
         entry.status.settings.get_or_insert_default().approved_at = Some(now);
     }
     let record = JobRecord {

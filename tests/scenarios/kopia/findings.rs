@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::super::doctor::volwarden;
-use super::super::warden::{self, REPOSITORIES, Warden};
+use super::super::warden::REPOSITORIES;
 use super::super::{text, turn};
 use super::expiry::{OURS, given_volsync};
 use super::{Lab, NAMESPACE, PASSWORD, findings, healthy, reason, server};
@@ -46,12 +46,7 @@ impl Lab {
 #[test]
 fn eleven_3_what_is_wrong_is_found_and_policies_are_kept_set() {
     let Some(_turn) = turn() else { return };
-    let lab = Lab::begin();
-    lab.given_owned();
-    let _daemon = Warden::start(&lab.stack, "volwarden");
-    warden::wait_leads(&lab.stack);
-    lab.given_repository(NAMESPACE);
-    lab.wait_status(NAMESPACE, "it is seen", |status| status.get("repository").is_some());
+    let (lab, _daemon) = Lab::watched("volwarden");
     limits(&lab);
     clocks(&lab);
     unreachable(&lab);

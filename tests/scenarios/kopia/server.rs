@@ -1,14 +1,13 @@
 //! A real kopia server that maintains a repository by itself: it is left to it under its own name, and yielded to under ours.
 
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
 
-use super::super::warden::{self, Warden};
 use super::super::{SOON, text, turn};
 use super::turns::is_full;
-use super::{Lab, NAMESPACE, PASSWORD, findings, reason};
+use super::{Lab, NAMESPACE, findings, reason};
 
 /// What a daemon bears before a run under our name is called somebody else's: two clocks may be so far apart.
 const SKEW: Duration = Duration::from_secs(300);
@@ -20,18 +19,8 @@ impl Server {
     /// One that maintains under this name.
     fn start(lab: &Lab, user: &str, host: &str) -> Self {
         let kopia = |words: &[&str]| {
-            let mut command = Command::new(&lab.kopia);
-            command
-                .args(words)
-                .arg(format!("--config-file={}", lab.at("server.config").display()))
-                .env("HOME", lab.stack.folder())
-                .env("KOPIA_PASSWORD", PASSWORD)
-                .env("KOPIA_CHECK_FOR_UPDATES", "false")
-                .env("KOPIA_LOG_DIR", lab.at("server-log"))
-                .env("KOPIA_CACHE_DIRECTORY", lab.at("server-cache"))
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .stderr(Stdio::null());
+            let mut command = lab.client("server", words);
+            command.stdout(Stdio::null()).stderr(Stdio::null());
             command
         };
         let repository = lab.repository().display().to_string();
@@ -91,12 +80,7 @@ pub(super) fn left_to_it(lab: &Lab) {
 #[test]
 fn eleven_4_a_kopia_server_that_was_given_our_name_is_yielded_to() {
     let Some(_turn) = turn() else { return };
-    let lab = Lab::begin();
-    lab.given_owned();
-    let _daemon = Warden::start(&lab.stack, "volwarden");
-    warden::wait_leads(&lab.stack);
-    lab.given_repository(NAMESPACE);
-    lab.wait_status(NAMESPACE, "it is seen", |status| status.get("repository").is_some());
+    let (lab, _daemon) = Lab::watched("volwarden");
     assert_eq!(lab.run("full:1")["outcome"], "Happened");
 
     println!("11.4.1 when it maintains under our own name, then that is seen as soon as no clock can be the reason");

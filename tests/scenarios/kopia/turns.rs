@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::super::warden::{self, Warden};
+use super::super::warden::Warden;
 use super::super::{text, turn};
 use super::{Lab, NAMESPACE};
 
@@ -65,12 +65,7 @@ fn apart(mut spans: Vec<(Timestamp, Timestamp)>) -> bool {
 #[test]
 fn eleven_2_a_job_outlives_its_daemon_and_no_two_run_at_once() {
     let Some(_turn) = turn() else { return };
-    let lab = Lab::begin();
-    lab.given_owned();
-    let mut one = Warden::start(&lab.stack, "one");
-    warden::wait_leads(&lab.stack);
-    lab.given_repository(NAMESPACE);
-    lab.wait_status(NAMESPACE, "it is seen", |status| status.get("repository").is_some());
+    let (lab, mut one) = Lab::watched("one");
 
     println!("11.2.1 when the daemon is killed in the middle of a Job, then the next one takes the Job over");
     lab.hold();

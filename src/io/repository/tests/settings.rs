@@ -122,16 +122,26 @@ fn what_has_to_be_set_again_and_again_is_a_finding_while_the_spec_names_it() {
 }
 
 #[test]
-fn an_approval_whose_run_left_no_word_is_used_up() {
+fn an_approval_whose_run_failed_is_used_up() {
     let status = json!({"uniqueID": "id", "repository": {"owner": "volwarden@c-1"}});
+    // Without a report, and with one that knows of nothing that was set.
     let lost = |result: Ended| Conclusion { ended: result, class: None, said: "no report".to_owned(), report: None };
-    let used = |approval: Option<&str>, task: Task, result: Ended| {
+    let told = |result: Ended| {
+        let settings = Some(Settings { kept: 1, ..Settings::default() });
+        Conclusion { report: Some(Report { settings, ..Report::happened(Task::Settings, "") }), ..lost(result) }
+    };
+    let after = |approval: Option<&str>, task: Task, conclusion: &Conclusion| {
         let mut entry = entry(&retention(), &status);
         entry.told.approved_settings = approval.map(Hash::written);
         entry.told.approved_expiry = approval.map(Hash::written);
-        ended(&mut entry, task, &lost(result));
+        ended(&mut entry, task, conclusion);
         entry.status.settings.and_then(|settings| settings.approved_at)
     };
+    let used = |approval: Option<&str>, task: Task, result: Ended| after(approval, task, &lost(result));
+    for result in [Ended::Failed, Ended::Unclear] {
+        assert_eq!(after(Some("s-1"), Task::Settings, &told(result)), Some(at()));
+    }
+    assert_eq!(after(Some("s-1"), Task::Settings, &told(Ended::Happened)), None, "it says that it used none");
     assert_eq!(used(Some("s-1"), Task::Settings, Ended::Unclear), Some(at()));
     assert_eq!(used(Some("s-1"), Task::Settings, Ended::NotRun), None, "it did nothing");
     assert_eq!(used(None, Task::Settings, Ended::Unclear), None);
